@@ -1,0 +1,40 @@
+"""Make `.venv` and install edgechat into it. Called by `make setup`; needs nothing but Python.
+
+    python3 scripts/setup.py          what serving needs
+    python3 scripts/setup.py --dev    and what tests and checks need
+"""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from engine import ensure_wheel
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+
+
+def pip(*arguments: str) -> None:
+    """Run the venv's pip, quietly; stop with one line if it fails."""
+    command = [str(VENV / "bin" / "python"), "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        sys.exit(f"edgechat: pip could not finish ({' '.join(arguments[:2])} …): see its words above, then run make setup again.")
+
+
+def main() -> None:
+    if sys.version_info < (3, 11):
+        sys.exit("edgechat needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11")
+    dev = "--dev" in sys.argv[1:]
+    if not (VENV / "bin" / "python").exists():
+        print("edgechat: making .venv", file=sys.stderr)
+        venv.create(VENV, with_pip=True)
+    wheel = ensure_wheel()
+    print("edgechat: installing " + ("the development tools" if dev else "the packages"), file=sys.stderr)
+    pip("install", "--constraint", "constraints.txt", str(wheel))
+    pip("install", "--constraint", "constraints.txt", "--editable", ".[dev]" if dev else ".")
+    (VENV / (".ready-dev" if dev else ".ready")).touch()
+
+
+if __name__ == "__main__":
+    main()

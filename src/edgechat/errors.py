@@ -1,0 +1,185 @@
+"""Everything that can go wrong, as one tree.
+
+    EdgechatError                   code, exit status; the message is one line: what happened, what to do
+    ├── ConfigError                 settings or usage                                  exit 2
+    │   └── UnknownName             a name that is not in a table; lists the nearest
+    ├── StorageError                the disk does not take it                          exit 3
+    │   └── NoSpace
+    ├── AddressInUse                                                                   exit 4
+    ├── HubError                    a model could not be fetched
+    │   ├── Offline                 EDGECHAT_OFFLINE forbids the connection
+    │   ├── HubUnreachable          no route, no answer, or the hub itself failed
+    │   ├── NotOnHub                repository, revision or file is not there
+    │   ├── UnsafeListing           the hub's listing names a place outside the store
+    │   └── HashMismatch            the bytes are not the pinned ones
+    ├── ModelError
+    │   ├── ModelFileInvalid        not a GGUF, cut off, or beyond the reader's bounds
+    │   └── TemplateInvalid         the model's chat template does not render
+    ├── RequestError                the client asked for something that cannot be done
+    │   ├── InvalidRequest          names the parameter
+    │   ├── ModelNotFound
+    │   └── ContextLengthExceeded
+    └── ServiceError                the client may try again
+        ├── NotReady                no model answers yet
+        └── EngineFailed            the engine's process died, hung or refused
+
+`code` crosses process borders and reaches clients; `from_code` finds the class again.
+"""
+
+from difflib import get_close_matches
+
+
+class EdgechatError(Exception):
+    """Base of all errors whose message is meant for a reader."""
+
+    code = "internal_error"
+    exit_status = 1
+
+
+class ConfigError(EdgechatError):
+    """A setting, flag or file that cannot be used."""
+
+    code = "config_invalid"
+    exit_status = 2
+
+
+class UnknownName(ConfigError):
+    """`what` named `name` is not among `choices`."""
+
+    code = "unknown_name"
+
+    def __init__(self, what: str, name: str, choices: list[str]) -> None:
+        near = get_close_matches(name, choices, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(sorted(choices))}."
+        super().__init__(f"unknown {what} {name!r}; {hint}")
+
+
+class StorageError(EdgechatError):
+    """The data folder cannot be written."""
+
+    code = "storage_failed"
+    exit_status = 3
+
+
+class NoSpace(StorageError):
+    """Fewer bytes are free than the operation needs."""
+
+    code = "storage_full"
+
+
+class AddressInUse(EdgechatError):
+    """Another process listens on the address."""
+
+    code = "address_in_use"
+    exit_status = 4
+
+
+class HubError(EdgechatError):
+    """A model could not be fetched."""
+
+    code = "hub_failed"
+
+
+class Offline(HubError):
+    """A connection is needed and `EDGECHAT_OFFLINE` forbids it."""
+
+    code = "offline"
+
+
+class HubUnreachable(HubError):
+    """The hub gives no answer, or answers that it is broken."""
+
+    code = "hub_unreachable"
+
+
+class NotOnHub(HubError):
+    """The hub answers, but has no such repository, revision or file."""
+
+    code = "not_on_hub"
+
+
+class UnsafeListing(HubError):
+    """The hub's listing names a path outside the store, or one we do not fetch."""
+
+    code = "unsafe_listing"
+
+
+class HashMismatch(HubError):
+    """The received bytes are not the pinned ones; they were deleted."""
+
+    code = "hash_mismatch"
+
+
+class ModelError(EdgechatError):
+    """A model file that cannot be served."""
+
+    code = "model_invalid"
+
+
+class ModelFileInvalid(ModelError):
+    """Not a GGUF, cut off, or beyond the reader's bounds."""
+
+    code = "model_file_invalid"
+
+
+class TemplateInvalid(ModelError):
+    """The model's chat template does not render a conversation."""
+
+    code = "template_invalid"
+
+
+class RequestError(EdgechatError):
+    """The client's request cannot be done as it stands. `param` names the field, dotted."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidRequest(RequestError):
+    """A field that is unknown, of the wrong type, out of range, or not honoured."""
+
+
+class ModelNotFound(RequestError):
+    """No model of that name is served."""
+
+    code = "model_not_found"
+
+
+class ContextLengthExceeded(RequestError):
+    """The prompt does not fit the context."""
+
+    code = "context_length_exceeded"
+
+
+class ServiceError(EdgechatError):
+    """The server cannot answer now; trying again may help."""
+
+    code = "service_unavailable"
+
+
+class NotReady(ServiceError):
+    """No model answers yet."""
+
+    code = "model_not_ready"
+
+
+class EngineFailed(ServiceError):
+    """The engine's process died, hung or refused."""
+
+    code = "engine_failed"
+
+
+def tree(root: type[EdgechatError] = EdgechatError) -> list[type[EdgechatError]]:
+    """`root` and every class below it, depth first."""
+    return [root, *(found for child in root.__subclasses__() for found in tree(child))]
+
+
+def from_code(code: str, message: str) -> EdgechatError:
+    """The error that `code` names, carrying `message`; an unknown code is an internal error."""
+    for kind in tree():
+        if kind.code == code and kind is not UnknownName:
+            return kind(message)
+    return EdgechatError(message)

