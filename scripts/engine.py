@@ -18,10 +18,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 VERSION = "0.3.36"
 PACKAGE = f"llama-cpp-python=={VERSION}"
+TRIMMED = Path(__file__).with_name("engine.cmake")
 CMAKE_FLAGS = (
     "-DGGML_OPENMP=OFF",  # llama.cpp's own thread pool: fair beside neighbours
     "-DGGML_NATIVE=ON",  # every instruction this processor has
@@ -45,7 +48,7 @@ def processor() -> str:
 def wheel_folder() -> Path:
     """Where this machine's build lies: one folder per version, flags, platform and processor."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = "\n".join((VERSION, *CMAKE_FLAGS, sys.platform, platform.machine(), processor()))
+    key = "\n".join((VERSION, *CMAKE_FLAGS, TRIMMED.read_text(), sys.platform, platform.machine(), processor()))
     return cache / "edgechat" / "engine" / f"{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
@@ -60,14 +63,27 @@ def compile_wheel(log: Path) -> Path:
     staging = folder.with_name(f"{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--no-deps"]
-    command += ["--disable-pip-version-check", "--no-binary", "llama-cpp-python", "--wheel-dir", str(staging), PACKAGE]
+    command += [
+        "--disable-pip-version-check",
+        "--no-binary",
+        "llama-cpp-python",
+        "--wheel-dir",
+        str(staging),
+        PACKAGE,
+    ]
     jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    environment = os.environ | {"CMAKE_ARGS": " ".join(CMAKE_FLAGS), "CMAKE_BUILD_PARALLEL_LEVEL": jobs}
+    flags = " ".join((*CMAKE_FLAGS, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={TRIMMED}"))
+    environment = os.environ | {"CMAKE_ARGS": flags, "CMAKE_BUILD_PARALLEL_LEVEL": jobs}
     try:
         with (
             log.open("w") as sink,
             subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+                command,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
             ) as child,
         ):
             assert child.stdout is not None
@@ -83,7 +99,7 @@ def compile_wheel(log: Path) -> Path:
     return wheel
 
 
-def show_progress(lines, sink) -> None:  # type: ignore[no-untyped-def]
+def show_progress(lines: Iterable[str], sink: TextIO) -> None:
     """Keep the compiler's words in the log; show a person the step, of how many, and the time."""
     started = time.monotonic()
     step = "fetching the source"

@@ -1,7 +1,7 @@
 """Make `.venv` and install edgechat into it. Called by `make setup`; needs nothing but Python.
 
-    python3 scripts/setup.py          what serving needs
-    python3 scripts/setup.py --dev    and what tests and checks need
+python3 scripts/setup.py          what serving needs
+python3 scripts/setup.py --dev    and what tests and checks need
 """
 
 import subprocess
@@ -17,13 +17,22 @@ VENV = ROOT / ".venv"
 
 def pip(*arguments: str) -> None:
     """Run the venv's pip, quietly; stop with one line if it fails."""
-    command = [str(VENV / "bin" / "python"), "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"]
+    command = [
+        str(VENV / "bin" / "python"),
+        "-m",
+        "pip",
+        *arguments,
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        sys.exit(f"edgechat: pip could not finish ({' '.join(arguments[:2])} …): see its words above, then run make setup again.")
+        sys.exit(
+            f"edgechat: pip could not finish ({' '.join(arguments[:2])} …): see its words above, then run make setup again."
+        )
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this very line is for older ones
         sys.exit("edgechat needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11")
     dev = "--dev" in sys.argv[1:]
     if not (VENV / "bin" / "python").exists():

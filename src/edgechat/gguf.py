@@ -101,7 +101,11 @@ class Header:
     @property
     def kv_bytes_per_token(self) -> int | None:
         """Bytes of a 16-bit KV cache per token of context, or None where the header does not tell."""
-        layers, heads, width = self._number("block_count"), self._number("attention.head_count"), self._number("embedding_length")
+        layers, heads, width = (
+            self._number("block_count"),
+            self._number("attention.head_count"),
+            self._number("embedding_length"),
+        )
         if not (layers and heads and width):
             return None
         kv_heads = self._number("attention.head_count_kv") or heads
@@ -178,7 +182,8 @@ class _Reader:
         kind, length = self.scalar("I"), self.bounded("Q", MAX_ARRAY, "values in one array")
         if kind == _STRING:
             for _ in range(length):
-                self.at += self.bounded("Q", MAX_STRING, "bytes of text in one value")
+                size = self.bounded("Q", MAX_STRING, "bytes of text in one value")
+                self.at += size
         else:
             self.at += length * struct.calcsize(self.code(kind))
         return length
@@ -203,5 +208,7 @@ class _Reader:
             raise ValueError(f"a row of {name} is no whole number of {label} blocks")
         size = prod(shape) // block * width
         if start + offset + size > len(self.data):
-            raise ValueError(f"it is cut off: {name} should end at byte {start + offset + size}, the file has {len(self.data)}")
+            raise ValueError(
+                f"it is cut off: {name} should end at byte {start + offset + size}, the file has {len(self.data)}"
+            )
         return Tensor(name, shape, label, start + offset, size)

@@ -27,22 +27,34 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_data_dir("edgechat", appauthor=False)),
         description="folder for models and everything else that is kept",
     )
-    host: str = Field("127.0.0.1", description="address to listen on; this release serves loopback only")
-    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    host: str = Field(default="127.0.0.1", description="address to listen on; this release serves loopback only")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     model: str | None = Field(
-        None,
+        default=None,
         description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member], "
         "or a path to a .gguf; without it the default model, or a small one that comes as a package",
     )
-    context: int = Field(0, ge=0, le=1 << 20, description="tokens per conversation; 0 takes what the model was trained for, at most 4096")
-    threads: int = Field(0, ge=0, le=512, description="engine threads; 0 takes the cores that affinity and cgroup grant")
-    engine: str = Field("llama_cpp", description="which engine runs the model")
-    offline: bool = Field(False, description="open no connection to any hub or package index")
-    modelscope_endpoint: str = Field(
-        "https://modelscope.cn", description="ModelScope's address; MODELSCOPE_ENDPOINT is read too"
+    context: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        description="tokens per conversation; 0 takes what the model knows, at most 4096",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line that is logged")
-    log_format: Literal["human", "json"] = Field("human", description="how log lines look")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=512,
+        description="engine threads; 0 takes the cores that affinity and cgroup grant",
+    )
+    engine: str = Field(default="llama_cpp", description="which engine runs the model")
+    offline: bool = Field(default=False, description="open no connection to any hub or package index")
+    modelscope_endpoint: str = Field(
+        default="https://modelscope.cn", description="ModelScope's address; MODELSCOPE_ENDPOINT is read too"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe line that is logged"
+    )
+    log_format: Literal["human", "json"] = Field(default="human", description="how log lines look")
 
     @field_validator("home")
     @classmethod
@@ -115,7 +127,9 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _one_line(error: ValidationError, from_file: Mapping[str, Any], env: Mapping[str, Any], flags: Mapping[str, Any]) -> str:
+def _one_line(
+    error: ValidationError, from_file: Mapping[str, Any], env: Mapping[str, Any], flags: Mapping[str, Any]
+) -> str:
     """The first complaint: which setting, from where, what it should be."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0])

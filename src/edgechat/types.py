@@ -13,18 +13,18 @@ Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An immutable value with named fields."""
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An immutable value. Type checkers want `frozen=True` said again in every subclass."""
 
 
-class Message(Struct):
+class Message(Struct, frozen=True):
     """One turn. `content` is text as the user wrote it: never part of a template."""
 
     role: Role
     content: str
 
 
-class Sampling(Struct):
+class Sampling(Struct, frozen=True):
     """How the next token is drawn. Temperature 0 takes the most likely one.
 
     Ranges are checked where a request enters (api/). `repetition_penalty` (1 = off) and the two OpenAI penalties
@@ -42,7 +42,7 @@ class Sampling(Struct):
     logit_bias: dict[int, float] = {}
 
 
-class GenRequest(Struct):
+class GenRequest(Struct, frozen=True):
     """One answer to produce. `stop` strings and the end-of-turn token are not part of the answer."""
 
     messages: tuple[Message, ...]
@@ -52,7 +52,7 @@ class GenRequest(Struct):
     client: str = ""  # whose turn it is: the unit of fairness
 
 
-class Usage(Struct):
+class Usage(Struct, frozen=True):
     """Token counts. `cached_tokens` of the prompt were not computed again."""
 
     prompt_tokens: int
@@ -65,7 +65,7 @@ class Usage(Struct):
         return self.prompt_tokens + self.completion_tokens
 
 
-class Timing(Struct):
+class Timing(Struct, frozen=True):
     """Where the time of one answer went, measured in the worker."""
 
     queue_ms: float
@@ -73,37 +73,37 @@ class Timing(Struct):
     decode_tok_s: float | None  # None: fewer than two tokens
 
 
-class Event(Struct, tag=True):
+class Event(Struct, frozen=True, tag=True):
     """What a reader of an answer gets, in order; `Done` or `Failed` is the last."""
 
 
-class Queued(Event):
+class Queued(Event, frozen=True):
     """Waiting; `position` 1 is next."""
 
     position: int
 
 
-class Loading(Event):
+class Loading(Event, frozen=True):
     """The model is being read; `fraction` from 0 to 1, None where it is not known."""
 
     stage: str
     fraction: float | None = None
 
 
-class Prefill(Event):
+class Prefill(Event, frozen=True):
     """`done` of `total` prompt tokens are read."""
 
     done: int
     total: int
 
 
-class Delta(Event):
+class Delta(Event, frozen=True):
     """More of the answer, in whole characters."""
 
     text: str
 
 
-class Done(Event):
+class Done(Event, frozen=True):
     """The answer is complete. `stop_reason` says why more exactly than OpenAI's `finish_reason` can."""
 
     finish_reason: FinishReason
@@ -112,7 +112,7 @@ class Done(Event):
     timing: Timing
 
 
-class Failed(Event):
+class Failed(Event, frozen=True):
     """The answer ends here. `code` is one of errors.py."""
 
     code: str
@@ -123,7 +123,7 @@ class Failed(Event):
 AnyEvent = Queued | Loading | Prefill | Delta | Done | Failed
 
 
-class ModelInfo(Struct):
+class ModelInfo(Struct, frozen=True):
     """What a loaded model turned out to be."""
 
     context: int  # tokens
@@ -136,11 +136,11 @@ class ModelInfo(Struct):
 # Letters to a worker …
 
 
-class ToWorker(Struct, tag=True):
+class ToWorker(Struct, frozen=True, tag=True):
     """A letter from the server to its worker."""
 
 
-class Load(ToWorker):
+class Load(ToWorker, frozen=True):
     """The first letter: what to serve. `path` is a file that was verified by the sender."""
 
     engine: str
@@ -149,14 +149,14 @@ class Load(ToWorker):
     threads: int
 
 
-class Generate(ToWorker):
+class Generate(ToWorker, frozen=True):
     """Answer `request`; every event comes back under `id`."""
 
     id: int
     request: GenRequest
 
 
-class Cancel(ToWorker):
+class Cancel(ToWorker, frozen=True):
     """Nobody reads `id` any more."""
 
     id: int
@@ -165,30 +165,30 @@ class Cancel(ToWorker):
 # … and back.
 
 
-class FromWorker(Struct, tag=True):
+class FromWorker(Struct, frozen=True, tag=True):
     """A letter from a worker to its server."""
 
 
-class LoadProgress(FromWorker):
+class LoadProgress(FromWorker, frozen=True):
     """Loading goes on."""
 
     event: Loading
 
 
-class Ready(FromWorker):
+class Ready(FromWorker, frozen=True):
     """The model answers."""
 
     info: ModelInfo
 
 
-class LoadFailed(FromWorker):
+class LoadFailed(FromWorker, frozen=True):
     """The model cannot be served; the worker ends. `code` is one of errors.py."""
 
     code: str
     message: str
 
 
-class Told(FromWorker):
+class Told(FromWorker, frozen=True):
     """An event of the answer `id`."""
 
     id: int

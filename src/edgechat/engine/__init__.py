@@ -1,0 +1,1 @@
+"""Engines: one binding per file, all of them speaking the contract in base.py."""

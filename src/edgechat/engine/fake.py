@@ -1,0 +1,145 @@
+"""An engine without a model: deterministic, scriptable, instant. Entered through the real registry.
+
+Its "model" is a JSON file; every field may be left out:
+
+    {"replies": {"hello": "Hi there."},   answer by the last user message (the exact text)
+     "reply": "…",                        answer to everything else; default: an echo of the prompt's last line
+     "step_ms": 0,                        time of every step
+     "load_ms": 0,
+     "context": 4096,
+     "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
+
+One token is one byte of UTF-8, so that half characters, half stop strings and their repair are everyday life here.
+Control tokens are ids from 256 on, in the manner of ChatML.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgechat.engine.base import Progress, Slice
+from edgechat.errors import EngineFailed, ModelFileInvalid
+from edgechat.types import Loading, ModelInfo, Sampling, Struct
+
+END = 256
+SPECIALS = {"<|im_end|>": END, "<|im_start|>": 257, "<|endoftext|>": 258}
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class Script(Struct, frozen=True):
+    """What the fake does; see the head of this file."""
+
+    replies: dict[str, str] = msgspec.field(default_factory=dict)
+    reply: str | None = None
+    step_ms: float = 0
+    load_ms: float = 0
+    context: int = 4096
+    fail_at: int | None = None
+    hang_at: int | None = None
+    exit_at: int | None = None
+
+
+class Bytes:
+    """Tokenizer of bytes and three control tokens."""
+
+    bos: int | None = None
+
+    @property
+    def specials(self) -> dict[str, int]:
+        return SPECIALS
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token]) if token < END else b""
+
+    def is_end(self, token: int) -> bool:
+        return token in (END, 258)
+
+
+class Recital:
+    """The tokens of one answer still to come."""
+
+    def __init__(self) -> None:
+        self.rest: list[int] | None = None
+        self.said = 0
+
+    def close(self) -> None:
+        self.rest = []
+
+
+class Fake:
+    """`Engine` of base.py that recites what its script says."""
+
+    max_batch = 64
+    template: str | None = TEMPLATE
+
+    def __init__(self, path: Path, context: int, threads: int, progress: Progress) -> None:
+        try:
+            self.script = msgspec.json.decode(path.read_bytes(), type=Script)
+        except (OSError, msgspec.DecodeError) as error:
+            raise ModelFileInvalid(f"{path} is not a script for the fake engine: {error}.") from error
+        progress(Loading(stage="weights", fraction=0.5))
+        time.sleep(self.script.load_ms / 1000)
+        self.tokenizer = Bytes()
+        size = min(context or self.script.context, self.script.context)
+        self.info = ModelInfo(context=size, vocabulary=259, parameters=0, threads=threads, engine="fake")
+        self._cells: dict[int, list[int]] = {}
+
+    def sampler(self, sampling: Sampling) -> Recital:
+        del sampling  # it recites
+        return Recital()
+
+    def step(self, batch: Sequence[Slice]) -> list[int | None]:
+        time.sleep(self.script.step_ms / 1000)
+        if sum(len(part.tokens) for part in batch) > self.max_batch:
+            raise EngineFailed("the step is larger than the engine takes.")
+        return [self._advance(part) for part in batch]
+
+    def _advance(self, part: Slice) -> int | None:
+        cells = self._cells.setdefault(part.seq, [])
+        if len(cells) != part.start:
+            raise EngineFailed(f"sequence {part.seq} has {len(cells)} tokens, the slice starts at {part.start}.")
+        cells.extend(part.tokens)
+        recital = part.sampler
+        if not isinstance(recital, Recital):
+            return None
+        if recital.rest is None:
+            recital.rest = [*self._reply(cells).encode(), END]
+        self._misbehave(recital.said)
+        recital.said += 1
+        return recital.rest.pop(0) if recital.rest else END
+
+    def _reply(self, cells: list[int]) -> str:
+        turns = _text(cells).split("<|im_start|>user\n")
+        said = turns[-1].partition("<|im_end|>")[0]
+        if said in self.script.replies:
+            return self.script.replies[said]
+        return f"You said: {said}" if self.script.reply is None else self.script.reply
+
+    def _misbehave(self, said: int) -> None:
+        if said == self.script.fail_at:
+            raise EngineFailed("the fake engine failed, as its script says.")
+        if said == self.script.hang_at:
+            time.sleep(3600)
+        if said == self.script.exit_at:
+            os._exit(9)
+
+    def trim(self, seq: int, length: int) -> None:
+        del self._cells.setdefault(seq, [])[length:]
+
+    def close(self) -> None:
+        self._cells.clear()
+
+
+def _text(tokens: Sequence[int]) -> str:
+    names = {token: text for text, token in SPECIALS.items()}
+    data = b"".join(names[t].encode() if t in names else bytes([t]) for t in tokens)
+    return data.decode(errors="replace")

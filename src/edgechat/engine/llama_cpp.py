@@ -1,0 +1,213 @@
+"""llama.cpp, through the low-level C API of llama-cpp-python.
+
+Only the C API gives what a scheduler needs: sequences, batches of our own making, samplers, states. Nearly all of a
+step's time is spent in C, so a loop in Python costs nothing.
+
+Choices, each measured on two cores: flash attention off (a reader's step beside a newcomer's prompt is shorter);
+logits only where a token is drawn (they would take 300 MB for a full batch of Qwen's vocabulary); 16-bit KV.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# The library reads this when it aborts: without it, it tries to start a debugger.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import llama_cpp.llama_cpp as lib
+
+from edgechat import gguf
+from edgechat.engine.base import Progress, Slice
+from edgechat.errors import EngineFailed, ModelFileInvalid
+from edgechat.types import Loading, ModelInfo, Sampling
+
+DEFAULT_CONTEXT = 4096  # cap where nobody asked: a trained context of 32k would cost gigabytes of KV cache
+MAX_BATCH = 512  # tokens the library is set up to take in one step
+UBATCH = 128  # tokens it computes at once; larger is hardly faster and costs memory with flash attention off
+SEQUENCES = 1
+PENALTY_WINDOW = 1 << 15  # tokens: the whole answer
+_WARNING = 3  # ggml_log_level
+_CONTROL = 8  # llama_token_attr
+
+
+@lib.llama_log_callback
+def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
+    """Pass on what matters: the library's chatter stays inside."""
+    if level == _WARNING + 1:
+        sys.stderr.write(text.decode(errors="replace"))
+
+
+class Vocabulary:
+    """Tokenizer over the model's vocabulary. Reading it is safe from any thread."""
+
+    def __init__(self, model: ctypes.c_void_p) -> None:
+        self._vocab = lib.llama_model_get_vocab(model)
+        self.size = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.specials = {
+            lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace"): token
+            for token in range(self.size)
+            if lib.llama_vocab_get_attr(self._vocab, token) & _CONTROL
+        }
+        adds_bos = lib.llama_vocab_get_add_bos(self._vocab)
+        self.bos: int | None = int(lib.llama_vocab_bos(self._vocab)) if adds_bos else None
+
+    def encode(self, text: str) -> list[int]:
+        data = text.encode()
+        most = len(data) + 8
+        ids = (lib.llama_token * most)()
+        count = lib.llama_tokenize(self._vocab, data, len(data), ids, most, False, False)
+        if count < 0:
+            raise EngineFailed("the text could not be turned into tokens.")
+        return ids[:count]
+
+    def piece(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def is_end(self, token: int) -> bool:
+        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+
+
+class Chain:
+    """A llama.cpp sampler chain. Order as llama.cpp's own tools have it: bias, penalties, cuts, temperature, draw."""
+
+    def __init__(self, sampling: Sampling, vocabulary: int) -> None:
+        self.pointer = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for sampler in _samplers(sampling, vocabulary):
+            lib.llama_sampler_chain_add(self.pointer, sampler)
+
+    def close(self) -> None:
+        if self.pointer:
+            lib.llama_sampler_free(self.pointer)
+            self.pointer = None
+
+
+def _samplers(s: Sampling, vocabulary: int) -> list[object]:
+    chain: list[object] = []
+    if s.logit_bias:
+        biases = (lib.llama_logit_bias * len(s.logit_bias))(*s.logit_bias.items())
+        chain.append(lib.llama_sampler_init_logit_bias(vocabulary, len(biases), biases))
+    if s.repetition_penalty != 1 or s.frequency_penalty or s.presence_penalty:
+        rules = (s.repetition_penalty, s.frequency_penalty, s.presence_penalty)
+        chain.append(lib.llama_sampler_init_penalties(vocabulary, PENALTY_WINDOW, *rules))
+    if s.temperature == 0:
+        return [*chain, lib.llama_sampler_init_greedy()]
+    if s.top_k:
+        chain.append(lib.llama_sampler_init_top_k(s.top_k))
+    if s.top_p < 1:
+        chain.append(lib.llama_sampler_init_top_p(s.top_p, 1))
+    if s.min_p:
+        chain.append(lib.llama_sampler_init_min_p(s.min_p, 1))
+    chain.append(lib.llama_sampler_init_temp(s.temperature))
+    seed = int.from_bytes(os.urandom(4)) if s.seed is None else s.seed & 0xFFFFFFFF
+    return [*chain, lib.llama_sampler_init_dist(seed)]
+
+
+class LlamaCpp:
+    """A GGUF model in llama.cpp; `Engine` of base.py."""
+
+    max_batch = MAX_BATCH
+
+    def __init__(self, path: Path, context: int, threads: int, progress: Progress) -> None:
+        """Load the GGUF at `path`. `context` 0 takes what the model was trained for, up to DEFAULT_CONTEXT.
+
+        Raises ModelFileInvalid when the file is no whole GGUF, EngineFailed when llama.cpp refuses it.
+        """
+        progress(Loading(stage="header"))
+        header = gguf.read_header(path)
+        self.template = header.template
+        trained = header.context or DEFAULT_CONTEXT
+        self._model = self._load_model(path, progress)
+        self._context = self._new_context(min(context or min(trained, DEFAULT_CONTEXT), trained), threads, path)
+        self._memory = lib.llama_get_memory(self._context)
+        self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
+        self.tokenizer = Vocabulary(self._model)
+        self.info = ModelInfo(
+            context=int(lib.llama_n_ctx(self._context)),
+            vocabulary=self.tokenizer.size,
+            parameters=int(lib.llama_model_n_params(self._model)),
+            threads=threads,
+            engine=f"llama.cpp {lib.llama_print_system_info().decode().strip(' |')}",
+        )
+
+    def _load_model(self, path: Path, progress: Progress) -> ctypes.c_void_p:
+        lib.llama_log_set(_log, ctypes.c_void_p(0))
+        lib.llama_backend_init()
+        parameters = lib.llama_model_default_params()
+
+        @lib.llama_progress_callback
+        def told(fraction: float, _data: ctypes.c_void_p) -> bool:
+            progress(Loading(stage="weights", fraction=round(fraction, 2)))
+            return True
+
+        parameters.progress_callback = told
+        model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not model:
+            raise ModelFileInvalid(
+                f"llama.cpp does not take {path.name}: its architecture is unknown or its tensors do not fit."
+            )
+        return model
+
+    def _new_context(self, tokens: int, threads: int, path: Path) -> ctypes.c_void_p:
+        parameters = lib.llama_context_default_params()
+        parameters.n_ctx = tokens
+        parameters.n_batch = MAX_BATCH
+        parameters.n_ubatch = UBATCH
+        parameters.n_seq_max = SEQUENCES
+        parameters.n_outputs_max = max(SEQUENCES, 8)
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.flash_attn_type = 0
+        parameters.kv_unified = True
+        parameters.no_perf = True
+        context = lib.llama_init_from_model(self._model, parameters)
+        if not context:
+            raise EngineFailed(
+                f"{path.name} with a context of {tokens} tokens does not fit the memory: try a smaller --context."
+            )
+        return context
+
+    def sampler(self, sampling: Sampling) -> Chain:
+        return Chain(sampling, self.tokenizer.size)
+
+    def step(self, batch: Sequence[Slice]) -> list[int | None]:
+        rows = self._fill(batch)
+        status = lib.llama_decode(self._context, self._batch)
+        if status:
+            raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
+        return [
+            int(lib.llama_sampler_sample(part.sampler.pointer, self._context, row))
+            if isinstance(part.sampler, Chain)
+            else None
+            for part, row in zip(batch, rows, strict=True)
+        ]
+
+    def _fill(self, batch: Sequence[Slice]) -> list[int]:
+        """Write `batch` into the C structure; returns the row of each slice's last token."""
+        into, row, rows = self._batch, 0, []
+        for part in batch:
+            for position, token in enumerate(part.tokens, part.start):
+                into.token[row] = token
+                into.pos[row] = position
+                into.n_seq_id[row] = 1
+                into.seq_id[row][0] = part.seq
+                into.logits[row] = 0
+                row += 1
+            into.logits[row - 1] = part.sampler is not None
+            rows.append(row - 1)
+        into.n_tokens = row
+        return rows
+
+    def trim(self, seq: int, length: int) -> None:
+        lib.llama_memory_seq_rm(self._memory, seq, length, -1)
+
+    def close(self) -> None:
+        lib.llama_batch_free(self._batch)
+        lib.llama_free(self._context)
+        lib.llama_model_free(self._model)

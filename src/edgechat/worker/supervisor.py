@@ -1,0 +1,194 @@
+"""The server's side of a worker: starts it, reads it, and starts it again when it dies.
+
+starting ─► ready ─► (died) ─► starting …          after a pause that doubles with every quick death
+    └──► failed: the model itself cannot be served; nothing to try again
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from itertools import count
+
+import structlog
+
+from edgechat.errors import EdgechatError, EngineFailed, NotReady, from_code
+from edgechat.types import (
+    AnyEvent,
+    AnyFromWorker,
+    AnyToWorker,
+    Cancel,
+    Done,
+    Failed,
+    Generate,
+    GenRequest,
+    Load,
+    LoadFailed,
+    Loading,
+    LoadProgress,
+    ModelInfo,
+    Ready,
+    Told,
+)
+from edgechat.worker import letters
+
+PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
+STEADY = 60.0  # seconds of life after which a death counts as the first again
+# All a worker gets of the environment: no key, no token, no proxy.
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+log = structlog.get_logger("worker")
+
+
+class Worker:
+    """A Backend over one worker process."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._process: Process | None = None
+        self._answers: dict[int, asyncio.Queue[AnyEvent]] = {}
+        self._ids = count(1)
+        self._ready = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._stderr: deque[str] = deque(maxlen=20)
+        self.loading: Loading | None = None
+        self.info: ModelInfo | None = None
+        self.failure: EdgechatError | None = None
+
+    async def start(self) -> ModelInfo:
+        """Start the process and wait until the model answers. Raises what makes the model unservable."""
+        self._keeper = asyncio.create_task(self._keep())
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({ready, self._keeper}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._keeper
+        if self.failure is not None:
+            raise self.failure
+        assert self.info is not None
+        return self.info
+
+    async def stop(self) -> None:
+        """End the process; running answers end with an error event."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be taken now."""
+        return self._ready.is_set() and self.failure is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, while there is one."""
+        return self._process.pid if self._process else None
+
+    async def stream(self, request: GenRequest) -> AsyncIterator[AnyEvent]:
+        """The events of one answer. Closing the iterator cancels the answer in the worker."""
+        if not self.ready:
+            raise NotReady("the engine is starting again: try in a few seconds.")
+        id, events = next(self._ids), asyncio.Queue[AnyEvent]()
+        self._answers[id] = events
+        ended = False
+        try:
+            await self._send(Generate(id=id, request=request))
+            while not ended:
+                event = await events.get()
+                ended = isinstance(event, Done | Failed)
+                yield event
+        finally:
+            del self._answers[id]
+            if not ended:
+                await self._send(Cancel(id=id))
+
+    async def _send(self, letter: AnyToWorker) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            return  # the reader of the answer is told by _fail_all
+        with suppress(OSError):
+            process.stdin.write(letters.pack(letter))
+            await process.stdin.drain()
+
+    async def _keep(self) -> None:
+        """Run the process again and again, until its model turns out to be unservable."""
+        deaths = 0
+        while self.failure is None:
+            await asyncio.sleep(PAUSES[min(deaths, len(PAUSES) - 1)])
+            born = asyncio.get_running_loop().time()
+            status = await self._run_once()
+            lived = asyncio.get_running_loop().time() - born
+            deaths = 1 if lived > STEADY else deaths + 1
+            if self.failure is None:
+                log.error("worker ended", status=status, after_s=round(lived, 1), last_words=list(self._stderr)[-3:])
+                if self.info is None:
+                    self.failure = EngineFailed(self._epitaph(status))
+
+    def _epitaph(self, status: int) -> str:
+        words = f" Its last words: {self._stderr[-1]}" if self._stderr else ""
+        return f"the engine's process ended while it loaded the model (status {status}).{words} See `edgechat doctor`."
+
+    async def _run_once(self) -> int:
+        """One life of the process; returns its exit status. Every open answer hears of the end at once."""
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        command = (sys.executable, "-m", "edgechat.worker.child")
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+        )
+        self._process = process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        listener = asyncio.create_task(self._listen(process.stderr))
+        try:
+            await self._send(self._load)
+            await self._read(process.stdout)
+            return await process.wait()
+        finally:
+            self._process = None
+            self._ready.clear()
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            listener.cancel()
+            self._fail_all()
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        """Take in letters until the stream ends."""
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                (length,) = letters.LENGTH.unpack(await stream.readexactly(letters.LENGTH.size))
+                if length > letters.MAX_LETTER:
+                    log.error("the worker's letters make no sense; it is started again", length=length)
+                    return
+                self._take(letters.from_worker.decode(await stream.readexactly(length)))
+
+    def _take(self, letter: AnyFromWorker) -> None:
+        match letter:
+            case Told(id=id, event=event):
+                if events := self._answers.get(id):
+                    events.put_nowait(event)
+            case LoadProgress(event=event):
+                self.loading = event
+            case Ready(info=info):
+                self.info, self.loading = info, None
+                self._ready.set()
+            case LoadFailed(code=code, message=message):
+                self.failure = from_code(code, message)
+
+    async def _listen(self, stream: asyncio.StreamReader) -> None:
+        """Keep the process's last words; they name the cause when it dies."""
+        while line := await stream.readline():
+            self._stderr.append(line.decode(errors="replace").rstrip())
+            log.debug("worker says", line=self._stderr[-1])
+
+    def _fail_all(self) -> None:
+        gone = Failed(
+            code=EngineFailed.code,
+            message="the engine's process ended; it is being started again. Try once more.",
+        )
+        for events in self._answers.values():
+            events.put_nowait(gone)
