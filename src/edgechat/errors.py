@@ -177,9 +177,9 @@ def tree(root: type[EdgechatError] = EdgechatError) -> list[type[EdgechatError]]
     return [root, *(found for child in root.__subclasses__() for found in tree(child))]
 
 
-def from_code(code: str, message: str) -> EdgechatError:
+def from_code(code: str, message: str, param: str | None = None) -> EdgechatError:
     """The error that `code` names, carrying `message`; an unknown code is an internal error."""
     for kind in tree():
         if kind.code == code and kind is not UnknownName:
-            return kind(message)
+            return kind(message, param) if issubclass(kind, RequestError) else kind(message)
     return EdgechatError(message)

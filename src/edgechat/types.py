@@ -4,7 +4,7 @@ Values only: no input, no output, no import from the package. Everything here is
 travels over a pipe as it is.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 import msgspec
@@ -78,9 +78,10 @@ class Event(Struct, frozen=True, tag=True):
 
 
 class Queued(Event, frozen=True):
-    """Waiting; `position` 1 is next."""
+    """Taken in, at `position` of `waiting`: 1 is next, 0 starts now."""
 
     position: int
+    waiting: int = 0
 
 
 class Loading(Event, frozen=True):
@@ -129,6 +130,7 @@ class ModelInfo(Struct, frozen=True):
     context: int  # tokens
     vocabulary: int
     parameters: int
+    recipe: str  # the type that most weights have, such as Q4_K
     threads: int
     engine: str  # the engine's own description of its build
 
@@ -202,7 +204,7 @@ AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
 class Backend(Protocol):
     """Whatever answers a request: a worker, a remote endpoint, a cascade of two."""
 
-    def stream(self, request: GenRequest) -> AsyncIterator[AnyEvent]:
+    def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
         """Yield the events of one answer. Closing the iterator cancels it."""
         ...
 

@@ -90,7 +90,7 @@ class Fake:
         time.sleep(self.script.load_ms / 1000)
         self.tokenizer = Bytes()
         size = min(context or self.script.context, self.script.context)
-        self.info = ModelInfo(context=size, vocabulary=259, parameters=0, threads=threads, engine="fake")
+        self.info = ModelInfo(context=size, vocabulary=259, parameters=0, recipe="none", threads=threads, engine="fake")
         self._cells: dict[int, list[int]] = {}
 
     def sampler(self, sampling: Sampling) -> Recital:

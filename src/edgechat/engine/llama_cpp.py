@@ -133,6 +133,7 @@ class LlamaCpp:
             context=int(lib.llama_n_ctx(self._context)),
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
+            recipe=header.quantisation,
             threads=threads,
             engine=f"llama.cpp {lib.llama_print_system_info().decode().strip(' |')}",
         )

@@ -79,8 +79,8 @@ class Loop:
 
     def _accept(self, letter: Submit) -> None:
         answer = Answer(letter.id, letter.request, letter.prompt, time.monotonic())
-        place = self._queue.push(answer)
-        self._tell(answer.id, Queued(position=place if self._running else place - 1))
+        ahead = self._queue.push(answer) - (self._running is None)
+        self._tell(answer.id, Queued(position=ahead, waiting=ahead))
 
     def _cancel(self, id: int) -> None:
         if self._running is not None and self._running.id == id:
@@ -90,7 +90,7 @@ class Loop:
 
     def _tell_places(self) -> None:
         for place, answer in self._queue.places():
-            self._tell(answer.id, Queued(position=place))
+            self._tell(answer.id, Queued(position=place, waiting=len(self._queue)))
 
     def _start_next(self) -> None:
         answer = self._queue.pop()

@@ -9,7 +9,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from itertools import count
 
@@ -88,15 +88,15 @@ class Worker:
         """The process's id, while there is one."""
         return self._process.pid if self._process else None
 
-    async def stream(self, request: GenRequest) -> AsyncIterator[AnyEvent]:
+    async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
         """The events of one answer. Closing the iterator cancels the answer in the worker."""
         if not self.ready:
             raise NotReady("the engine is starting again: try in a few seconds.")
         id, events = next(self._ids), asyncio.Queue[AnyEvent]()
         self._answers[id] = events
+        self._post(Generate(id=id, request=request))
         ended = False
         try:
-            await self._send(Generate(id=id, request=request))
             while not ended:
                 event = await events.get()
                 ended = isinstance(event, Done | Failed)
@@ -104,15 +104,12 @@ class Worker:
         finally:
             del self._answers[id]
             if not ended:
-                await self._send(Cancel(id=id))
+                self._post(Cancel(id=id))
 
-    async def _send(self, letter: AnyToWorker) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            return  # the reader of the answer is told by _fail_all
-        with suppress(OSError):
-            process.stdin.write(letters.pack(letter))
-            await process.stdin.drain()
+    def _post(self, letter: AnyToWorker) -> None:
+        """Write a letter without waiting: it must go out even while its sender is being cancelled."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(letters.pack(letter))
 
     async def _keep(self) -> None:
         """Run the process again and again, until its model turns out to be unservable."""
@@ -144,7 +141,7 @@ class Worker:
         assert process.stderr is not None
         listener = asyncio.create_task(self._listen(process.stderr))
         try:
-            await self._send(self._load)
+            self._post(self._load)
             await self._read(process.stdout)
             return await process.wait()
         finally:

@@ -1,0 +1,99 @@
+"""What every engine promises, held over every entry of the registry."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgechat import registry
+from edgechat.engine.base import Engine, Slice
+from edgechat.errors import ModelFileInvalid
+from edgechat.types import Loading, Sampling
+
+GREEDY = Sampling(temperature=0)
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.model if name != "fake" else ()) for name in registry.ENGINES]
+)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "fake":
+        path = tmp_path / "script.json"
+        path.write_text("{}")
+    else:
+        path = request.getfixturevalue("smollm2")
+    stages: list[Loading] = []
+    engine: Engine = registry.load(registry.ENGINES, request.param, "engine")(path, 512, 2, stages.append)
+    assert stages
+    assert engine.info.context == 512
+    yield engine
+    engine.close()
+
+
+def continue_greedily(engine: Engine, prompt: list[int], cut: int, count: int = 8) -> list[int]:
+    """`count` tokens after `prompt`, which is fed in slices of `cut`."""
+    engine.trim(0, 0)
+    sampler = engine.sampler(GREEDY)
+    drawn: list[int] = []
+    for at in range(0, len(prompt), cut):
+        last = at + cut >= len(prompt)
+        (token,) = engine.step([Slice(0, at, prompt[at : at + cut], sampler if last else None)])
+        assert (token is None) is not last
+        drawn += [token] if token is not None else []
+    while len(drawn) < count:
+        (token,) = engine.step([Slice(0, len(prompt) + len(drawn) - 1, drawn[-1:], sampler)])
+        assert token is not None
+        drawn.append(token)
+    sampler.close()
+    return drawn
+
+
+def prompt_of(engine: Engine, text: str = "Once upon a time, there was a little girl") -> list[int]:
+    return engine.tokenizer.encode(text)
+
+
+def test_text_survives_the_tokenizer(engine: Engine) -> None:
+    text = "Hello 你好 👋 <|im_end|>\n\tdef f(x):"
+    ids = engine.tokenizer.encode(text)
+    assert b"".join(engine.tokenizer.piece(token) for token in ids).decode().strip() == text
+    assert not set(ids) & set(engine.tokenizer.specials.values())
+
+
+def test_control_tokens_have_names_and_no_text(engine: Engine) -> None:
+    specials = engine.tokenizer.specials
+    assert "<|im_end|>" in specials
+    assert engine.tokenizer.is_end(specials["<|im_end|>"])
+    assert engine.tokenizer.piece(specials["<|im_end|>"]) == b""
+    assert not engine.tokenizer.is_end(engine.tokenizer.encode("a")[0])
+
+
+def test_the_same_prompt_gives_the_same_tokens(engine: Engine) -> None:
+    prompt = prompt_of(engine)
+    assert continue_greedily(engine, prompt, len(prompt)) == continue_greedily(engine, prompt, len(prompt))
+
+
+def test_a_trimmed_sequence_goes_on_as_a_fresh_one(engine: Engine) -> None:
+    prompt = prompt_of(engine)
+    fresh = continue_greedily(engine, prompt, len(prompt))
+    continue_greedily(engine, [*prompt, *engine.tokenizer.encode(" who was very bad")], 64)
+    engine.trim(0, len(prompt) - 1)
+    sampler = engine.sampler(GREEDY)
+    (first,) = engine.step([Slice(0, len(prompt) - 1, prompt[-1:], sampler)])
+    assert first == fresh[0]
+
+
+def test_a_seed_makes_a_draw_repeatable(engine: Engine) -> None:
+    prompt, drawn = prompt_of(engine), []
+    for seed in (1, 1, 2):
+        engine.trim(0, 0)
+        sampler = engine.sampler(Sampling(temperature=1.5, top_p=1, top_k=0, seed=seed))
+        drawn.append(engine.step([Slice(0, 0, prompt, sampler)]))
+    assert drawn[0] == drawn[1]
+
+
+def test_a_file_that_is_no_model_is_refused(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "page.gguf"
+    path.write_text("<!doctype html>")
+    with pytest.raises(ModelFileInvalid) as caught:
+        type(engine)(path, 512, 2, lambda _: None)  # type: ignore[call-arg]
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,157 @@
+"""The loop on the fake engine, in the test's own thread: letters in, events out, nothing timed."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from edgechat.engine.fake import Fake
+from edgechat.prompt.template import Template
+from edgechat.prompt.tokens import Prompter
+from edgechat.scheduler.loop import Loop, Stop, Submit
+from edgechat.types import AnyEvent, Cancel, Delta, Done, Failed, GenRequest, Message, Prefill, Queued
+
+
+class Bench:
+    """A loop whose letters are posted in advance; a hook may post more as events come."""
+
+    def __init__(self, folder: Path, **script: object) -> None:
+        path = folder / "script.json"
+        path.write_text(json.dumps(script))
+        self.engine = Fake(path, 0, 1, lambda _: None)
+        self.events: list[tuple[int, AnyEvent]] = []
+        self.loop = Loop(self.engine, self.tell)
+        self.hook = lambda id, event: None
+        template = self.engine.template
+        assert template is not None
+        self.prompter = Prompter(Template(template), self.engine.tokenizer, self.engine.info.context)
+        self.open = 0
+
+    def tell(self, id: int, event: AnyEvent) -> None:
+        self.events.append((id, event))
+        self.hook(id, event)
+        if isinstance(event, Done | Failed):
+            self.closed()
+
+    def closed(self) -> None:
+        self.open -= 1
+        if not self.open:
+            self.loop.post(Stop())
+
+    def ask(self, id: int, *texts: str, stop: tuple[str, ...] = (), max_tokens: int = 1000) -> None:
+        roles = ("user", "assistant")
+        turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
+        assert roles
+        request = GenRequest(turns, stop=stop, max_tokens=max_tokens)
+        self.open += 1
+        self.loop.post(Submit(id, request, self.prompter.encode(turns)))
+
+    def text(self, id: int) -> str:
+        return "".join(event.text for one, event in self.events if one == id and isinstance(event, Delta))
+
+    def last(self, id: int) -> AnyEvent:
+        return [event for one, event in self.events if one == id][-1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_an_answer_is_accepted_read_said_and_done(bench: Bench) -> None:
+    bench.ask(1, "好" * 100)
+    bench.loop.run()
+    assert bench.text(1) == "You said: " + "好" * 100
+    kinds = [type(event) for _, event in bench.events]
+    assert kinds[0] is Queued
+    assert Prefill in kinds
+    assert kinds[-1] is Done
+    done = bench.last(1)
+    assert isinstance(done, Done)
+    assert (done.finish_reason, done.stop_reason) == ("stop", "eos")
+    assert done.usage.completion_tokens == len(bench.text(1).encode())
+
+
+def test_what_the_engine_holds_is_not_read_again(bench: Bench) -> None:
+    bench.ask(1, "tell me")
+    bench.ask(2, "tell me", "You said: tell me", "more")
+    bench.ask(3, "tell me", "You said: tell me", "more")
+    bench.ask(4, "something else")
+    bench.loop.run()
+    usage = {id: event.usage for id, event in bench.events if isinstance(event, Done)}
+    assert usage[1].cached_tokens == 0
+    assert usage[2].cached_tokens >= usage[1].prompt_tokens + usage[1].completion_tokens
+    assert usage[3].cached_tokens == usage[3].prompt_tokens - 1  # the last one is read in any case
+    assert bench.text(3) == "You said: more"
+    assert bench.text(4) == "You said: something else"
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "reason"), [({"max_tokens": 5}, "You s", "length"), ({"stop": ("said",)}, "You ", "stop")]
+)
+def test_an_answer_ends_where_it_should(bench: Bench, asked: dict[str, object], text: str, reason: str) -> None:
+    bench.ask(1, "x", **asked)  # type: ignore[arg-type]
+    bench.loop.run()
+    assert bench.text(1) == text
+    done = bench.last(1)
+    assert isinstance(done, Done)
+    assert done.stop_reason == reason
+
+
+def test_an_answer_ends_at_the_end_of_the_context(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, context=60, reply="x" * 100)
+    bench.ask(1, "hi")
+    bench.loop.run()
+    done = bench.last(1)
+    assert isinstance(done, Done)
+    assert done.stop_reason == "length"
+    assert done.usage.total_tokens == 60
+
+
+def test_those_who_wait_hear_their_place(bench: Bench) -> None:
+    for id in (1, 2, 3):
+        bench.ask(id, f"number {id}")
+    bench.loop.run()
+    places = {id: [e.position for one, e in bench.events if one == id and isinstance(e, Queued)] for id in (1, 2, 3)}
+    assert places == {1: [0], 2: [1, 1], 3: [2, 2, 1]}
+    assert [bench.text(id) for id in (1, 2, 3)] == [f"You said: number {id}" for id in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("phase", [Queued, Prefill, Delta])
+def test_cancel_takes_effect_within_a_step_and_harms_nobody(bench: Bench, phase: type[AnyEvent]) -> None:
+    def hook(id: int, event: AnyEvent) -> None:
+        if id == 1 and isinstance(event, phase) and not cancelled:
+            cancelled.append(len(bench.events))
+            bench.loop.post(Cancel(1))
+            bench.open -= 1
+
+    cancelled: list[int] = []
+    bench.hook = hook
+    bench.ask(1, "a" * 300)
+    bench.ask(2, "the other")
+    bench.loop.run()
+    later = [event for id, event in bench.events[cancelled[0] :] if id == 1]
+    assert len([event for event in later if isinstance(event, Delta)]) <= 1
+    assert not any(isinstance(event, Done) for event in later)
+    assert bench.text(2) == "You said: the other"
+
+
+def test_a_failed_step_ends_its_answer_and_the_next_one_is_served(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fail_at=3)
+    bench.ask(1, "x")
+    bench.ask(2, "y", max_tokens=2)
+    bench.loop.run()
+    failed = bench.last(1)
+    assert isinstance(failed, Failed)
+    assert failed.code == "engine_failed"
+    assert bench.text(1) == "You"
+    assert bench.text(2) == "Yo"
+
+
+def test_an_idle_loop_sleeps(bench: Bench) -> None:
+    bench.loop.post(Cancel(7))
+    bench.loop.post(Stop())
+    before = time.process_time()
+    bench.loop.run()
+    assert time.process_time() - before < 1

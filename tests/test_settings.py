@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from edgechat import settings
+from edgechat.errors import ConfigError, UnknownName
+
+
+def load(tmp_path: Path, file: str = "", environ: dict[str, str] | None = None, **flags: object) -> settings.Settings:
+    path = tmp_path / "config.toml"
+    path.write_text(file)
+    return settings.load(flags, path, environ or {})
+
+
+def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    file = "port = 1\ncontext = 100\nthreads = 3"
+    found = load(tmp_path, file, {"EDGECHAT_PORT": "2", "EDGECHAT_CONTEXT": "200"}, port=9)
+    assert (found.port, found.context, found.threads) == (9, 200, 3)
+
+
+def test_a_flag_that_was_not_given_does_not_count(tmp_path: Path) -> None:
+    assert load(tmp_path, "port = 1", port=None).port == 1
+
+
+def test_the_file_in_the_home_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("port = 7")
+    assert settings.load({}, None, {"EDGECHAT_HOME": str(tmp_path)}).port == 7
+
+
+@pytest.mark.parametrize(
+    ("file", "environ"), [("prot = 1", {}), ("", {"EDGECHAT_PROT": "1"})], ids=["file", "environment"]
+)
+def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path, file: str, environ: dict[str, str]) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'port'"):
+        load(tmp_path, file, environ)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("port = 70000", "setting port = 70000 .from the file.: input should be less than or equal to 65535"),
+        ('port = "many"', "setting port = 'many'"),
+        ("port = ", "not valid TOML"),
+        ('host = "0.0.0.0"', "need a key"),
+        ('modelscope_endpoint = "modelscope.cn"', "begins with https://"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_its_place(tmp_path: Path, file: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?i){says}") as caught:
+        load(tmp_path, file)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml cannot be read"):
+        settings.load({}, tmp_path / "gone.toml", {})
+
+
+def test_modelscopes_own_variable_is_read_and_ours_wins(tmp_path: Path) -> None:
+    environ = {"MODELSCOPE_ENDPOINT": "http://127.0.0.1:1/"}
+    assert load(tmp_path, "", environ).modelscope_endpoint == "http://127.0.0.1:1"
+    environ["EDGECHAT_MODELSCOPE_ENDPOINT"] = "https://mirror.example"
+    assert load(tmp_path, "", environ).modelscope_endpoint == "https://mirror.example"
