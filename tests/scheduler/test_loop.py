@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ class Bench:
         self.engine = Fake(path, 0, 1, lambda _: None)
         self.events: list[tuple[int, AnyEvent]] = []
         self.loop = Loop(self.engine, self.tell)
-        self.hook = lambda id, event: None
+        self.hook: Callable[[int, AnyEvent], None] = lambda id, event: None
         template = self.engine.template
         assert template is not None
         self.prompter = Prompter(Template(template), self.engine.tokenizer, self.engine.info.context)
@@ -40,9 +41,7 @@ class Bench:
             self.loop.post(Stop())
 
     def ask(self, id: int, *texts: str, stop: tuple[str, ...] = (), max_tokens: int = 1000) -> None:
-        roles = ("user", "assistant")
         turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
-        assert roles
         request = GenRequest(turns, stop=stop, max_tokens=max_tokens)
         self.open += 1
         self.loop.post(Submit(id, request, self.prompter.encode(turns)))

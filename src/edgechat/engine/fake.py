@@ -22,7 +22,7 @@ import msgspec
 
 from edgechat.engine.base import Progress, Slice
 from edgechat.errors import EngineFailed, ModelFileInvalid
-from edgechat.types import Loading, ModelInfo, Sampling, Struct
+from edgechat.types import Loading, ModelInfo, Sampling, Struct, Tokenizer
 
 END = 256
 SPECIALS = {"<|im_end|>": END, "<|im_start|>": 257, "<|endoftext|>": 258}
@@ -88,7 +88,7 @@ class Fake:
             raise ModelFileInvalid(f"{path} is not a script for the fake engine: {error}.") from error
         progress(Loading(stage="weights", fraction=0.5))
         time.sleep(self.script.load_ms / 1000)
-        self.tokenizer = Bytes()
+        self.tokenizer: Tokenizer = Bytes()
         size = min(context or self.script.context, self.script.context)
         self.info = ModelInfo(context=size, vocabulary=259, parameters=0, recipe="none", threads=threads, engine="fake")
         self._cells: dict[int, list[int]] = {}

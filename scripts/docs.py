@@ -1,0 +1,66 @@
+"""Write the pages of docs/ that follow from the code: the commands' help and the settings table.
+
+python scripts/docs.py            writes them
+python scripts/docs.py --check    fails if one of them is stale
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+from pydantic_core import PydanticUndefined
+
+from edgechat import cli
+from edgechat.settings import PREFIX, Settings
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+NOTE = "<!-- Written by `make docs`; do not edit. -->\n"
+
+
+def commands() -> str:
+    """Help of every command, as a terminal shows it."""
+    root: Any = typer.main.get_command(cli.app)
+    parts = [NOTE, "# Commands\n"]
+    for name, command in [("", root), *sorted(root.commands.items())]:
+        title = f"edgechat {name}".strip()
+        context = click.Context(command, info_name=title, terminal_width=100, max_content_width=100)
+        parts.append(f"## {title}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def settings() -> str:
+    """One row per setting."""
+    rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "the platform's data folder" if field.default is PydanticUndefined else f"`{field.default}`"
+        default = "none" if field.default is None else default
+        rows.append(f"| `{name}` | `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    intro = (
+        "A setting comes from `config.toml` in the home folder (or `--config FILE`), from the environment, or from a\n"
+        "flag; the later one wins. A name that is not in this table is refused.\n"
+    )
+    return "\n".join([NOTE, "# Settings\n", intro, *rows, ""])
+
+
+def main() -> None:
+    pages = {"commands.md": commands(), "settings.md": settings()}
+    stale = [name for name, text in pages.items() if not _same(DOCS / name, text)]
+    if "--check" in sys.argv[1:]:
+        if stale:
+            sys.exit(f"stale: {', '.join('docs/' + name for name in stale)}; run make docs")
+        return
+    for name in stale:
+        (DOCS / name).write_text(pages[name], encoding="utf-8")
+        print(f"wrote docs/{name}")
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    os.environ["COLUMNS"] = "100"
+    main()

@@ -1,0 +1,38 @@
+"""The application: routes around one runtime, errors in one shape, the guard in front."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from edgechat import __version__
+from edgechat.api import errors, native, openai
+from edgechat.api.guard import Guard
+from edgechat.api.page import mount_page
+from edgechat.runtime import Runtime
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The ASGI app over `runtime`; starts it with the first request's loop and stops it at shutdown."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        runtime.start()
+        yield
+        await runtime.stop()
+
+    app = FastAPI(
+        title="edgechat",
+        version=__version__,
+        summary="Private chat on machines without a GPU",
+        lifespan=lifespan,
+        docs_url=None,  # those pages load scripts from other hosts
+        redoc_url=None,
+    )
+    app.state.runtime = runtime
+    errors.install(app)
+    app.include_router(openai.router)
+    app.include_router(native.router)
+    mount_page(app)
+    app.add_middleware(Guard)
+    return app

@@ -1,0 +1,45 @@
+"""edgechat's own routes: life, readiness, and the one-line chat of the article this project grew out of."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from edgechat.api.openai import Reply, TheRuntime, accepted
+from edgechat.api.requests import StrictRoute, client_of, until_gone
+from edgechat.api.wire import Strict
+from edgechat.types import GenRequest, Message
+
+router = APIRouter(route_class=StrictRoute)
+
+
+class ChatInput(Strict):
+    """Body of POST /chat."""
+
+    input: Annotated[str, Field(min_length=1)]
+
+
+@router.get("/healthz", summary="The process is alive")
+async def healthz() -> dict[str, str]:
+    return {"status": "alive"}
+
+
+@router.get("/readyz", summary="The model answers (200), or why not yet (503)")
+async def readyz(runtime: TheRuntime) -> Response:
+    readiness = runtime.readiness
+    return JSONResponse(msgspec.to_builtins(readiness), 200 if readiness.state == "ready" else 503)
+
+
+@router.post("/chat", summary="One question, one answer")
+async def chat(body: ChatInput, request: Request, runtime: TheRuntime) -> Response:
+    served = runtime.find(None)
+    wanted = GenRequest((Message("user", body.input),), served.sampling, client=client_of(request))
+    events = await accepted(runtime, wanted)
+
+    async def reply() -> dict[str, Any]:
+        whole = await Reply(served).whole(events)
+        return {"reply": whole["choices"][0]["message"]["content"]}
+
+    return await until_gone(request, reply())

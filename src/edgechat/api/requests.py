@@ -1,0 +1,70 @@
+"""What every dialect does with a request: find the runtime, read JSON strictly, notice that the client left."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from edgechat.runtime import Runtime
+
+CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
+
+
+class StrictRequest(Request):
+    """A request whose JSON is UTF-8, without NaN or lone surrogates, and not nested beyond reason."""
+
+    async def json(self) -> Any:
+        try:
+            return msgspec.json.decode(await self.body())
+        except (ValueError, RecursionError) as error:  # msgspec's DecodeError is a ValueError
+            raise json.JSONDecodeError(str(error).rstrip("."), "", 0) from error
+
+
+class StrictRoute(APIRoute):
+    """A route that reads StrictRequests."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def runtime_of(request: Request) -> Runtime:
+    """The runtime that the app was made with."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def client_of(request: Request) -> str:
+    """Whose request it is, as far as the address tells."""
+    return request.client.host if request.client else ""
+
+
+async def until_gone(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> Response:
+    """Await `work` and answer with it; cancel it as soon as the client leaves."""
+    job = asyncio.create_task(work)
+    gone = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return JSONResponse(job.result()) if job.done() else Response(status_code=CLIENT_CLOSED)
+    finally:
+        gone.cancel()
+        job.cancel()
+        await asyncio.wait({job, gone})
+
+
+async def _left(request: Request) -> None:
+    try:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+    except ClientDisconnect:
+        return

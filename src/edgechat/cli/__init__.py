@@ -1,0 +1,46 @@
+"""The commands: one file each, a thin skin over the rest of the house."""
+
+import sys
+from importlib import import_module
+
+import typer
+
+from edgechat import __version__
+from edgechat.errors import EdgechatError
+
+app = typer.Typer(
+    name="edgechat",
+    help="Private chat on machines without a GPU: a page, an OpenAI-compatible API and a terminal chat.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edgechat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """What every command has."""
+
+
+for command in ("serve", "chat", "models", "doctor"):
+    import_module(f"edgechat.cli.{command}").register(app)
+
+
+def main() -> None:
+    """Run a command. An error meant for a reader is one line on standard error, and its exit status."""
+    try:
+        app()
+    except EdgechatError as error:
+        print(f"edgechat: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,164 @@
+"""`edgechat doctor`: what this machine has, what the engine was built for, and what to do about a difference."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+import psutil
+import typer
+from rich.table import Table
+
+from edgechat import machine
+from edgechat.cli import options
+from edgechat.cli.follow import out
+from edgechat.errors import EdgechatError
+from edgechat.hub.catalog import Catalog
+from edgechat.hub.store import Store
+from edgechat.settings import Settings
+from edgechat.types import Struct
+
+# What llama.cpp calls a feature it was built with -> what the kernel calls it.
+FEATURES = {
+    "AVX": "avx",
+    "AVX2": "avx2",
+    "FMA": "fma",
+    "F16C": "f16c",
+    "BMI2": "bmi2",
+    "AVX_VNNI": "avx_vnni",
+    "AVX512": "avx512f",
+    "AVX512_VBMI": "avx512vbmi",
+    "AVX512_VNNI": "avx512_vnni",
+    "AVX512_BF16": "avx512_bf16",
+    "AMX_INT8": "amx_int8",
+    "DOTPROD": "asimddp",
+    "MATMUL_INT8": "i8mm",
+    "SVE": "sve",
+}
+REBUILD = "build the engine on this machine: make setup"
+PROBE = "import llama_cpp.llama_cpp as l; print(l.llama_print_system_info().decode())"
+MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]bad[/]"}
+
+
+class Check(Struct, frozen=True):
+    """One thing looked at. `todo` says what to do where it is not ok."""
+
+    name: str
+    verdict: Literal["ok", "warn", "fail"]
+    found: str
+    todo: str | None = None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    home: options.Home = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Look at processor, engine, cores, memory, disk and models, and say what to do.
+
+    Ends with status 1 if something keeps edgechat from working.
+    """
+    settings = options.load(config, home=home)
+    checks = list(examine(settings))
+    if as_json:
+        typer.echo(json.dumps({"checks": msgspec.to_builtins(checks)}, ensure_ascii=False))
+    else:
+        table = Table("", "", "found", "what to do", box=None, pad_edge=False)
+        for check in checks:
+            table.add_row(MARKS[check.verdict], check.name, check.found, check.todo or "")
+        out.print(table)
+    if any(check.verdict == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Every check, in the order a person would make them."""
+    name, flags = machine.processor()
+    yield Check("processor", "ok", name)
+    yield from engine_checks(flags, *probe_engine())
+    yield cores()
+    free = int(psutil.virtual_memory().available)
+    verdict: Literal["ok", "warn"] = "ok" if free > 1 << 30 else "warn"
+    todo = None if verdict == "ok" else "end something large, or serve a smaller model or --context"
+    yield Check("memory", verdict, f"{gigabytes(free)} free of {gigabytes(machine.memory_limit())}", todo)
+    yield disk(settings)
+    yield models(settings)
+
+
+def probe_engine() -> tuple[int, str]:
+    """(exit status, description) of the engine library, asked in a child: a foreign build may kill it."""
+    child = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)  # noqa: S603
+    last = (child.stdout if child.returncode == 0 else child.stderr).strip().splitlines()[-1:]
+    return child.returncode, last[0] if last else ""
+
+
+def engine_checks(flags: frozenset[str], status: int, description: str) -> Iterator[Check]:
+    """What the engine was built with, against what the processor has."""
+    if status:
+        what = "it dies of an instruction that this processor lacks" if status < 0 else description
+        yield Check("engine", "fail", f"cannot be loaded: {what}", REBUILD)
+        return
+    yield Check("engine", "ok", description.strip(" |"))
+    built = {
+        part.split("=")[0].split(":")[-1].strip() for part in description.split("|") if part.strip().endswith("= 1")
+    }
+    missing = sorted(feature for feature, flag in FEATURES.items() if flag in flags and feature not in built)
+    if missing:
+        yield Check(
+            "instructions", "warn", f"the processor has {', '.join(missing)}; the engine does not use it", REBUILD
+        )
+    else:
+        yield Check("instructions", "ok", "the engine uses what the processor has")
+    if "OPENMP" in built:
+        why = "built with OpenMP: it collapses beside another engine or a busy neighbour"
+        yield Check("threads", "warn", why, REBUILD)
+    else:
+        yield Check("threads", "ok", "built without OpenMP")
+
+
+def cores() -> Check:
+    """How many cores are granted, and by what."""
+    quota = machine.cpu_quota()
+    limit = "no cgroup limit" if quota is None else f"cgroup limit {quota:g}"
+    return Check("cores", "ok", f"{machine.cores()} of {os.cpu_count()} to use ({limit})")
+
+
+def disk(settings: Settings) -> Check:
+    """Room for a model where models go."""
+    folder = next(parent for parent in (settings.home, *settings.home.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        return Check(
+            "disk", "fail", f"{settings.home} cannot be written", "set --home or EDGECHAT_HOME to a folder of yours"
+        )
+    if free < 1 << 30:
+        return Check(
+            "disk", "warn", f"{gigabytes(free)} free in {settings.home}", "a model needs up to 1 GB: make room"
+        )
+    return Check("disk", "ok", f"{gigabytes(free)} free in {settings.home}")
+
+
+def models(settings: Settings) -> Check:
+    """Whether something can be served without a network."""
+    default = Catalog.load().default
+    try:
+        names = [stored.name for stored in Store(settings.home).list()]
+    except EdgechatError as error:
+        return Check("models", "fail", str(error))
+    if not names:
+        return Check("models", "warn", "none here yet", f"edgechat pull {default}")
+    return Check("models", "ok", ", ".join(names), None if default in names else f"edgechat pull {default}")
+
+
+def gigabytes(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.1f} GB"

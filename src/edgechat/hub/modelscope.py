@@ -1,0 +1,207 @@
+"""Models from ModelScope, or any server that speaks its routes, by the real SDK. Runs in the child process only.
+
+The SDK lists and transfers. It is not trusted with anything else: it joins listed paths unchecked, takes an empty
+listing for success, compares hashes by case, keeps a session id and reads pickled credentials from the home folder.
+So it gets a home of its own, one checked file at a time, and every byte's size and hash beforehand.
+"""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgechat.errors import (
+    ConfigError,
+    EdgechatError,
+    HashMismatch,
+    HubError,
+    HubUnreachable,
+    NoSpace,
+    NotOnHub,
+    StorageError,
+    UnsafeListing,
+)
+from edgechat.hub.reference import SUFFIX, Repo, is_safe_path, name_from, parse
+from edgechat.hub.source import File, Manifest
+
+MAX_ROWS = 8000
+PREFERRED = "q4_k_m"
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf", re.IGNORECASE)
+
+# Privacy is set, whatever the environment says; patience is only proposed.
+_FORCED = {
+    "MODELSCOPE_DOWNLOAD_INTRA_CLOUD": "false",  # else it follows an address that the server names
+    "MODELSCOPE_DOWNLOAD_FILE_LOCK": "false",  # the store has its own
+    "TQDM_DISABLE": "1",
+}
+_PROPOSED = {
+    "MODELSCOPE_LOG_LEVEL": "WARNING",
+    "MODELSCOPE_DOWNLOAD_TOTAL_TIMEOUT": "86400",
+    "MODELSCOPE_API_CONNECT_TIMEOUT": "5",
+    "MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS": "8",
+    "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "2",
+}
+_REMOVED = ("MODELSCOPE_DOMAIN", "MODELSCOPE_CLOUD_ENVIRONMENT", "MODELSCOPE_CLOUD_USERNAME")
+
+# The SDK's errors, by class name, and what each means here. The nearest class in an error's ancestry counts.
+ERRORS: dict[str, tuple[type[EdgechatError], str]] = {
+    "NotExistError": (NotOnHub, "there is no such repository, revision or file"),
+    "PermissionDeniedError": (NotOnHub, "it is private; set MODELSCOPE_API_TOKEN if you may read it"),
+    "AuthenticationError": (NotOnHub, "the hub does not accept MODELSCOPE_API_TOKEN"),
+    "InvalidParameter": (NotOnHub, "the hub does not know what to make of it"),
+    "RateLimitError": (HubUnreachable, "the hub asks for a pause; try again later"),
+    "QuotaExceededError": (HubUnreachable, "the hub's quota is used up; try again later"),
+    "ServerError": (HubUnreachable, "the hub answers that it is broken; try again later"),
+    "APIError": (HubUnreachable, "the hub answers with an error"),
+    "RequestTimeoutError": (HubUnreachable, "the hub stopped answering; pull again, it goes on where it stopped"),
+    "NetworkError": (HubUnreachable, "the connection broke; pull again, it goes on where it stopped"),
+    "RequestException": (HubUnreachable, "the hub does not answer as a hub does"),
+    "ValueError": (HubUnreachable, "the hub does not answer as a hub does"),
+    "TypeError": (HubUnreachable, "the hub does not answer as a hub does"),
+    "AttributeError": (HubUnreachable, "the hub does not answer as a hub does"),
+    "FileSizeMismatchError": (HashMismatch, "the hub sends another number of bytes than it should; they were deleted"),
+    "FileIntegrityError": (HashMismatch, "the hub sends other bytes than the pinned ones; they were deleted"),
+    "CacheError": (StorageError, "the staging folder cannot be written"),
+    "StorageError": (HubUnreachable, "the transfer failed; pull again, it goes on where it stopped"),
+    "NotSupportedError": (HubError, "the SDK does not support it"),
+    "HubError": (HubError, "the SDK failed"),
+}
+
+
+class Row(Protocol):
+    """What the SDK tells about one listed file. Everything in it comes from the hub."""
+
+    path: str
+    size: int
+    sha256: str | None
+    type: str
+
+
+class ModelScope:
+    """One ModelScope hub. `scratch` is a folder for what the SDK writes beside the models."""
+
+    def __init__(self, endpoint: str, scratch: str) -> None:
+        self._endpoint = endpoint
+        self._home = Path(scratch) / "sdk"
+
+    def resolve(self, reference: Repo) -> Manifest:
+        """List the repository, check every row, choose one .gguf."""
+        with _translated(str(reference)):
+            rows = self._api().list_repo_files(reference.id, "model", revision=reference.revision)
+        row = choose(check(rows, str(reference)), reference)
+        sha256 = row.sha256.lower() if row.sha256 and _SHA256.fullmatch(row.sha256) else None
+        source = Repo(reference.owner, reference.name, reference.revision, row.path)
+        file = File(row.path, row.size, sha256)
+        return Manifest(name_from(row.path), str(source), reference.revision, (file,))
+
+    def fetch(self, manifest: Manifest, staging: Path) -> None:
+        """Transfer what is missing. A part that is there is continued."""
+        repo = parse(manifest.source)
+        assert isinstance(repo, Repo)
+        for file in manifest.files:
+            if file.sha256 is None:
+                raise UnsafeListing(f"{manifest.source}: the hub offers no SHA-256, so its bytes cannot be checked.")
+            if not is_safe_path(file.path):
+                raise UnsafeListing(f"{manifest.source}: {file.path!r} is no safe path.")
+            with _translated(manifest.source):
+                self._api().download_file(
+                    repo.id,
+                    "model",
+                    file.path,
+                    revision=manifest.revision,
+                    local_dir=staging,
+                    expected_sha256=file.sha256,
+                    file_size=file.size,
+                )
+
+    def _api(self) -> Any:
+        """The SDK, imported only now: it reads most of its environment while it is imported."""
+        shutil.rmtree(self._home / "credentials", ignore_errors=True)  # its session id would follow the user
+        for name in _REMOVED:
+            os.environ.pop(name, None)
+        os.environ.update(_FORCED, MODELSCOPE_HOME=str(self._home), MODELSCOPE_CACHE=str(self._home))
+        for name, value in _PROPOSED.items():
+            os.environ.setdefault(name, value)
+        from modelscope_hub import HubApi
+
+        return HubApi(endpoint=self._endpoint)
+
+
+def check(rows: Sequence[Row], reference: str) -> list[Row]:
+    """The files of a listing. One bad row spoils it: such a hub is not fetched from.
+
+    Raises NotOnHub for an empty listing (the hub's answer to an unknown revision), else UnsafeListing.
+    """
+    if not rows:
+        raise NotOnHub(f"{reference}: the repository has no such revision, or no files.")
+    if len(rows) > MAX_ROWS:
+        raise UnsafeListing(f"{reference}: {len(rows)} files are listed; at most {MAX_ROWS} are read.")
+    seen: set[str] = set()
+    for row in rows:
+        if not is_safe_path(row.path):
+            raise UnsafeListing(f"{reference}: the hub lists {row.path!r}, which is no safe path. Nothing was fetched.")
+        if row.path in seen:
+            raise UnsafeListing(f"{reference}: the hub lists {row.path!r} twice. Nothing was fetched.")
+        seen.add(row.path)
+    return [row for row in rows if row.type != "tree"]
+
+
+def choose(rows: Iterable[Row], reference: Repo) -> Row:
+    """The row of the file that is asked for; else the q4_k_m .gguf, else the only one."""
+    models = {row.path: row for row in rows if row.path.lower().endswith(SUFFIX)}
+    wanted = reference.file
+    if wanted is None:
+        preferred = [path for path in models if PREFERRED in path.lower()]
+        candidates = preferred or list(models)
+        if len(candidates) != 1:
+            raise _unclear(reference, sorted(models))
+        wanted = candidates[0]
+    if wanted not in models:
+        raise NotOnHub(f"{reference}: there is no such file; {_listed(sorted(models))}")
+    if _SPLIT.search(wanted):
+        raise ConfigError(f"{reference}: {wanted} is one part of several, and split models are not wired yet.")
+    if models[wanted].size <= 0:
+        raise UnsafeListing(f"{reference}: the hub lists {wanted} with {models[wanted].size} bytes.")
+    return models[wanted]
+
+
+def _unclear(reference: Repo, models: list[str]) -> EdgechatError:
+    if models and all(_SPLIT.search(path) for path in models):
+        return ConfigError(f"{reference}: its model is split into parts, and split models are not wired yet.")
+    if not models:
+        return NotOnHub(f"{reference}: the repository has no {SUFFIX} file.")
+    return ConfigError(f"{reference}: say which file, as in {reference}:{models[0]}; {_listed(models)}")
+
+
+def _listed(models: list[str], most: int = 12) -> str:
+    more = f" and {len(models) - most} more" if len(models) > most else ""
+    return f"there is: {', '.join(models[:most])}{more}." if models else f"the repository has no {SUFFIX} file."
+
+
+@contextmanager
+def _translated(reference: str) -> Iterator[None]:
+    """Foreign errors become ours at this border."""
+    try:
+        yield
+    except EdgechatError:
+        raise
+    except Exception as error:
+        raise translate(error, reference) from error
+
+
+def translate(error: Exception, reference: str) -> EdgechatError:
+    """Our error for one of the SDK's, by the table."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"{reference}: the disk is full. Free some space and pull again; it goes on where it stopped.")
+    for ancestor in type(error).__mro__:
+        if ancestor.__name__ in ERRORS:
+            kind, reason = ERRORS[ancestor.__name__]
+            return kind(f"{reference}: {reason}.")
+    if isinstance(error, OSError):
+        return StorageError(f"{reference}: the staging folder cannot be written: {error.strerror or error}.")
+    return HubError(f"{reference}: {type(error).__name__} in the SDK.")

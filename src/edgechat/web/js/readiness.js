@@ -1,0 +1,74 @@
+// Follows /readyz: every second until the model answers, then every five, and not at all in a hidden tab
+// unless a message waits. Where the server is gone it asks less and less often.
+
+import { ApiError, readyz } from "./api.js";
+
+const SOON = 1_000;
+const LATER = 5_000;
+const RAREST = 30_000;
+
+export class Readiness extends EventTarget {
+  /** The last answer; state "unknown" before the first. */
+  now = { state: "unknown" };
+  /** When the next attempt comes, in milliseconds of Date.now(); only while unreachable. */
+  nextAt = 0;
+
+  #timer = 0;
+  #misses = 0;
+  #waiting = 0;
+  #asking = null;
+
+  start() {
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.check();
+      else if (!this.#waiting) clearTimeout(this.#timer);
+    });
+    return this.check();
+  }
+
+  /** Ask now. Several callers share one question. */
+  check() {
+    this.#asking ??= this.#ask().finally(() => (this.#asking = null));
+    return this.#asking;
+  }
+
+  /** Resolves once the model answers. Throws the signal's reason, or ApiError when the model cannot be served. */
+  async whenReady(signal) {
+    this.#waiting += 1;
+    try {
+      await this.check();
+      while (this.now.state !== "ready") {
+        signal.throwIfAborted();
+        if (this.now.state === "failed") throw new ApiError("model_failed", reason(this.now));
+        await this.#change(signal);
+      }
+      signal.throwIfAborted();
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #ask() {
+    clearTimeout(this.#timer);
+    this.now = await readyz();
+    const lost = this.now.state === "unreachable";
+    this.#misses = lost ? this.#misses + 1 : 0;
+    const pause = lost ? backoff(this.#misses) : this.now.state === "ready" ? LATER : SOON;
+    this.nextAt = lost ? Date.now() + pause : 0;
+    if (!document.hidden || this.#waiting) this.#timer = setTimeout(() => this.check(), pause);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #change(signal) {
+    return new Promise((resolve, reject) => {
+      const stop = new AbortController();
+      this.addEventListener("change", () => (stop.abort(), resolve()), { signal: stop.signal });
+      signal.addEventListener("abort", () => (stop.abort(), reject(signal.reason)), { signal: stop.signal });
+    });
+  }
+}
+
+/** 1, 2, 4 … 30 seconds, a little apart from other tabs. */
+const backoff = (misses) => Math.min(SOON * 2 ** (misses - 1), RAREST) * (0.9 + Math.random() / 5);
+
+const reason = ({ why, hint }) => [why, hint].filter(Boolean).join("\n");

@@ -1,0 +1,53 @@
+"""A real server on the fake engine, in a thread: requests go over a real socket."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from edgechat.api.app import create_app
+from edgechat.runtime import Runtime
+from edgechat.settings import Settings
+
+
+@contextmanager
+def serving(model: Path, home: Path, **more: Any) -> Iterator[str]:
+    """The address of a server with the fake engine, ready."""
+    runtime = Runtime(Settings(engine="fake", model=str(model), home=home, **more))
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(runtime), log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        deadline = time.monotonic() + 10
+        while runtime.readiness.state != "ready" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield base
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="package")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that echoes, shared by all tests of the API."""
+    folder = tmp_path_factory.mktemp("echo")
+    (folder / "fake.json").write_text("{}")
+    with serving(folder / "fake.json", folder / "home") as base:
+        yield base
+
+
+@pytest.fixture
+def client(echo: str) -> Iterator[httpx.Client]:
+    """A client of that server."""
+    with httpx.Client(base_url=echo, timeout=10) as client:
+        yield client

@@ -1,0 +1,102 @@
+"""Who may come in: every rule, pure, then once over a real socket."""
+
+import socket
+
+import httpx
+import pytest
+
+from edgechat.api.guard import MAX_BODY, refusal
+
+HOST = ("host", "127.0.0.1:8080")
+JSON = ("content-type", "application/json")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]", "127.0.0.1"])
+def test_names_of_this_machine_come_in(host: str) -> None:
+    assert refusal("GET", [("host", host)]) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.nip.io",
+        "foo.internal",
+        "localhost.evil.com",
+        "evil-localhost",
+        "x/health?y=",
+        "foo?",
+        "a#b",
+        "a\\b",
+        "localhost@evil",
+        "127.0.0.1:80:80",
+        "127.0.0.1:x",
+        "",
+        "::1",
+        "localhost.",
+    ],
+)
+def test_other_names_stay_out(host: str) -> None:
+    refused = refusal("GET", [("host", host)])
+    assert refused is not None
+    assert refused[0] == 403
+
+
+def test_one_host_exactly() -> None:
+    assert refusal("GET", []) == (400, "A request names exactly one Host.")
+    assert refusal("GET", [HOST, HOST]) == (400, "A request names exactly one Host.")
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (("origin", "https://evil.example"), 403),
+        (("origin", "null"), 403),
+        (("origin", "http://localhost:8080"), 403),  # another name than the one asked for
+        (("origin", "http://127.0.0.1:9999"), 403),
+        (("origin", "file://127.0.0.1:8080"), 403),
+        (("sec-fetch-site", "cross-site"), 403),
+        (("sec-fetch-site", "same-site"), 403),
+        (("content-encoding", "gzip"), 415),
+        (("content-length", str(MAX_BODY + 1)), 413),
+        (("content-length", "9" * 5000), 413),
+        (("content-length", "-1"), 413),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH", "PUT", "FROB"])
+def test_state_changes_from_elsewhere_stay_out(method: str, header: tuple[str, str], status: int) -> None:
+    refused = refusal(method, [HOST, JSON, header])
+    assert refused is not None
+    assert refused[0] == status
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_state_changes_come_as_json(kind: str) -> None:
+    refused = refusal("POST", [HOST, ("content-type", kind)])
+    assert refused is not None
+    assert refused[0] == 415
+
+
+def test_the_page_itself_comes_in() -> None:
+    own = [HOST, ("content-type", "application/json; charset=utf-8"), ("origin", "http://127.0.0.1:8080")]
+    assert refusal("POST", [*own, ("sec-fetch-site", "same-origin"), ("content-length", str(MAX_BODY))]) is None
+
+
+def test_over_a_socket(client: httpx.Client) -> None:
+    assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403
+    assert client.post("/chat", content=b'{"input":"x"}', headers={"Content-Type": "text/plain"}).status_code == 415
+    assert "access-control-allow-origin" not in client.options("/chat", headers={"Origin": "https://evil"}).headers
+
+
+def test_an_endless_chunked_body_is_cut_off(client: httpx.Client) -> None:
+    """The length is not announced; the server stops reading at the limit."""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=10) as raw:
+        head = "POST /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        raw.sendall((head + "Transfer-Encoding: chunked\r\n\r\n").encode())
+        chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        try:
+            for _ in range(MAX_BODY // 65536 + 20):
+                raw.sendall(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        assert b" 413 " in raw.recv(4096).split(b"\r\n")[0]

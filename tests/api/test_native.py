@@ -1,0 +1,87 @@
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+
+from edgechat.api.sse import with_pauses
+from tests.api.conftest import serving
+from tests.conftest import FakeModel
+
+
+def test_life_and_readiness(client: httpx.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "state": "ready",
+        "model": "fake.json",
+        "languages": [],
+        "wanted": None,
+        "why": None,
+        "hint": None,
+        "progress": None,
+    }
+
+
+def test_the_articles_chat(client: httpx.Client) -> None:
+    assert client.post("/chat", json={"input": "hello"}).json() == {"reply": "You said: hello"}
+    refused = client.post("/chat", json={"input": ""})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "input"
+
+
+def test_readiness_follows_the_worker(client: httpx.Client) -> None:
+    """The engine dies: 503 with the reason, the process lives, and it answers again by itself."""
+    (worker,) = [child for child in psutil.Process().children() if "edgechat.worker.child" in " ".join(child.cmdline())]
+    worker.kill()
+    worker.wait(5)
+    seen = set()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        answer = client.get("/readyz")
+        seen.add(answer.status_code)
+        assert client.get("/healthz").status_code == 200
+        if answer.status_code == 200 and 503 in seen:
+            break
+        time.sleep(0.01)
+    assert seen == {200, 503} or 503 in seen
+    assert client.post("/chat", json={"input": "back?"}).json() == {"reply": "You said: back?"}
+
+
+def test_before_the_model_answers_requests_are_refused_with_the_state(fake_model: FakeModel, tmp_path: Path) -> None:
+    missing = tmp_path / "none.gguf"
+    with serving(missing, tmp_path / "home") as base:
+        readiness = httpx.get(f"{base}/readyz")
+        assert readiness.status_code == 503
+        assert readiness.json()["state"] == "failed"
+        assert "none.gguf" in readiness.json()["why"]
+        answer = httpx.post(f"{base}/chat", json={"input": "hello"})
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "model_not_ready"
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_the_api_describes_itself(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/v1/models", "/v1/models/{id}", "/v1/chat/completions", "/healthz", "/readyz", "/chat"}
+
+
+def test_unknown_routes_have_the_same_error_shape(client: httpx.Client) -> None:
+    for answer in (client.get("/no/such"), client.put("/healthz", json={})):
+        assert answer.status_code in (404, 405)
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_silence_is_filled_and_no_event_is_lost() -> None:
+    import asyncio
+    from collections.abc import AsyncGenerator
+
+    async def slow() -> AsyncGenerator[int, None]:
+        for number in range(3):
+            await asyncio.sleep(0.05)
+            yield number
+
+    seen = [item async for item in with_pauses(slow(), every=0.01)]
+    assert [item for item in seen if item is not None] == [0, 1, 2]
+    assert seen.count(None) >= 6

@@ -1,0 +1,264 @@
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.api.conftest import serving
+from tests.conftest import FakeModel
+
+ROUTE = "/v1/chat/completions"
+
+
+def body(text: str = "hello", **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+def events(answer: httpx.Response) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line.startswith("data: ")]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+def test_a_whole_answer_has_openais_shape_and_says_what_was_done(client: httpx.Client) -> None:
+    answer = client.post(ROUTE, json=body("你好")).json()
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "You said: 你好", "refusal": None}
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    usage = answer["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
+    assert set(answer["edgechat"]) == {
+        "model_sha256",
+        "recipe",
+        "queue_ms",
+        "prefill_ms",
+        "decode_tok_s",
+        "cached_tokens",
+        "dropped_messages",
+        "stop_reason",
+        "fallback",
+    }
+
+
+def test_a_second_turn_says_how_much_came_from_the_cache(client: httpx.Client) -> None:
+    first = client.post(ROUTE, json=body("hello")).json()
+    turns = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": first["choices"][0]["message"]["content"]},
+        {"role": "user", "content": "more"},
+    ]
+    second = client.post(ROUTE, json={"messages": turns}).json()
+    assert second["usage"]["prompt_tokens_details"]["cached_tokens"] >= first["usage"]["total_tokens"]
+    assert second["edgechat"]["cached_tokens"] == second["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def test_a_stream_is_the_whole_answer_in_parts(client: httpx.Client) -> None:
+    whole = client.post(ROUTE, json=body("emoji 👋🏽 你好")).json()
+    answer = client.post(ROUTE, json=body("emoji 👋🏽 你好", stream=True, stream_options={"include_usage": True}))
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    *chunks, last, end = events(answer)
+    assert end == "[DONE]"
+    text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+    assert text == whole["choices"][0]["message"]["content"]
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert last["choices"] == []
+    assert last["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"]
+    assert last["edgechat"]["stop_reason"] == "eos"
+    assert len({chunk["id"] for chunk in [*chunks, last]}) == 1
+
+
+def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client) -> None:
+    *_, last, end = events(client.post(ROUTE, json=body(stream=True)))
+    assert end == "[DONE]"
+    assert last["choices"][0]["finish_reason"] == "stop"
+    assert last["edgechat"]["stop_reason"] == "eos"
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"n": True}, "n"),
+        ({"n": 1_000_000_000}, "n"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"seed": 1 << 63}, "seed"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logit_bias": {"999999": 1}}, "logit_bias"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"cache_prompt": True}, "cache_prompt"),
+        ({"api_base": "http://127.0.0.1"}, "api_base"),
+        ({"chat_template": "x"}, "chat_template"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": "hello"}, "messages"),
+    ],
+    ids=lambda value: json.dumps(value)[:40],
+)
+def test_what_is_not_honoured_is_refused_by_name(client: httpx.Client, more: dict[str, Any], param: str) -> None:
+    answer = client.post(ROUTE, json=body() | more)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert "\n" not in error["message"]
+
+
+def test_pictures_and_sound_are_refused(client: httpx.Client) -> None:
+    for part in (
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+        {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
+    ):
+        turn = {"role": "user", "content": [{"type": "text", "text": "see"}, part]}
+        answer = client.post(ROUTE, json={"messages": [turn]})
+        assert answer.status_code == 400
+        assert "reads text only" in answer.json()["error"]["message"]
+        assert answer.json()["error"]["param"] == "messages.0.content"
+
+
+def test_neutral_values_and_nulls_are_accepted(client: httpx.Client) -> None:
+    neutral: dict[str, Any] = {
+        "n": 1,
+        "logprobs": False,
+        "top_logprobs": 0,
+        "response_format": {"type": "text"},
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "service_tier": "auto",
+        "store": False,
+        "metadata": {"a": "b"},
+        "user": "me",
+        "temperature": None,
+        "stop": None,
+        "model": None,
+        "functions": None,
+    }
+    assert client.post(ROUTE, json=body(**neutral)).status_code == 200
+
+
+def test_text_parts_are_joined_and_developer_means_system(client: httpx.Client) -> None:
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    turns = [{"role": "developer", "content": "be kind"}, {"role": "user", "content": parts}]
+    answer = client.post(ROUTE, json={"messages": turns}).json()
+    assert answer["choices"][0]["message"]["content"] == "You said: one two"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[1]",
+        b'"x"',
+        b"42",
+        b"{",
+        b'{"messages": NaN}',
+        b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
+        b'{"messages": [{"role": "user", "content": "\xff"}]}',
+        '{"messages": []}'.encode("utf-16"),
+        b"[" * 100_000,
+        b'{"metadata":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        b'{"seed": ' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda raw: repr(raw[:24]),
+)
+def test_a_bad_body_is_a_400_with_one_line(client: httpx.Client, raw: bytes) -> None:
+    answer = client.post(ROUTE, content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_cannot_fit_is_a_400_before_the_first_byte(client: httpx.Client, stream: bool) -> None:
+    answer = client.post(ROUTE, json=body("x" * 5000, stream=stream))
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert "4096" in error["message"]
+    assert "50" in error["message"]
+
+
+def test_an_unknown_model_is_a_404_and_the_served_one_is_named(client: httpx.Client) -> None:
+    answer = client.post(ROUTE, json=body(model="gpt-4o"))
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "model_not_found"
+    assert client.get("/v1/models/gpt-4o").status_code == 404
+    served = client.get("/v1/models").json()["data"][0]["id"]
+    assert client.get(f"/v1/models/{served}").json()["id"] == served
+    assert client.post(ROUTE, json=body(model=served)).status_code == 200
+
+
+@pytest.mark.parametrize(("stream", "status"), [(False, 503), (True, 200)])
+def test_a_failure_in_the_answer_is_an_error_and_no_false_end(
+    fake_model: FakeModel, tmp_path: Path, stream: bool, status: int
+) -> None:
+    with serving(fake_model(fail_at=3), tmp_path / "home") as base:
+        answer = httpx.post(f"{base}{ROUTE}", json=body(stream=stream), timeout=10)
+    assert answer.status_code == status
+    if stream:
+        *chunks, last = events(answer)
+        assert last["error"]["code"] == "engine_failed"
+        assert all(chunk["choices"][0]["finish_reason"] is None for chunk in chunks)
+    else:
+        assert answer.json()["error"]["code"] == "engine_failed"
+
+
+def test_those_who_wait_see_their_place_as_a_comment(fake_model: FakeModel, tmp_path: Path) -> None:
+    with (
+        serving(fake_model(reply="x" * 200, step_ms=5), tmp_path / "home") as base,
+        httpx.stream("POST", f"{base}{ROUTE}", json=body(stream=True), timeout=10) as first,
+    ):
+        chunks = first.iter_bytes()
+        next(chunks)
+        second = httpx.post(f"{base}{ROUTE}", json=body(stream=True, max_tokens=1), timeout=10)
+        assert ": queued 1 of 1\n\n" in second.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_frees_the_engine(fake_model: FakeModel, tmp_path: Path, stream: bool) -> None:
+    with serving(fake_model(reply="x" * 4000, step_ms=5), tmp_path / "home") as base:
+        long = body(stream=stream, max_tokens=4000)
+        with (
+            pytest.raises(httpx.ReadTimeout),
+            httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=0.3) as gone,
+        ):
+            next(gone.iter_bytes())
+            raise httpx.ReadTimeout("left")
+        started = time.monotonic()
+        assert httpx.post(f"{base}{ROUTE}", json=body(max_tokens=2), timeout=10).status_code == 200
+        assert time.monotonic() - started < 3  # the first answer alone would take 20 s
+
+
+def test_the_official_client_works(client: httpx.Client) -> None:
+    with openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="none", max_retries=0) as official:
+        turns: Any = [{"role": "user", "content": "hi"}]
+        model = official.models.list().data[0].id
+        whole = official.chat.completions.create(model=model, messages=turns, seed=1, stop=["never"])
+        assert whole.choices[0].message.content == "You said: hi"
+        stream = official.chat.completions.create(
+            model=model, messages=turns, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = list(stream)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert text == "You said: hi"
+        assert chunks[-1].usage == whole.usage or chunks[-1].usage is not None
+        with pytest.raises(openai.NotFoundError):
+            official.chat.completions.create(model="other", messages=turns)
+        with pytest.raises(openai.BadRequestError) as caught:
+            official.chat.completions.create(model=model, messages=turns, n=3)
+        assert caught.value.param == "n"

@@ -1,0 +1,320 @@
+"""The page's files: served whole, typed, compressed, and free of what the policy forbids."""
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from edgechat.api import page
+from edgechat.api.page import MEDIA_TYPES, WEB, Page, mount_page
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; media-src 'self' blob:; manifest-src 'self'; worker-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types dompurify"
+)
+BUDGET_BYTES = 90_000
+BUDGET_REQUESTS = 20
+INDEX = (WEB / "index.html").read_text(encoding="utf-8")
+SCRIPTS = sorted((WEB / "js").glob("*.js"))
+LANGUAGES = sorted((WEB / "i18n").glob("*.json"))
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    app = FastAPI()
+    mount_page(app)
+    with TestClient(app, headers={"Accept-Encoding": "identity"}) as client:
+        yield client
+
+
+def addresses(html: str) -> list[str]:
+    """Every address the document mentions, without the part after #."""
+    return [found.partition("#")[0] for found in re.findall(r'(?:href|src)="([^"#][^"]*)"', html)]
+
+
+def code(script: Path) -> str:
+    """A module without its comments."""
+    text = re.sub(r"/\*.*?\*/", "", script.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.sub(r"(?m)(^|\s)//.*$", r"\1", text)
+
+
+def strings(script: Path) -> list[str]:
+    """The string literals of a module, template literals with their holes cut out."""
+    found = re.findall(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`', code(script))
+    return [plain or re.sub(r"\$\{.*?\}", "", template) for plain, template in found]
+
+
+def imports(script: Path) -> set[str]:
+    return set(re.findall(r'(?:from|import)\s+"([^"]+)"', code(script)))
+
+
+# Serving
+
+
+def test_index_headers(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    etag = answer.headers.pop("etag")
+    assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
+    assert int(answer.headers.pop("content-length")) == len(answer.content)
+    assert dict(answer.headers) == {
+        "content-type": "text/html; charset=utf-8",
+        "cache-control": "no-cache",
+        "content-security-policy": POLICY,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)",
+        "vary": "Accept-Encoding",
+    }
+
+
+def test_every_address_in_the_document_answers(client: TestClient) -> None:
+    html = client.get("/").text
+    found = addresses(html)
+    assert len(found) > 10
+    for address in found:
+        url = urljoin("/", address)
+        assert url.startswith("/ui/"), address
+        answer = client.get(url)
+        assert answer.status_code == 200, address
+        assert answer.headers["content-type"] == MEDIA_TYPES[Path(address).suffix]
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_every_address_in_the_modules_and_styles_is_a_file() -> None:
+    for script in SCRIPTS:
+        for name in imports(script):
+            assert name.startswith("./"), f"{script.name} imports {name}"
+            assert (script.parent / name).is_file(), f"{script.name} imports {name}"
+        for name in re.findall(r'new URL\("([^"]+)", import\.meta\.url', code(script)):
+            assert (script.parent / name).is_file(), f"{script.name} loads {name}"
+    for sheet in WEB.glob("*.css"):
+        assert "url(" not in sheet.read_text(encoding="utf-8")
+        assert "@import" not in sheet.read_text(encoding="utf-8")
+
+
+def test_every_icon_that_is_used_is_in_the_sprite() -> None:
+    sprite = set(re.findall(r'<symbol id="([^"]+)"', (WEB / "icons.svg").read_text(encoding="utf-8")))
+    used = set(re.findall(r"icons\.svg#([a-z]+)", INDEX))
+    for script in SCRIPTS:
+        used |= set(re.findall(r'(?:icon|button)\("([a-z]+)"', code(script))) - {"button"}
+    assert used == sprite
+
+
+def test_every_module_is_preloaded() -> None:
+    preloaded = set(re.findall(r'rel="modulepreload" href="\./js/([^"]+)"', INDEX))
+    assert preloaded == {script.name for script in SCRIPTS}
+
+
+def test_every_file_has_a_known_type() -> None:
+    unknown = [path for path in WEB.rglob("*") if path.is_file() and path.suffix not in MEDIA_TYPES]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("accept", ["gzip", "gzip, deflate, br", "br;q=1.0, gzip;q=0.5", "*", "GZIP"])
+def test_gzip_when_accepted(client: TestClient, accept: str) -> None:
+    for url in ("/", f"/ui/{Page.read().version}/app.css"):
+        plain = client.get(url)
+        with client.stream("GET", url, headers={"Accept-Encoding": accept}) as packed:
+            raw = b"".join(packed.iter_raw())
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.headers["vary"] == "Accept-Encoding"
+        assert len(raw) == int(packed.headers["content-length"]) < len(plain.content)
+        assert gzip.decompress(raw) == plain.content
+        assert packed.headers["etag"] != plain.headers["etag"]
+
+
+@pytest.mark.parametrize("accept", ["", "identity", "br", "gzip;q=0", "gzip; q=0.0", "*;q=0", "gzip;q=0, *"])
+def test_plain_when_gzip_is_not_accepted(client: TestClient, accept: str) -> None:
+    answer = client.get("/", headers={"Accept-Encoding": accept})
+    assert "content-encoding" not in answer.headers
+    assert answer.text.startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_not_modified(client: TestClient, coding: str) -> None:
+    for url in ("/", f"/ui/{Page.read().version}/js/app.js"):
+        first = client.get(url, headers={"Accept-Encoding": coding})
+        etag = first.headers["etag"]
+        for tags in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+            again = client.get(url, headers={"Accept-Encoding": coding, "If-None-Match": tags})
+            assert (again.status_code, again.content) == (304, b"")
+            assert again.headers["etag"] == etag
+            assert again.headers["cache-control"] == first.headers["cache-control"]
+        assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_head(client: TestClient) -> None:
+    head, full = client.head("/"), client.get("/")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == full.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing.js", "index.html", "../api/page.py", "..%2fapi%2fpage.py", "js/", "", "js//app.js"]
+)
+def test_nothing_else_is_served(client: TestClient, path: str) -> None:
+    assert client.get(f"/ui/{Page.read().version}/{path}").status_code == 404
+
+
+def test_another_version_is_not_served(client: TestClient) -> None:
+    assert client.get("/ui/0123456789abcdef/app.css").status_code == 404
+
+
+def test_only_reading_and_not_in_the_schema(client: TestClient) -> None:
+    assert client.post("/").status_code == 405
+    assert client.get("/openapi.json").json()["paths"] == {}
+
+
+def test_the_version_follows_the_content(tmp_path: Path) -> None:
+    def version(css: str, name: str = "a.css") -> str:
+        folder = tmp_path / f"{name}-{css}"
+        folder.mkdir(exist_ok=True)
+        (folder / "index.html").write_text('<link href="./a.css">', encoding="utf-8")
+        (folder / name).write_text(css, encoding="utf-8")
+        (folder / "notes.txt").write_text("not served", encoding="utf-8")
+        read = Page.read(folder)
+        assert read.index.plain == f'<link href="./ui/{read.version}/a.css">'.encode()
+        assert list(read.files) == [name]
+        return read.version
+
+    assert version("one") == version("one")
+    assert len({version("one"), version("two"), version("one", "b.css")}) == 3
+
+
+# Weight
+
+
+def test_first_load_is_within_budget() -> None:
+    read = Page.read()
+    first = {urlsplit(address).path.removeprefix("./") for address in addresses(INDEX)}
+    largest = max((name for name in read.files if name.startswith("i18n/")), key=lambda n: len(read.files[n].packed))
+    first.add(largest)
+    weight = len(read.index.packed) + sum(len(read.files[name].packed) for name in first)
+    requests = 1 + len(first) + 1  # the document, its files, /readyz
+    assert weight <= BUDGET_BYTES
+    assert requests <= BUDGET_REQUESTS
+
+
+# What the policy forbids
+
+
+def test_nothing_inline_in_the_document() -> None:
+    assert re.findall(r"<script(?![^>]*\ssrc=)[^>]*>", INDEX) == []
+    assert re.findall(r"<script[^>]*>\s*[^<\s]", INDEX) == []
+    assert "<style" not in INDEX
+    assert re.findall(r"\s(?:on\w+|style)=", INDEX) == []
+    assert re.findall(r"javascript:|https?://(?!127\.0\.0\.1:8080/chat)|\"//", INDEX) == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_no_module_writes_markup_or_runs_text(script: Path) -> None:
+    forbidden = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|srcdoc|createContextualFragment"
+        r"|\beval\b|new Function|setTimeout\(\s*[\"'`]|https?://(?!www\.w3\.org/2000/svg)|crypto\.randomUUID"
+    )
+    assert re.findall(forbidden, code(script)) == []
+
+
+# Languages
+
+
+def test_languages_have_the_same_keys_and_placeholders() -> None:
+    def shape(file: Path) -> dict[str, list[str]]:
+        texts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        assert all(text.strip() for text in texts.values())
+        assert list(texts) == sorted(texts)
+        assert len(texts) <= 200
+        return {key: sorted(re.findall(r"\{(\w+)\}", text)) for key, text in texts.items()}
+
+    english, *others = [shape(file) for file in LANGUAGES]
+    assert [file.stem for file in LANGUAGES] == ["en", "zh-CN"]
+    for other in others:
+        assert other == english
+
+
+def test_every_string_is_there_and_used() -> None:
+    keys = {key.partition("#")[0] for key in json.loads(LANGUAGES[0].read_text(encoding="utf-8"))}
+    mentioned = set(re.findall(r'data-i18n(?:-label|-placeholder)?="([^"]+)"', INDEX))
+    literals = [literal for script in SCRIPTS for literal in strings(script)]
+    mentioned |= {literal for literal in literals if literal in keys}
+    built = {"badge.", "error.", "status.", "waiting."}  # `error.${name}.what` and the like
+    assert {key for key in mentioned if key not in keys} == set()
+    assert {key for key in keys - mentioned if not key.startswith(tuple(built))} == set()
+    known = re.search(
+        r"KNOWN = new Set\(\[(.*?)\]\)", (WEB / "js" / "message.js").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert known
+    for name in [*re.findall(r'"(\w+)"', known[1]), "internal_error"]:
+        assert {f"error.{name}.what", f"error.{name}.todo"} <= keys
+    for state in ("downloading", "downloading_percent", "loading", "failed", "draining"):
+        assert {f"status.{state}", f"waiting.{state}"} <= keys
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_no_words_for_people_in_the_modules(script: Path) -> None:
+    assert re.findall(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]", script.read_text(encoding="utf-8")) == []
+    sentences = [
+        text for text in strings(script) if re.search(r"[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}|^[A-Z][a-z]+ [a-z]", text)
+    ]
+    assert sentences == []
+
+
+# Colours
+
+
+def colours(scheme: str) -> dict[str, str]:
+    text = (WEB / "tokens.css").read_text(encoding="utf-8")
+    light, _, dark = text.partition("@media (prefers-color-scheme: dark)")
+    part = light if scheme == "light" else dark.partition("@media")[0]
+    return dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", part))
+
+
+def contrast(one: str, two: str) -> float:
+    """WCAG 2's ratio, from 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted((luminance(one), luminance(two)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(scheme: str) -> None:
+    colour = colours(scheme)
+    read = [
+        (ink, ground) for ink in ("text", "muted") for ground in ("bg", "surface", "raised", "warn-bg", "danger-bg")
+    ]
+    read += [("on-accent", "accent"), ("warn", "warn-bg"), ("danger", "danger-bg"), ("warn", "bg")]
+    seen = [
+        ("line-strong", "bg"),
+        ("line-strong", "raised"),
+        ("accent", "bg"),
+        ("accent", "raised"),
+        ("accent", "surface"),
+    ]
+    seen += [("danger", "bg")]
+    assert {
+        pair: contrast(colour[pair[0]], colour[pair[1]]) for pair in read if contrast(*(colour[n] for n in pair)) < 4.5
+    } == {}
+    assert {
+        pair: contrast(colour[pair[0]], colour[pair[1]]) for pair in seen if contrast(*(colour[n] for n in pair)) < 3
+    } == {}
+
+
+def test_the_policy_is_the_specified_one() -> None:
+    assert page.CONTENT_SECURITY_POLICY == POLICY

@@ -1,0 +1,97 @@
+"""The command as a person runs it: a process, an address, its words."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+EDGECHAT = Path(sys.executable).with_name("edgechat")
+
+
+class Server:
+    """A running `edgechat serve`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+
+    def finish(self) -> None:
+        """Read to the end of what it said."""
+        self._reader.join()
+
+    @property
+    def words(self) -> str:
+        return "".join(self.output)
+
+    def url(self, seconds: float = 10) -> str:
+        return self.said(r"listens on (http://\S+)", seconds)
+
+    def said(self, pattern: str, seconds: float) -> str:
+        """The first group of `pattern` in what the process said, waited for."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.words)):
+            assert time.monotonic() < deadline, f"never said {pattern}: {self.words}"
+            assert self.process.poll() is None or re.search(pattern, self.words), f"ended: {self.words}"
+            time.sleep(0.02)
+        return found[1]
+
+    def readiness(self) -> dict[str, Any]:
+        try:
+            with urlopen(f"{self.url()}/readyz", timeout=5) as answer:
+                return json.load(answer)  # type: ignore[no-any-return]
+        except HTTPError as error:
+            return json.load(error)  # type: ignore[no-any-return]
+
+    def ready(self, seconds: float = 30) -> str:
+        """Wait until the model answers; returns the address."""
+        deadline = time.monotonic() + seconds
+        while self.readiness()["state"] != "ready":
+            assert time.monotonic() < deadline, self.words
+            assert self.process.poll() is None, self.words
+            time.sleep(0.05)
+        return self.url()
+
+
+@contextmanager
+def serve(*arguments: str, **environ: str) -> Iterator[Server]:
+    """`edgechat serve ARGUMENTS` on a free port, ended at the end."""
+    with subprocess.Popen(
+        [str(EDGECHAT), "serve", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environ,
+    ) as process:
+        server = Server(process)
+        try:
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            server.finish()
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        [str(EDGECHAT), *arguments], capture_output=True, text=True, env=os.environ | environ, timeout=60, check=False
+    )

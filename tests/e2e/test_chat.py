@@ -1,0 +1,85 @@
+"""The terminal chat, as a person types it: a real terminal, a fake engine that takes its time."""
+
+import fcntl
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FakeModel
+
+EDGECHAT = Path(sys.executable).with_name("edgechat")
+
+
+class Terminal:
+    """A terminal with `edgechat chat` in it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.screen, inside = pty.openpty()
+        self.process = subprocess.Popen(
+            [str(EDGECHAT), "chat", *arguments],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(inside)
+
+    def type(self, keys: str) -> None:
+        os.write(self.screen, keys.encode())
+
+    def until(self, text: str, seconds: float = 20) -> str:
+        """What appears up to and with `text`."""
+        seen, deadline = b"", time.monotonic() + seconds
+        while text not in seen.decode(errors="replace"):
+            assert time.monotonic() < deadline, seen
+            if select.select([self.screen], [], [], 0.2)[0]:
+                seen += os.read(self.screen, 1)
+        return seen.decode(errors="replace")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.screen)
+
+
+@pytest.fixture
+def terminal(fake_model: FakeModel) -> Iterator[Terminal]:
+    script = fake_model(replies={"count": "1 2 3 4 5 6 7 8 9 " * 200}, step_ms=10)
+    terminal = Terminal("--engine", "fake", "--model", str(script))
+    yield terminal
+    terminal.close()
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None:
+    terminal.until("› ")
+    terminal.type("count\n")
+    terminal.until("1 2 3 4")
+    terminal.type("\x03")
+    terminal.until("[stopped]")
+    terminal.until("› ")
+    terminal.type("你好\n")
+    assert "You said: 你好" in terminal.until("› ")
+    terminal.type("\x03")
+    terminal.until("Ctrl-D: end")
+    terminal.until("› ")
+    terminal.type("\x04")
+    assert terminal.process.wait(10) == 0
+
+
+def test_new_starts_over_and_other_commands_are_explained(terminal: Terminal) -> None:
+    terminal.until("› ")
+    terminal.type("/what\n")
+    terminal.until("/new: start over")
+    terminal.type("/new\n")
+    terminal.until("› ")
+    terminal.type("/exit\n")
+    assert terminal.process.wait(10) == 0

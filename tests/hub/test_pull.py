@@ -1,0 +1,249 @@
+"""From a name to a file whose every byte is the right one, over the real SDK and a hub that misbehaves."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgechat.errors import (
+    ConfigError,
+    EdgechatError,
+    HashMismatch,
+    HubUnreachable,
+    NoSpace,
+    NotOnHub,
+    Offline,
+    StorageError,
+    UnknownName,
+    UnsafeListing,
+)
+from edgechat.hub import probe
+from edgechat.hub import pull as pulling
+from edgechat.hub.pull import Fetching, Published, Resolving, Verifying
+from edgechat.hub.store import Store
+from edgechat.settings import Settings
+from tests.hub.conftest import TINY, TINY_FILE, Bench, catalog, children, entry, made_up, sha256, tree
+
+# ── it works ──
+
+
+async def test_a_pull_tells_its_steps_and_publishes_read_only_bytes(bench: Bench) -> None:
+    events = await bench.events(TINY)
+    kinds = [type(event) for event in events]
+    assert [kind for i, kind in enumerate(kinds) if kind not in kinds[:i]] == [
+        Resolving,
+        Fetching,
+        Verifying,
+        Published,
+    ]
+    last = events[-1]
+    assert isinstance(last, Published)
+    assert last.model.path.read_bytes() == made_up()
+    assert last.model.sha256 == sha256(made_up())
+    assert (last.model.name, last.model.source) == ("tiny-q4_k_m", f"{TINY}:{TINY_FILE}")
+    assert stat.S_IMODE(last.model.path.stat().st_mode) == 0o444
+    assert bench.store.list() == [last.model]
+    assert not (bench.store.staging / "files").exists()
+    assert not [path for path in tree(bench.store.staging) if not path.endswith(".lock")]
+
+
+async def test_what_is_published_asks_nobody(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await bench.pull(TINY)
+    asked = len(bench.hub.asked)
+    forbid(monkeypatch)
+    for reference in (TINY, first.source, first.name):
+        assert await bench.events(reference) == [Published(first)]
+    assert len(bench.hub.asked) == asked
+
+
+async def test_the_other_reference_to_the_same_file_fetches_no_byte(bench: Bench) -> None:
+    first = await bench.pull(f"{TINY}:{TINY_FILE}")
+    assert await bench.pull(TINY) == first
+    assert len(bench.hub.files_asked) == 1
+
+
+async def test_no_token_no_session_and_no_credentials_of_the_user(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookies = Path(os.environ["HOME"]) / ".modelscope" / "credentials" / "cookies"
+    cookies.parent.mkdir(parents=True)
+    cookies.write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    await bench.pull(TINY)
+    assert [path.name for path in cookies.parent.iterdir()] == ["cookies"]
+    assert not any({"authorization", "cookie"} & asked.headers.keys() for asked in bench.hub.asked)
+    routes = {asked.path for asked in bench.hub.asked}
+    assert routes == {
+        "/api/v1/models/Qwen/Tiny-GGUF/repo/files",
+        "/api/v1/models/Qwen/Tiny-GGUF/repo",
+        f"/lfs/Qwen/Tiny-GGUF/{TINY_FILE}",
+    }
+
+
+# ── a catalog's pins ──
+
+
+async def test_a_catalog_name_is_the_models_name_and_an_upper_case_hash_is_the_same_hash(bench: Bench) -> None:
+    bench.hub.faults.upper_case = True
+    bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up()))
+    stored = await bench.pull("tiny")
+    assert (stored.name, stored.licence) == ("tiny", "apache-2.0")
+    assert await bench.pull(f"{TINY}:{TINY_FILE}") == stored
+
+
+async def test_a_listing_that_contradicts_the_pin_is_not_fetched(bench: Bench) -> None:
+    bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up(9)))
+    with pytest.raises(HashMismatch, match=r"not the file that edgechat knows.*Nothing was fetched"):
+        await bench.pull("tiny")
+    assert not bench.hub.files_asked
+    assert bench.nothing_published
+
+
+async def test_a_pin_stands_in_for_a_hash_that_the_hub_does_not_offer(bench: Bench) -> None:
+    bench.hub.faults.no_hash = True
+    with pytest.raises(UnsafeListing, match="offers no SHA-256"):
+        await bench.pull(TINY)
+    bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up()))
+    assert (await bench.pull("tiny")).sha256 == sha256(made_up())
+
+
+async def test_the_second_source_serves_where_the_first_fails(bench: Bench) -> None:
+    one = entry("tiny", "modelscope:Qwen/Gone", TINY_FILE, made_up())
+    bench.catalog = catalog(msgspec.structs.replace(one, sources=(*one.sources, TINY)))
+    assert (await bench.pull("tiny")).source == f"{TINY}:{TINY_FILE}"
+
+
+async def test_a_strangers_file_does_not_get_a_catalog_name(bench: Bench) -> None:
+    bench.put("evil/Copy/tiny.gguf", made_up(3))
+    bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up()))
+    stranger = await bench.pull("modelscope:evil/Copy")
+    assert stranger.name == f"tiny-{sha256(made_up(3))[:8]}"
+    assert bench.store.find("tiny") is None
+
+
+# ── paths and names ──
+
+
+async def test_a_local_file_is_served_where_it_lies(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "My Model.gguf"
+    path.write_bytes(made_up(4))
+    stored = await bench.pull(str(path))
+    assert (stored.name, stored.path, stored.sha256) == ("my-model", path, sha256(made_up(4)))
+    assert not bench.store.models.exists()
+
+
+async def test_bytes_that_the_catalog_knows_have_its_name_wherever_they_lie(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "copied.gguf"
+    path.write_bytes(made_up())
+    bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up()))
+    assert (await bench.pull(str(path))).name == "tiny"
+
+
+@pytest.mark.parametrize("text", ["nowhere.gguf", "./no/such"])
+async def test_a_path_to_nothing_is_a_usage_error(bench: Bench, text: str) -> None:
+    with pytest.raises(ConfigError, match="no model file at"):
+        await bench.pull(text)
+
+
+async def test_an_unknown_name_lists_what_there_is(bench: Bench) -> None:
+    bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up()))
+    with pytest.raises(UnknownName, match="did you mean 'tiny'"):
+        await bench.pull("tinny")
+
+
+# ── no network ──
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any connection and any child is a failure."""
+
+    def opened(*args: object, **kwargs: object) -> None:
+        raise AssertionError("something was opened")
+
+    monkeypatch.setattr(probe, "reachable", opened)
+    monkeypatch.setattr(pulling, "Errand", opened)
+
+
+async def test_offline_opens_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch)
+    bench.settings = Settings(home=bench.settings.home, offline=True)
+    with pytest.raises(Offline, match="EDGECHAT_OFFLINE"):
+        await bench.pull(TINY)
+    assert not bench.hub.asked
+    assert not bench.store.models.exists()
+
+
+async def test_a_hub_that_is_down_is_named_within_seconds(bench: Bench) -> None:
+    bench.settings = Settings(home=bench.settings.home, modelscope_endpoint="http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(HubUnreachable, match=r"127\.0\.0\.1:9 cannot be reached: it refuses the connection"):
+        await bench.pull(TINY)
+    assert time.monotonic() - started < 5
+    assert not children()
+
+
+# ── a hub that misbehaves ──
+
+
+def fault(**values: object) -> Callable[[Bench], None]:
+    def arrange(bench: Bench) -> None:
+        for name, value in values.items():
+            setattr(bench.hub.faults, name, value)
+
+    return arrange
+
+
+@pytest.mark.parametrize(
+    ("reference", "arrange", "error", "says"),
+    [
+        ("modelscope:Qwen/Missing", fault(), NotOnHub, "no such repository"),
+        (f"{TINY}:other.gguf", fault(), NotOnHub, f"no such file; there is: {TINY_FILE}"),
+        (f"{TINY}@main", fault(), NotOnHub, "no such revision"),
+        (TINY, fault(list_status=500), HubUnreachable, "it is broken"),
+        (TINY, fault(list_page=True), HubUnreachable, "not answer as a hub does"),
+        (TINY, fault(sizes={TINY_FILE: 1 << 60}), NoSpace, r"needs 1,152,921,504.\d\d GB .* are free"),
+        (TINY, fault(empty=True), HashMismatch, "another number of bytes"),
+        (TINY, fault(wrong_bytes=True), HashMismatch, "other bytes than the pinned ones"),
+    ],
+)
+async def test_each_fault_has_its_line_and_leaves_nothing(
+    bench: Bench, reference: str, arrange: Callable[[Bench], None], error: type[EdgechatError], says: str
+) -> None:
+    arrange(bench)
+    with pytest.raises(error, match=says) as caught:
+        await bench.pull(reference)
+    assert "\n" not in str(caught.value)
+    assert bench.nothing_published
+    assert not [path for path in tree(bench.store.staging) if ".gguf" in path]
+    assert not children()
+
+
+@pytest.mark.parametrize("way", ["relative", "absolute"])
+async def test_a_listing_that_points_outside_writes_nothing(bench: Bench, tmp_path: Path, way: str) -> None:
+    outside = tmp_path / "escaped.gguf"
+    path = str(outside) if way == "absolute" else f"{'../' * 12}{outside.relative_to('/')}"
+    row = {"Path": path, "Name": "x", "Type": "blob", "Size": 2 << 20, "Sha256": sha256(made_up())}
+    bench.hub.faults.extra_rows = [row]
+    before = {name for name in tree(tmp_path) if not name.startswith("home/")}
+    with pytest.raises(UnsafeListing, match=r"no safe path\. Nothing was fetched"):
+        await bench.pull(TINY)
+    assert {name for name in tree(tmp_path) if not name.startswith("home/")} == before
+    assert not outside.exists()
+    assert not bench.hub.files_asked
+
+
+async def test_a_cut_connection_is_continued_at_the_byte(bench: Bench) -> None:
+    bench.hub.faults.cut_after = 1_000_000
+    assert (await bench.pull(TINY)).sha256 == sha256(made_up())
+    assert [asked.range for asked in bench.hub.files_asked] == [None, "bytes=1000000-"]
+
+
+async def test_a_place_that_cannot_be_written_is_a_storage_error(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    bench.store = Store(tmp_path / "file")
+    with pytest.raises(StorageError, match="cannot be written: Not a directory"):
+        await bench.pull(TINY)
+    assert not bench.hub.asked

@@ -1,0 +1,150 @@
+"""The process boundary under faults: every death is told, nothing hangs, the server goes on."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edgechat.errors import EngineFailed, ModelFileInvalid, NotReady
+from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Load, Message
+from edgechat.worker.supervisor import Worker
+from tests.conftest import FakeModel
+
+
+def ask(text: str, **more: object) -> GenRequest:
+    return GenRequest((Message("user", text),), **more)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def worker(path: Path) -> AsyncIterator[Worker]:
+    worker = Worker(Load("fake", str(path), 0, 1))
+    try:
+        await worker.start()
+        yield worker
+    finally:
+        await worker.stop()
+
+
+async def events_of(worker: Worker, request: GenRequest) -> list[AnyEvent]:
+    return [event async for event in worker.stream(request)]
+
+
+def text_of(events: list[AnyEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+async def within(seconds: float, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_answers_come_through(fake_model: FakeModel) -> None:
+    async with worker(fake_model()) as w:
+        answers = await asyncio.gather(*(events_of(w, ask(f"number {i} 好")) for i in range(10)))
+        assert [text_of(events) for events in answers] == [f"You said: number {i} 好" for i in range(10)]
+        assert all(isinstance(events[-1], Done) for events in answers)
+
+
+async def test_a_killed_worker_is_told_within_two_seconds_and_comes_back(fake_model: FakeModel) -> None:
+    async with worker(fake_model(reply="x" * 5000, step_ms=2)) as w:
+        async with aclosing(w.stream(ask("go", max_tokens=5000))) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    assert w.pid is not None
+                    os.kill(w.pid, signal.SIGKILL)
+                    break
+            async with asyncio.timeout(2):
+                rest = [event async for event in events]
+        assert isinstance(rest[-1], Failed)
+        assert rest[-1].code == "engine_failed"
+        await within(10, lambda: w.ready)
+        assert text_of(await events_of(w, ask("again", max_tokens=3))) == "xxx"
+
+
+async def test_a_request_while_the_engine_is_away_is_refused_politely(fake_model: FakeModel) -> None:
+    async with worker(fake_model(load_ms=500)) as w:
+        assert w.pid is not None
+        os.kill(w.pid, signal.SIGKILL)
+        await within(2, lambda: not w.ready)
+        with pytest.raises(NotReady):
+            await events_of(w, ask("hello"))
+        await within(10, lambda: w.ready)
+
+
+async def test_a_worker_that_dies_in_an_answer_fails_only_that_answer(fake_model: FakeModel) -> None:
+    async with worker(fake_model(exit_at=3)) as w:
+        events = await events_of(w, ask("x"))
+        assert isinstance(events[-1], Failed)
+        await within(10, lambda: w.ready)
+        assert text_of(await events_of(w, ask("x", max_tokens=2))) == "Yo"
+
+
+async def test_a_step_that_fails_leaves_the_worker_alive(fake_model: FakeModel) -> None:
+    async with worker(fake_model(fail_at=2)) as w:
+        pid = w.pid
+        events = await events_of(w, ask("x"))
+        assert isinstance(events[-1], Failed)
+        assert w.pid == pid
+
+
+async def test_closing_the_stream_frees_the_engine(fake_model: FakeModel) -> None:
+    async with worker(fake_model(reply="x" * 100_000, step_ms=1)) as w:
+        async with aclosing(w.stream(ask("long", max_tokens=100_000))) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    break
+        async with asyncio.timeout(1):
+            assert text_of(await events_of(w, ask("short", max_tokens=2))) == "xx"
+
+
+async def test_a_bad_model_fails_at_start_with_its_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text("not json")
+    with pytest.raises(ModelFileInvalid, match="not a script"):
+        async with worker(path):
+            pass
+
+
+async def test_a_worker_that_dies_while_loading_is_not_started_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgechat.worker.supervisor.sys.executable", "/bin/false")
+    with pytest.raises(EngineFailed, match=r"status 1.*edgechat doctor"):
+        async with worker(tmp_path / "any"):
+            pass
+
+
+async def test_a_worker_gets_no_secrets(fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELSCOPE_API_TOKEN", "OPENAI_API_KEY", "HTTPS_PROXY", "EDGECHAT_ANY"):
+        monkeypatch.setenv(name, "canary-5b1f")
+    async with worker(fake_model()) as w:
+        environment = psutil.Process(w.pid).environ()
+        assert "canary-5b1f" not in " ".join(environment.values())
+
+
+async def test_stop_leaves_no_process(fake_model: FakeModel) -> None:
+    async with worker(fake_model()) as w:
+        pid = w.pid
+        assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_worker_ends_with_its_server(fake_model: FakeModel) -> None:
+    """The server is gone when stdin ends; a worker in the middle of a step does not outlive it."""
+    async with worker(fake_model(reply="x" * 1000, step_ms=50)) as w:
+        task = asyncio.create_task(events_of(w, ask("x", max_tokens=1000)))
+        await asyncio.sleep(0.3)
+        process = w._process
+        assert process is not None
+        assert process.stdin is not None
+        child = psutil.Process(process.pid)
+        process.stdin.close()
+        await asyncio.to_thread(child.wait, 2)
+        events = await task
+        assert isinstance(events[-1], Failed)
