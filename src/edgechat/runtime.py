@@ -98,7 +98,6 @@ class Runtime:
             return await self._pull(default)
         except (HubError, StorageError) as error:
             hint = f"edgechat pull {default}"
-            log.warning("the default model cannot be had; the small one is served", why=str(error), later=hint)
             self._tell(model=fallback, wanted=default, why=str(error), hint=hint)
         return await self._pull(fallback)
 

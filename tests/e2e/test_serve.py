@@ -1,10 +1,7 @@
 """The main job, end to end: the real command, a real model, a real client."""
 
-import os
 import signal
 import socket
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 

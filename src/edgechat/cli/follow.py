@@ -1,11 +1,14 @@
 """What a person at a terminal sees while a model is fetched and loaded."""
 
+import sys
+
 from rich.console import Console
 from rich.status import Status
 
 from edgechat.runtime import Readiness, Runtime
 
-out = Console(highlight=False)
+# A pipe or a log file has no width: nothing is broken or cut there.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 async def follow(runtime: Runtime) -> Readiness:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from edgechat import gguf
 from edgechat.cli import options
@@ -76,7 +76,16 @@ def models(
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table("name", "state", "size", "weights", "context", f"RAM at {USUAL_CONTEXT}", "licence", box=None)
+    table = Table(
+        Column("name", no_wrap=True),
+        "state",
+        "size",
+        "weights",
+        "context",
+        f"RAM at {USUAL_CONTEXT}",
+        "licence",
+        box=None,
+    )
     for row in rows:
         ram = megabytes(row["ram"]) if row["ram"] else "?"
         weights, context = row["quantisation"] or "?", str(row["context"] or "?")

@@ -28,7 +28,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def handle_exit(self, sig: int, frame: object) -> None:
+    def stop(self) -> None:
         """First signal: drain. Second: at once."""
         self.force_exit, self.should_exit = self.should_exit, True
 
@@ -71,7 +71,7 @@ async def _serve(settings: Settings) -> None:
     config = uvicorn.Config(create_app(runtime), timeout_graceful_shutdown=DRAIN_S, **quiet)  # type: ignore[arg-type]
     server = _Server(config)
     for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, server.handle_exit, name, None)
+        asyncio.get_running_loop().add_signal_handler(name, server.stop)
     address, port = listener.getsockname()[:2]
     url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     out.print(f"edgechat listens on {url}")

@@ -1,0 +1,74 @@
+"""What is written is true: generated pages are fresh, READMEs name what exists, both languages say the same commands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgechat import __version__, cli
+from edgechat.api.wire import ChatRequest
+from edgechat.hub.catalog import Catalog
+from edgechat.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+
+
+def code(text: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", text)) - {"curl"}
+
+
+def test_both_languages_have_the_same_commands() -> None:
+    assert blocks(ENGLISH) == blocks(CHINESE)
+    assert code(ENGLISH) == code(CHINESE)
+
+
+def test_generated_pages_are_fresh() -> None:
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "docs.py"), "--check"], check=True)
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_every_honoured_parameter_is_named(text: str) -> None:
+    for name in set(ChatRequest.model_fields) - {"model"}:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_the_models_that_are_named_are_in_the_catalog(text: str) -> None:
+    catalog = Catalog.load()
+    named = re.findall(r"^\| `([a-z0-9.-]+)`", text, re.MULTILINE)
+    assert {catalog.default, catalog.fallback} <= set(named) <= set(catalog.names)
+
+
+def test_every_command_in_the_readme_exists_and_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    used = {match for block in blocks(ENGLISH) for match in re.findall(r"^edgechat (\w+)", block, re.MULTILINE)}
+    assert used >= {"pull", "models", "serve", "chat", "doctor"}
+    for name in used:
+        with pytest.raises(SystemExit) as ended:
+            cli.app([name, "--help"])
+        assert ended.value.code == 0
+        assert "Usage: " in capsys.readouterr().out
+
+
+def test_every_link_in_the_repository_leads_somewhere() -> None:
+    for page in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert target.startswith("http") or (ROOT / target).exists(), f"{page}: {target}"
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+
+
+def test_the_changelog_knows_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in changelog
+    assert __version__ == "0.1.0" or f"## [{__version__}]" in changelog
