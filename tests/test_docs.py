@@ -1,4 +1,4 @@
-"""What is written is true: generated pages are fresh, READMEs name what exists, both languages say the same commands."""
+"""What is written is true: generated pages are fresh, READMEs name what exists, in both languages."""
 
 import re
 import subprocess
