@@ -20,6 +20,7 @@
     │   ├── ModelNotFound
     │   └── ContextLengthExceeded
     └── ServiceError                the client may try again
+        ├── QueueFull               more requests wait than the queue holds
         ├── NotReady                no model answers yet
         └── EngineFailed            the engine's process died, hung or refused
 
@@ -160,6 +161,13 @@ class ServiceError(EdgechatError):
     code = "service_unavailable"
 
 
+class QueueFull(ServiceError):
+    """As many requests wait as the queue holds. `retry_after_s` is when a place should be free."""
+
+    code = "rate_limit_exceeded"
+    retry_after_s: float | None = None
+
+
 class NotReady(ServiceError):
     """No model answers yet."""
 
@@ -177,9 +185,12 @@ def tree(root: type[EdgechatError] = EdgechatError) -> list[type[EdgechatError]]
     return [root, *(found for child in root.__subclasses__() for found in tree(child))]
 
 
-def from_code(code: str, message: str, param: str | None = None) -> EdgechatError:
+def from_code(code: str, message: str, param: str | None = None, retry_after_s: float | None = None) -> EdgechatError:
     """The error that `code` names, carrying `message`; an unknown code is an internal error."""
     for kind in tree():
         if kind.code == code and kind is not UnknownName:
-            return kind(message, param) if issubclass(kind, RequestError) else kind(message)
+            error = kind(message, param) if issubclass(kind, RequestError) else kind(message)
+            if isinstance(error, QueueFull):
+                error.retry_after_s = retry_after_s
+            return error
     return EdgechatError(message)

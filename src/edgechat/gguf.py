@@ -57,7 +57,8 @@ class Header:
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
 
-    def _number(self, key: str) -> int | None:
+    def number(self, key: str) -> int | None:
+        """The integer `key` of this architecture, such as `block_count`."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         return value if isinstance(value, int) else None
 
@@ -88,7 +89,7 @@ class Header:
     @property
     def context(self) -> int | None:
         """Tokens the model was trained to read."""
-        return self._number("context_length")
+        return self.number("context_length")
 
     @property
     def quantisation(self) -> str:
@@ -102,15 +103,15 @@ class Header:
     def kv_bytes_per_token(self) -> int | None:
         """Bytes of a 16-bit KV cache per token of context, or None where the header does not tell."""
         layers, heads, width = (
-            self._number("block_count"),
-            self._number("attention.head_count"),
-            self._number("embedding_length"),
+            self.number("block_count"),
+            self.number("attention.head_count"),
+            self.number("embedding_length"),
         )
         if not (layers and heads and width):
             return None
-        kv_heads = self._number("attention.head_count_kv") or heads
-        key = self._number("attention.key_length") or width // heads
-        value = self._number("attention.value_length") or width // heads
+        kv_heads = self.number("attention.head_count_kv") or heads
+        key = self.number("attention.key_length") or width // heads
+        value = self.number("attention.value_length") or width // heads
         return 2 * layers * kv_heads * (key + value)
 
 

@@ -86,8 +86,14 @@ class Runtime:
             stored = await self._obtain()
             await self._load(stored)
         except EdgechatError as error:
-            self.failure = error
-            self._tell(state="failed", why=str(error), progress=None)
+            self._fail(error)
+        except Exception as error:
+            log.exception("a bug")
+            self._fail(EdgechatError(f"edgechat failed inside ({type(error).__name__}); the log says where."))
+
+    def _fail(self, error: EdgechatError) -> None:
+        self.failure = error
+        self._tell(state="failed", why=str(error), progress=None)
 
     async def _obtain(self) -> Stored:
         """The model to serve: what the user named, or the default, or the small one with the reason."""
@@ -122,7 +128,18 @@ class Runtime:
         languages = entry.languages if entry else ()
         self._tell(state="loading", model=stored.name, progress=None, languages=languages)
         threads = self.settings.threads or machine.cores()
-        self._worker = Worker(Load(self.settings.engine, str(stored.path), self.settings.context, threads))
+        load = Load(
+            engine=self.settings.engine,
+            path=str(stored.path),
+            context=self.settings.context,
+            threads=threads,
+            memory=int(self.settings.memory),
+            queue=self.settings.queue,
+            digest=stored.sha256,
+            shelf=str(self.settings.home / "prefixes"),
+            shelf_bytes=int(self.settings.prefix_bytes),
+        )
+        self._worker = Worker(load)
         info = await self._worker.start()
         self._served = Served(
             name=stored.name,

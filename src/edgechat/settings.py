@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from edgechat.errors import ConfigError, UnknownName
 
@@ -45,6 +45,15 @@ class Settings(BaseModel):
         ge=0,
         le=512,
         description="engine threads; 0 takes the cores that affinity and cgroup grant",
+    )
+    memory: ByteSize = Field(
+        default=ByteSize(0),
+        description="most memory for weights, conversations and buffers, such as 1.2GB; 0 takes half of what is free",
+    )
+    queue: int = Field(default=64, ge=1, le=10_000, description="requests that may wait; one more gets a 429")
+    prefix_bytes: ByteSize = Field(
+        default=ByteSize(1_000_000_000),
+        description="most disk space for conversations that were read already, such as 500MB; 0 keeps none",
     )
     engine: str = Field(default="llama_cpp", description="which engine runs the model")
     offline: bool = Field(default=False, description="open no connection to any hub or package index")

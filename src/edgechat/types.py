@@ -50,6 +50,9 @@ class GenRequest(Struct, frozen=True):
     max_tokens: int = 1024
     stop: tuple[str, ...] = ()
     client: str = ""  # whose turn it is: the unit of fairness
+    background: bool = False  # after everyone who waits for an answer
+    realm: str = ""  # prefixes are shared within it, never across
+    conversation: str = ""  # what `Forget` names
 
 
 class Usage(Struct, frozen=True):
@@ -82,6 +85,7 @@ class Queued(Event, frozen=True):
 
     position: int
     waiting: int = 0
+    eta_s: float | None = None  # until it starts, where the rate is known
 
 
 class Loading(Event, frozen=True):
@@ -119,6 +123,7 @@ class Failed(Event, frozen=True):
     code: str
     message: str
     param: str | None = None
+    retry_after_s: float | None = None
 
 
 AnyEvent = Queued | Loading | Prefill | Delta | Done | Failed
@@ -127,12 +132,15 @@ AnyEvent = Queued | Loading | Prefill | Delta | Done | Failed
 class ModelInfo(Struct, frozen=True):
     """What a loaded model turned out to be."""
 
-    context: int  # tokens
+    context: int  # tokens of one conversation
+    cells: int  # tokens of all conversations that are in memory at once
+    memory: int  # bytes, as planned
     vocabulary: int
     parameters: int
     recipe: str  # the type that most weights have, such as Q4_K
     threads: int
     engine: str  # the engine's own description of its build
+    notes: tuple[str, ...] = ()  # what turned out smaller than it could be, and why
 
 
 # Letters to a worker …
@@ -147,8 +155,13 @@ class Load(ToWorker, frozen=True):
 
     engine: str
     path: str
-    context: int  # tokens; 0 = as the model was trained, within the worker's own cap
+    context: int  # tokens per conversation; 0 = as the model was trained, within the worker's own cap
     threads: int
+    memory: int = 0  # bytes for weights, cache and buffers; 0 = what the worker thinks proper
+    queue: int = 64  # answers that may wait
+    digest: str = ""  # SHA-256 of the file
+    shelf: str = ""  # folder for prefixes that outlive the process
+    shelf_bytes: int = 0  # most bytes there; 0 = none
 
 
 class Generate(ToWorker, frozen=True):
@@ -162,6 +175,12 @@ class Cancel(ToWorker, frozen=True):
     """Nobody reads `id` any more."""
 
     id: int
+
+
+class Forget(ToWorker, frozen=True):
+    """The conversation is deleted: nothing of it stays in memory or on disk."""
+
+    conversation: str
 
 
 # … and back.
@@ -197,7 +216,7 @@ class Told(FromWorker, frozen=True):
     event: AnyEvent
 
 
-AnyToWorker = Load | Generate | Cancel
+AnyToWorker = Load | Generate | Cancel | Forget
 AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
 
 

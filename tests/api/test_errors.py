@@ -9,7 +9,7 @@ def test_every_error_has_a_status() -> None:
     assert statuses["InvalidRequest"] == statuses["ContextLengthExceeded"] == 400
     assert statuses["NotReady"] == statuses["EngineFailed"] == 503
     assert statuses["EdgechatError"] == 500
-    assert set(statuses.values()) <= {400, 404, 500, 503, 507}
+    assert set(statuses.values()) <= {400, 404, 429, 500, 503, 507}
 
 
 def test_the_body_has_openais_shape() -> None:

@@ -1,5 +1,6 @@
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 import openai
 import pytest
 
+from edgechat.scheduler.loop import RUNNING
 from tests.api.conftest import serving
 from tests.conftest import FakeModel
 
@@ -219,14 +221,29 @@ def test_a_failure_in_the_answer_is_an_error_and_no_false_end(
 
 
 def test_those_who_wait_see_their_place_as_a_comment(fake_model: FakeModel, tmp_path: Path) -> None:
-    with (
-        serving(fake_model(reply="x" * 200, step_ms=5), tmp_path / "home") as base,
-        httpx.stream("POST", f"{base}{ROUTE}", json=body(stream=True), timeout=10) as first,
-    ):
-        chunks = first.iter_bytes()
-        next(chunks)
-        second = httpx.post(f"{base}{ROUTE}", json=body(stream=True, max_tokens=1), timeout=10)
-        assert ": queued 1 of 1\n\n" in second.text
+    with serving(fake_model(reply="x" * 900, step_ms=5), tmp_path / "home") as base, ExitStack() as open_:
+        for user in range(RUNNING):
+            long = body(stream=True, user=str(user))
+            answer = open_.enter_context(httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=10))
+            assert answer.status_code == 200
+        last = httpx.post(f"{base}{ROUTE}", json=body(stream=True, max_tokens=1, user="last"), timeout=20)
+        assert ": queued 1 of 1" in last.text
+
+
+def test_a_full_queue_is_a_429_that_says_when(fake_model: FakeModel, tmp_path: Path) -> None:
+    with serving(fake_model(reply="x" * 900, step_ms=5), tmp_path / "home", queue=1) as base, ExitStack() as open_:
+        for user in range(RUNNING + 1):
+            long = body(stream=True, user=str(user))
+            open_.enter_context(httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=10))
+        refused = httpx.post(f"{base}{ROUTE}", json=body(user="last"), timeout=10)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_a_priority_is_one_of_two(client: httpx.Client) -> None:
+    assert client.post(ROUTE, json=body(), headers={"X-Edgechat-Priority": "background"}).status_code == 200
+    assert client.post(ROUTE, json=body(), headers={"X-Edgechat-Priority": "first!"}).status_code == 400
 
 
 @pytest.mark.parametrize("stream", [False, True])

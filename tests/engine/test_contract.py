@@ -23,7 +23,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     else:
         path = request.getfixturevalue("smollm2")
     stages: list[Loading] = []
-    engine: Engine = registry.load(registry.ENGINES, request.param, "engine")(path, 512, 2, stages.append)
+    engine: Engine = registry.load(registry.ENGINES, request.param, "engine")(path, 512, 0, 2, stages.append)
     assert stages
     assert engine.info.context == 512
     yield engine
@@ -32,7 +32,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 def continue_greedily(engine: Engine, prompt: list[int], cut: int, count: int = 8) -> list[int]:
     """`count` tokens after `prompt`, which is fed in slices of `cut`."""
-    engine.trim(0, 0)
+    engine.trim(0)
     sampler = engine.sampler(GREEDY)
     drawn: list[int] = []
     for at in range(0, len(prompt), cut):
@@ -85,15 +85,60 @@ def test_a_trimmed_sequence_goes_on_as_a_fresh_one(engine: Engine) -> None:
 def test_a_seed_makes_a_draw_repeatable(engine: Engine) -> None:
     prompt, drawn = prompt_of(engine), []
     for seed in (1, 1, 2):
-        engine.trim(0, 0)
+        engine.trim(0)
         sampler = engine.sampler(Sampling(temperature=1.5, top_p=1, top_k=0, seed=seed))
         drawn.append(engine.step([Slice(0, 0, prompt, sampler)]))
     assert drawn[0] == drawn[1]
+
+
+def next_token(engine: Engine, seq: int, at: int, token: int) -> int | None:
+    sampler = engine.sampler(GREEDY)
+    (drawn,) = engine.step([Slice(seq, at, [token], sampler)])
+    sampler.close()
+    return drawn
+
+
+def test_a_shared_beginning_goes_on_as_the_original(engine: Engine) -> None:
+    prompt = prompt_of(engine)
+    fresh = continue_greedily(engine, prompt, len(prompt), 1)
+    engine.share(0, 3, 0, len(prompt) - 1)
+    engine.trim(0)  # the cells live on in the other sequence
+    assert next_token(engine, 3, len(prompt) - 1, prompt[-1]) == fresh[0]
+    engine.trim(3)
+
+
+def test_a_saved_sequence_goes_on_as_the_original(engine: Engine) -> None:
+    prompt = prompt_of(engine)
+    fresh = continue_greedily(engine, prompt, len(prompt), 1)
+    engine.trim(0, len(prompt) - 1)
+    state = engine.save(0)
+    engine.trim(0)
+    assert engine.restore(5, state)
+    assert next_token(engine, 5, len(prompt) - 1, prompt[-1]) == fresh[0]
+    engine.trim(5)
+
+
+def test_a_state_that_is_none_is_refused(engine: Engine) -> None:
+    assert not engine.restore(4, b"not a state")
+    engine.trim(4)
+
+
+def test_company_does_not_change_whose_token_it_is(engine: Engine) -> None:
+    """Two different prompts in one batch, sequence by sequence: each gets its own continuation."""
+    first, second = prompt_of(engine, "Once upon a time"), prompt_of(engine, "The capital of France is")
+    alone = [continue_greedily(engine, prompt, len(prompt), 1)[0] for prompt in (first, second)]
+    engine.trim(0)
+    samplers = [engine.sampler(GREEDY), engine.sampler(GREEDY)]
+    together = engine.step([Slice(1, 0, first, samplers[0]), Slice(2, 0, second, samplers[1])])
+    assert together == alone
+    for seq, sampler in enumerate(samplers, 1):
+        sampler.close()
+        engine.trim(seq)
 
 
 def test_a_file_that_is_no_model_is_refused(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "page.gguf"
     path.write_text("<!doctype html>")
     with pytest.raises(ModelFileInvalid) as caught:
-        type(engine)(path, 512, 2, lambda _: None)  # type: ignore[call-arg]
+        type(engine)(path, 512, 0, 2, lambda _: None)  # type: ignore[call-arg]
     assert "\n" not in str(caught.value)

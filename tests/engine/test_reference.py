@@ -20,7 +20,7 @@ REFERENCE = Path(__file__).parent.parent / "reference"
     [("smollm2", "smollm2-135m-instruct.json"), ("qwen", "qwen2.5-coder-0.5b-instruct.json")],
 )
 def test_greedy_answers_are_the_references(model: str, reference: str, request: pytest.FixtureRequest) -> None:
-    engine = LlamaCpp(request.getfixturevalue(model), 2048, 2, lambda _: None)
+    engine = LlamaCpp(request.getfixturevalue(model), 2048, 0, 2, lambda _: None)
     assert engine.template is not None
     prompter = Prompter(Template(engine.template), engine.tokenizer, engine.info.context)
     for case in json.loads((REFERENCE / reference).read_text()):
@@ -31,7 +31,7 @@ def test_greedy_answers_are_the_references(model: str, reference: str, request: 
 
 
 def greedy(engine: LlamaCpp, prompt: list[int], count: int) -> list[int]:
-    engine.trim(0, 0)
+    engine.trim(0)
     sampler = engine.sampler(Sampling(temperature=0))
     answer: list[int] = []
     tokens, at = prompt, 0

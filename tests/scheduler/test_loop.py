@@ -4,25 +4,26 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgechat.engine.fake import Fake
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
-from edgechat.scheduler.loop import Loop, Stop, Submit
+from edgechat.scheduler.loop import RUNNING, Loop, Stop, Submit
 from edgechat.types import AnyEvent, Cancel, Delta, Done, Failed, GenRequest, Message, Prefill, Queued
 
 
 class Bench:
     """A loop whose letters are posted in advance; a hook may post more as events come."""
 
-    def __init__(self, folder: Path, **script: object) -> None:
+    def __init__(self, folder: Path, limit: int = 64, **script: object) -> None:
         path = folder / "script.json"
         path.write_text(json.dumps(script))
-        self.engine = Fake(path, 0, 1, lambda _: None)
+        self.engine = Fake(path, 0, 0, 1, lambda _: None)
         self.events: list[tuple[int, AnyEvent]] = []
-        self.loop = Loop(self.engine, self.tell)
+        self.loop = Loop(self.engine, self.tell, limit)
         self.hook: Callable[[int, AnyEvent], None] = lambda id, event: None
         template = self.engine.template
         assert template is not None
@@ -40,11 +41,23 @@ class Bench:
         if not self.open:
             self.loop.post(Stop())
 
-    def ask(self, id: int, *texts: str, stop: tuple[str, ...] = (), max_tokens: int = 1000) -> None:
+    def ask(self, id: int, *texts: str, **asked: Any) -> None:
         turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
-        request = GenRequest(turns, stop=stop, max_tokens=max_tokens)
+        request = GenRequest(turns, **asked)
         self.open += 1
         self.loop.post(Submit(id, request, self.prompter.encode(turns)))
+
+    def one_by_one(self, *asks: Callable[[], None]) -> None:
+        """Run the loop; each request is made when the one before is done."""
+        rest = list(asks)
+
+        def hook(id: int, event: AnyEvent) -> None:
+            if isinstance(event, Done | Failed) and rest:
+                rest.pop(0)()
+
+        self.hook = hook
+        rest.pop(0)()
+        self.loop.run()
 
     def text(self, id: int) -> str:
         return "".join(event.text for one, event in self.events if one == id and isinstance(event, Delta))
@@ -73,15 +86,17 @@ def test_an_answer_is_accepted_read_said_and_done(bench: Bench) -> None:
 
 
 def test_what_the_engine_holds_is_not_read_again(bench: Bench) -> None:
-    bench.ask(1, "tell me")
-    bench.ask(2, "tell me", "You said: tell me", "more")
-    bench.ask(3, "tell me", "You said: tell me", "more")
-    bench.ask(4, "something else")
-    bench.loop.run()
+    bench.one_by_one(
+        lambda: bench.ask(1, "tell me"),
+        lambda: bench.ask(2, "tell me", "You said: tell me", "more"),
+        lambda: bench.ask(3, "tell me", "You said: tell me", "more"),
+        lambda: bench.ask(4, "something else"),
+    )
     usage = {id: event.usage for id, event in bench.events if isinstance(event, Done)}
     assert usage[1].cached_tokens == 0
     assert usage[2].cached_tokens >= usage[1].prompt_tokens + usage[1].completion_tokens
     assert usage[3].cached_tokens == usage[3].prompt_tokens - 1  # the last one is read in any case
+    bench.loop._pool.check()
     assert bench.text(3) == "You said: more"
     assert bench.text(4) == "You said: something else"
 
@@ -90,7 +105,7 @@ def test_what_the_engine_holds_is_not_read_again(bench: Bench) -> None:
     ("asked", "text", "reason"), [({"max_tokens": 5}, "You s", "length"), ({"stop": ("said",)}, "You ", "stop")]
 )
 def test_an_answer_ends_where_it_should(bench: Bench, asked: dict[str, object], text: str, reason: str) -> None:
-    bench.ask(1, "x", **asked)  # type: ignore[arg-type]
+    bench.ask(1, "x", **asked)
     bench.loop.run()
     assert bench.text(1) == text
     done = bench.last(1)
@@ -109,12 +124,26 @@ def test_an_answer_ends_at_the_end_of_the_context(tmp_path: Path) -> None:
 
 
 def test_those_who_wait_hear_their_place(bench: Bench) -> None:
-    for id in (1, 2, 3):
-        bench.ask(id, f"number {id}")
+    for id in range(20):
+        bench.ask(id, f"number {id}", client=f"client {id}")
     bench.loop.run()
-    places = {id: [e.position for one, e in bench.events if one == id and isinstance(e, Queued)] for id in (1, 2, 3)}
-    assert places == {1: [0], 2: [1, 1], 3: [2, 2, 1]}
-    assert [bench.text(id) for id in (1, 2, 3)] == [f"You said: number {id}" for id in (1, 2, 3)]
+    places = {id: [e.position for one, e in bench.events if one == id and isinstance(e, Queued)] for id in range(20)}
+    assert all(places[id] == [0] for id in range(RUNNING))
+    assert [places[id][0] for id in range(RUNNING, 20)] == [1, 2, 3, 4]
+    assert places[19] == sorted(places[19], reverse=True)
+    assert [bench.text(id) for id in range(20)] == [f"You said: number {id}" for id in range(20)]
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, limit=3)
+    for id in range(RUNNING + 10):
+        bench.ask(id, "x", client=str(id))
+    bench.loop.run()
+    refused = [event for _, event in bench.events if isinstance(event, Failed)]
+    assert refused
+    assert {event.code for event in refused} == {"rate_limit_exceeded"}
+    assert all(event.retry_after_s and event.retry_after_s > 0 for event in refused)
+    assert len([event for _, event in bench.events if isinstance(event, Done)]) == RUNNING + 10 - len(refused)
 
 
 @pytest.mark.parametrize("phase", [Queued, Prefill, Delta])
@@ -138,9 +167,7 @@ def test_cancel_takes_effect_within_a_step_and_harms_nobody(bench: Bench, phase:
 
 def test_a_failed_step_ends_its_answer_and_the_next_one_is_served(tmp_path: Path) -> None:
     bench = Bench(tmp_path, fail_at=3)
-    bench.ask(1, "x")
-    bench.ask(2, "y", max_tokens=2)
-    bench.loop.run()
+    bench.one_by_one(lambda: bench.ask(1, "x"), lambda: bench.ask(2, "y", max_tokens=2))
     failed = bench.last(1)
     assert isinstance(failed, Failed)
     assert failed.code == "engine_failed"

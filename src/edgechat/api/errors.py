@@ -4,6 +4,7 @@ After the first byte of an answer an error can no longer be a status; then `body
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.RequestError: 400,
     errors.ModelNotFound: 404,
     errors.ServiceError: 503,
+    errors.QueueFull: 429,
     errors.NoSpace: 507,
 }
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -52,7 +54,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(errors.EdgechatError)
     async def _ours(_: Request, error: errors.EdgechatError) -> JSONResponse:
         status = status_of(error)
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+        wait = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+        headers = {"Retry-After": str(math.ceil(wait))} if status in (429, 503) else None
         return JSONResponse(body_of(error), status, headers)
 
     @app.exception_handler(RequestValidationError)

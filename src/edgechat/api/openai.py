@@ -11,9 +11,9 @@ from fastapi.responses import Response
 
 from edgechat.api import sse
 from edgechat.api.errors import body_of
-from edgechat.api.requests import StrictRoute, client_of, runtime_of, until_gone
+from edgechat.api.requests import StrictRoute, background_of, client_of, runtime_of, until_gone
 from edgechat.api.wire import ChatRequest
-from edgechat.errors import InvalidRequest, from_code
+from edgechat.errors import EdgechatError, InvalidRequest, from_code
 from edgechat.runtime import Runtime, Served
 from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Loading, Prefill, Queued
 
@@ -35,7 +35,7 @@ async def model(id: str, runtime: TheRuntime) -> dict[str, Any]:
 @router.post("/chat/completions", summary="Answer a conversation, whole or streamed")
 async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(body.model)
-    wanted = body.generation(served.sampling, client_of(request))
+    wanted = body.generation(served.sampling, client_of(request), background_of(request))
     _check_bias(wanted, served)
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options go with stream: true.", "stream_options")
@@ -53,7 +53,7 @@ async def accepted(runtime: Runtime, wanted: GenRequest) -> AsyncGenerator[AnyEv
     first = await anext(events)
     if isinstance(first, Failed):
         await events.aclose()
-        raise from_code(first.code, first.message, first.param)
+        raise error_of(first)
     return _resumed(first, events)
 
 
@@ -97,7 +97,7 @@ class Reply:
                 if isinstance(event, Delta):
                     text.append(event.text)
                 elif isinstance(event, Failed):
-                    raise from_code(event.code, event.message, event.param)
+                    raise error_of(event)
                 elif isinstance(event, Done):
                     return self._completion("".join(text), event)
         raise AssertionError("an answer ends with Done or Failed")
@@ -121,8 +121,8 @@ class Reply:
                 match event:
                     case None:
                         yield sse.comment("still here")
-                    case Queued(position=position, waiting=waiting) if position:
-                        yield sse.comment(f"queued {position} of {waiting}")
+                    case Queued(position=position) if position:
+                        yield sse.comment(queued(event))
                     case Prefill(done=read, total=total):
                         yield sse.comment(f"prefill {read} of {total}")
                     case Loading(stage=stage):
@@ -130,7 +130,7 @@ class Reply:
                     case Delta(text=text):
                         yield self._chunk({"content": text}, usage=with_usage)
                     case Failed():
-                        yield sse.data(body_of(from_code(event.code, event.message, event.param)))
+                        yield sse.data(body_of(error_of(event)))
                     case Done():
                         for chunk in self._end(event, with_usage):
                             yield chunk
@@ -162,6 +162,17 @@ class Reply:
             "stop_reason": done.stop_reason,
             "fallback": None,
         }
+
+
+def error_of(event: Failed) -> EdgechatError:
+    """What ended an answer, as an exception."""
+    return from_code(event.code, event.message, event.param, event.retry_after_s)
+
+
+def queued(event: Queued) -> str:
+    """Place and estimate, for a comment."""
+    about = "" if event.eta_s is None else f", about {event.eta_s:.0f} s"
+    return f"queued {event.position} of {event.waiting}{about}"
 
 
 def usage_of(done: Done) -> dict[str, Any]:

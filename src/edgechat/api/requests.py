@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from edgechat.errors import InvalidRequest
 from edgechat.runtime import Runtime
 
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
@@ -47,6 +48,14 @@ def runtime_of(request: Request) -> Runtime:
 def client_of(request: Request) -> str:
     """Whose request it is, as far as the address tells."""
     return request.client.host if request.client else ""
+
+
+def background_of(request: Request) -> bool:
+    """Whether the request may wait behind those that somebody waits for. Raises InvalidRequest."""
+    priority = request.headers.get("x-edgechat-priority", "interactive")
+    if priority not in ("interactive", "background"):
+        raise InvalidRequest("X-Edgechat-Priority is interactive or background.", "X-Edgechat-Priority")
+    return priority == "background"
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> Response:

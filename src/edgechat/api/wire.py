@@ -105,7 +105,7 @@ class ChatRequest(Strict):
             return body
         return {name: value for name, value in body.items() if not _asks_nothing(name, value)}
 
-    def generation(self, defaults: Sampling, client: str) -> GenRequest:
+    def generation(self, defaults: Sampling, client: str, background: bool) -> GenRequest:
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own.
 
         Temperature 0 means the most likely token: then a default repetition penalty does not bend it.
@@ -121,6 +121,7 @@ class ChatRequest(Strict):
             sampling=msgspec.structs.replace(defaults, **given),
             stop=stop,
             client=f"{client}/{self.user or ''}",
+            background=background,
         )
         return msgspec.structs.replace(request, max_tokens=limit) if limit else request
 

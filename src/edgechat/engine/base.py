@@ -2,7 +2,7 @@
 
     load → Engine ── sampler(sampling) → Sampler
                   ── step([Slice …])   → one forward pass; a token for every slice that asks for one
-                  ── trim(seq, n)      → the sequence is n tokens long again
+                  ── trim, share, save, restore: what sequences hold
 
 Exactly one thread calls an engine, except for `tokenizer`, which any thread may read.
 """
@@ -58,8 +58,29 @@ class Engine(Protocol):
         """Most tokens of one step."""
         ...
 
-    def trim(self, seq: int, length: int) -> None:
-        """Forget the positions of `seq` from `length` on."""
+    @property
+    def sequences(self) -> int:
+        """How many sequences there are, numbered from 0. Together they hold at most `info.cells` tokens."""
+        ...
+
+    def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
+        """`seq` forgets the positions from `start` to `end`, None being its end. Cells nobody else shares are free."""
+        ...
+
+    def share(self, source: int, target: int, start: int, end: int) -> None:
+        """`target` holds what `source` holds from `start` to `end`, in the same cells."""
+        ...
+
+    def save(self, seq: int) -> bytes:
+        """The state of `seq`, for `restore` of an engine with the same model and build."""
+        ...
+
+    def restore(self, seq: int, state: bytes) -> bool:
+        """Make the empty `seq` what it was when `state` was saved; False if the engine does not take it."""
+        ...
+
+    def set_threads(self, decode: int, prefill: int) -> None:
+        """How many threads compute steps of one token per sequence, and larger ones."""
         ...
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ Its "model" is a JSON file; every field may be left out:
      "reply": "…",                        answer to everything else; default: an echo of the prompt's last line
      "step_ms": 0,                        time of every step
      "load_ms": 0,
-     "context": 4096,
+     "context": 4096, "cells": 16384,     tokens of one conversation, and of all in memory
      "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
 
 One token is one byte of UTF-8, so that half characters, half stop strings and their repair are everyday life here.
@@ -25,6 +25,7 @@ from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling, Struct, Tokenizer
 
 END = 256
+GONE = -1  # a position that was trimmed and not filled again
 SPECIALS = {"<|im_end|>": END, "<|im_start|>": 257, "<|endoftext|>": 258}
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -40,6 +41,7 @@ class Script(Struct, frozen=True):
     step_ms: float = 0
     load_ms: float = 0
     context: int = 4096
+    cells: int | None = None
     fail_at: int | None = None
     hang_at: int | None = None
     exit_at: int | None = None
@@ -79,9 +81,10 @@ class Fake:
     """`Engine` of base.py that recites what its script says."""
 
     max_batch = 64
+    sequences = 32
     template: str | None = TEMPLATE
 
-    def __init__(self, path: Path, context: int, threads: int, progress: Progress) -> None:
+    def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
         try:
             self.script = msgspec.json.decode(path.read_bytes(), type=Script)
         except (OSError, msgspec.DecodeError) as error:
@@ -90,7 +93,17 @@ class Fake:
         time.sleep(self.script.load_ms / 1000)
         self.tokenizer: Tokenizer = Bytes()
         size = min(context or self.script.context, self.script.context)
-        self.info = ModelInfo(context=size, vocabulary=259, parameters=0, recipe="none", threads=threads, engine="fake")
+        cells = self.script.cells or 4 * size
+        self.info = ModelInfo(
+            context=size,
+            cells=cells,
+            memory=memory,
+            vocabulary=259,
+            parameters=0,
+            recipe="none",
+            threads=threads,
+            engine="fake",
+        )
         self._cells: dict[int, list[int]] = {}
 
     def sampler(self, sampling: Sampling) -> Recital:
@@ -105,7 +118,7 @@ class Fake:
 
     def _advance(self, part: Slice) -> int | None:
         cells = self._cells.setdefault(part.seq, [])
-        if len(cells) != part.start:
+        if len(cells) != part.start or GONE in cells:
             raise EngineFailed(f"sequence {part.seq} has {len(cells)} tokens, the slice starts at {part.start}.")
         cells.extend(part.tokens)
         recital = part.sampler
@@ -132,8 +145,34 @@ class Fake:
         if said == self.script.exit_at:
             os._exit(9)
 
-    def trim(self, seq: int, length: int) -> None:
-        del self._cells.setdefault(seq, [])[length:]
+    def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
+        cells = self._cells.setdefault(seq, [])
+        for at in range(start, len(cells) if end is None else end):
+            cells[at] = GONE
+        while cells and cells[-1] == GONE:
+            cells.pop()
+
+    def share(self, source: int, target: int, start: int, end: int) -> None:
+        held, into = self._cells.get(source, [])[start:end], self._cells.setdefault(target, [])
+        if len(held) < end - start or GONE in held:
+            raise EngineFailed(f"sequence {source} does not hold {start} to {end}.")
+        into.extend([GONE] * (end - len(into)))
+        into[start:end] = held
+
+    def save(self, seq: int) -> bytes:
+        return msgspec.msgpack.encode(self._cells.get(seq, []))
+
+    def restore(self, seq: int, state: bytes) -> bool:
+        if self._cells.get(seq):
+            raise EngineFailed(f"sequence {seq} is not empty.")
+        try:
+            self._cells[seq] = msgspec.msgpack.decode(state, type=list[int])
+        except msgspec.DecodeError:
+            return False
+        return True
+
+    def set_threads(self, decode: int, prefill: int) -> None:
+        del decode, prefill
 
     def close(self) -> None:
         self._cells.clear()

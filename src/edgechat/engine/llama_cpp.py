@@ -19,14 +19,13 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 import llama_cpp.llama_cpp as lib
 
 from edgechat import gguf
+from edgechat.engine import memory as memory_plan
 from edgechat.engine.base import Progress, Slice
+from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling
 
-DEFAULT_CONTEXT = 4096  # cap where nobody asked: a trained context of 32k would cost gigabytes of KV cache
 MAX_BATCH = 512  # tokens the library is set up to take in one step
-UBATCH = 128  # tokens it computes at once; larger is hardly faster and costs memory with flash attention off
-SEQUENCES = 1
 PENALTY_WINDOW = 1 << 15  # tokens: the whole answer
 _WARNING = 3  # ggml_log_level
 _CONTROL = 8  # llama_token_attr
@@ -114,23 +113,28 @@ class LlamaCpp:
     """A GGUF model in llama.cpp; `Engine` of base.py."""
 
     max_batch = MAX_BATCH
+    sequences = SEQUENCES
 
-    def __init__(self, path: Path, context: int, threads: int, progress: Progress) -> None:
-        """Load the GGUF at `path`. `context` 0 takes what the model was trained for, up to DEFAULT_CONTEXT.
+    def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
+        """Load the GGUF at `path`: `context` tokens a conversation, all within `memory` bytes (0: see memory.py).
 
-        Raises ModelFileInvalid when the file is no whole GGUF, EngineFailed when llama.cpp refuses it.
+        Raises ModelFileInvalid when the file is no whole GGUF, ConfigError when it does not fit, EngineFailed when
+        llama.cpp refuses it.
         """
         progress(Loading(stage="header"))
         header = gguf.read_header(path)
+        planned = memory_plan.plan(header, context, memory)
         self.template = header.template
-        trained = header.context or DEFAULT_CONTEXT
         self._model = self._load_model(path, progress)
-        self._context = self._new_context(min(context or min(trained, DEFAULT_CONTEXT), trained), threads, path)
+        self._context = self._new_context(planned.cells, threads, path)
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
         self.tokenizer = Vocabulary(self._model)
         self.info = ModelInfo(
-            context=int(lib.llama_n_ctx(self._context)),
+            context=planned.context,
+            cells=planned.cells,
+            memory=planned.bytes,
+            notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
             recipe=header.quantisation,
@@ -156,22 +160,20 @@ class LlamaCpp:
             )
         return model
 
-    def _new_context(self, tokens: int, threads: int, path: Path) -> ctypes.c_void_p:
+    def _new_context(self, cells: int, threads: int, path: Path) -> ctypes.c_void_p:
         parameters = lib.llama_context_default_params()
-        parameters.n_ctx = tokens
+        parameters.n_ctx = cells
         parameters.n_batch = MAX_BATCH
         parameters.n_ubatch = UBATCH
         parameters.n_seq_max = SEQUENCES
-        parameters.n_outputs_max = max(SEQUENCES, 8)
+        parameters.n_outputs_max = SEQUENCES
         parameters.n_threads = parameters.n_threads_batch = threads
         parameters.flash_attn_type = 0
         parameters.kv_unified = True
         parameters.no_perf = True
         context = lib.llama_init_from_model(self._model, parameters)
         if not context:
-            raise EngineFailed(
-                f"{path.name} with a context of {tokens} tokens does not fit the memory: try a smaller --context."
-            )
+            raise EngineFailed(f"llama.cpp finds no memory for {cells} tokens of {path.name}: try a smaller --memory.")
         return context
 
     def sampler(self, sampling: Sampling) -> Chain:
@@ -205,8 +207,23 @@ class LlamaCpp:
         into.n_tokens = row
         return rows
 
-    def trim(self, seq: int, length: int) -> None:
-        lib.llama_memory_seq_rm(self._memory, seq, length, -1)
+    def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
+        lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end)
+
+    def share(self, source: int, target: int, start: int, end: int) -> None:
+        lib.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def save(self, seq: int) -> bytes:
+        size = lib.llama_state_seq_get_size(self._context, seq)
+        state = (ctypes.c_uint8 * size)()
+        return bytes(state[: lib.llama_state_seq_get_data(self._context, state, size, seq)])
+
+    def restore(self, seq: int, state: bytes) -> bool:
+        data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(lib.llama_state_seq_set_data(self._context, data, len(state), seq))
+
+    def set_threads(self, decode: int, prefill: int) -> None:
+        lib.llama_set_n_threads(self._context, decode, prefill)
 
     def close(self) -> None:
         lib.llama_batch_free(self._batch)

@@ -1,7 +1,9 @@
 """One answer on its way: what is read, what is said, when it ends. Pure: time is handed in.
 
-prompt   ├──── cached ────┼──── to read, slice by slice ────┤
-position 0             cached                  done     len(prompt)  then one position per token said
+    prompt   ├──── cached ────┼──── to read, slice by slice ────┤
+    position 0             cached                  done     len(prompt)  then one position per token said
+
+An answer that had to give up its place is put back with all it has: what it said counts as prompt to be read again.
 """
 
 from collections.abc import Sequence
@@ -14,64 +16,82 @@ from edgechat.types import Done, GenRequest, Timing, Tokenizer, Usage
 class Answer:
     """The state of one request in the scheduler. Times are in seconds of one monotonic clock."""
 
-    def __init__(self, id: int, request: GenRequest, prompt: Sequence[int], now: float) -> None:
+    def __init__(self, id: int, request: GenRequest, prompt: Sequence[int], tokenizer: Tokenizer, now: float) -> None:
         self.id = id
         self.request = request
-        self.prompt = list(prompt)
+        self.tokens = list(prompt)  # the prompt, then everything said
+        self.asked = len(self.tokens)  # length of the prompt
         self.arrived = now
-        self.started = now
+        self.started: float | None = None
         self.first_token: float | None = None
         self.last_token = now
-        self.cached = 0  # tokens of the prompt that need not be read
+        self.seq = -1  # the engine's sequence, while it has one
         self.done = 0  # positions the engine holds
-        self.said: list[int] = []
-        self.text: Detokenizer
+        self.cached = 0  # tokens of the prompt that need not be read
+        self._tokenizer = tokenizer
+        self._text = Detokenizer(tokenizer.piece, request.stop)
 
-    def start(self, cached: int, tokenizer: Tokenizer, now: float) -> None:
-        """Begin to read after the first `cached` tokens of the prompt."""
-        self.cached = self.done = cached
-        self.started = now
-        self.text = Detokenizer(tokenizer.piece, self.request.stop)
+    @property
+    def client(self) -> str:
+        """Whose answer it is."""
+        return self.request.client
+
+    @property
+    def realm(self) -> str:
+        """Whose prefixes it may share."""
+        return self.request.realm
+
+    @property
+    def background(self) -> bool:
+        """Whether it goes after those that somebody waits for."""
+        return self.request.background
+
+    @property
+    def said(self) -> int:
+        """Tokens of answer so far."""
+        return len(self.tokens) - self.asked
 
     @property
     def reading(self) -> bool:
-        """Whether part of the prompt is still to be read."""
-        return self.done < len(self.prompt)
+        """Whether more than the newest token is still to be fed."""
+        return len(self.tokens) - self.done > 1 or self.said == 0
 
-    def next_tokens(self, most: int) -> Sequence[int]:
-        """What the next step feeds: up to `most` tokens of the prompt, or the token said last."""
-        return self.prompt[self.done : self.done + most] if self.reading else self.said[-1:]
+    def start(self, seq: int, cached: int, now: float) -> None:
+        """Take sequence `seq`, which holds the first `cached` tokens."""
+        self.seq, self.done = seq, cached
+        if self.started is None:
+            self.started, self.cached = now, cached
 
-    @property
-    def history(self) -> list[int]:
-        """Every token whose position the engine holds."""
-        return [*self.prompt, *self.said][: self.done]
+    def next_tokens(self, most: int) -> list[int]:
+        """What the next step feeds, at most `most` tokens."""
+        return self.tokens[self.done : self.done + most]
 
-    def say(self, token: int, context: int, tokenizer: Tokenizer, now: float) -> tuple[str, Done | None]:
+    def say(self, token: int, context: int, now: float) -> tuple[str, Done | None]:
         """Take in a drawn token: the text it makes certain, and the end if this is it."""
         self.first_token = self.first_token or now
         self.last_token = now
-        if tokenizer.is_end(token):
-            return self.text.finish(), self._ended("eos")
-        self.said.append(token)
-        text = self.text.push(token)
-        if self.text.stopped:
+        if self._tokenizer.is_end(token):
+            return self._text.finish(), self._ended("eos")
+        self.tokens.append(token)
+        text = self._text.push(token)
+        if self._text.stopped:
             return text, self._ended("stop")
-        if len(self.said) >= self.request.max_tokens or len(self.prompt) + len(self.said) >= context:
-            return text + self.text.finish(), self._ended("length")
+        if self.said >= self.request.max_tokens or len(self.tokens) >= context:
+            return text + self._text.finish(), self._ended("length")
         return text, None
 
     def _ended(self, reason: Literal["eos", "stop", "length"]) -> Done:
         first = self.first_token or self.last_token
+        started = self.arrived if self.started is None else self.started
         seconds = self.last_token - first
-        rate = (len(self.said) - 1) / seconds if len(self.said) > 1 and seconds > 0 else None
+        rate = (self.said - 1) / seconds if self.said > 1 and seconds > 0 else None
         return Done(
             finish_reason="length" if reason == "length" else "stop",
             stop_reason=reason,
-            usage=Usage(prompt_tokens=len(self.prompt), completion_tokens=len(self.said), cached_tokens=self.cached),
+            usage=Usage(prompt_tokens=self.asked, completion_tokens=self.said, cached_tokens=self.cached),
             timing=Timing(
-                queue_ms=round((self.started - self.arrived) * 1000, 1),
-                prefill_ms=round((first - self.started) * 1000, 1),
+                queue_ms=round((started - self.arrived) * 1000, 1),
+                prefill_ms=round((first - started) * 1000, 1),
                 decode_tok_s=rate and round(rate, 1),
             ),
         )

@@ -1,8 +1,10 @@
 """The one thread that calls the engine. Everyone else posts letters and gets letters.
 
-letters in ─► queue ─► running ─► step ─► events out
-   ▲                                 │
-   └──────── between two steps ──────┘
+    letters in ─► queue ─► seats ─► plan ─► step ─► events out
+       ▲                                     │
+       └──────────── between two steps ──────┘
+
+One step is one batch: a token of every chosen reader, then slices of prompts, as large as pace.py allows.
 """
 
 import queue
@@ -11,12 +13,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edgechat.engine.base import Engine, Sampler, Slice
-from edgechat.errors import EdgechatError
+from edgechat.errors import ContextLengthExceeded, EdgechatError, QueueFull
 from edgechat.scheduler.answer import Answer
-from edgechat.scheduler.queue import Queue
-from edgechat.types import AnyEvent, Cancel, Delta, Failed, GenRequest, Prefill, Queued
+from edgechat.scheduler.fair import FairQueue
+from edgechat.scheduler.pace import Pace
+from edgechat.scheduler.plan import Part, plan
+from edgechat.scheduler.pool import Pool
+from edgechat.scheduler.rate import Rate
+from edgechat.scheduler.shelf import Shelf
+from edgechat.scheduler.threads import Threads
+from edgechat.types import AnyEvent, Cancel, Delta, Failed, Forget, GenRequest, Prefill, Queued
 
-PREFILL_SLICE = 128  # prompt tokens per step: a cancelled reader waits no longer than one of these
+RUNNING = 16  # answers that have a seat at once
+MOST_OF_ONE = 12  # of them, one client's: the next client finds a seat at once
+IDLE_S = 0.5  # seconds without work, after which kept prefixes are copied to the shelf
 
 Tell = Callable[[int, AnyEvent], None]
 
@@ -30,118 +40,227 @@ class Submit(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """End the loop."""
+    """End the loop, with all kept prefixes on the shelf."""
+
+
+Letter = Submit | Cancel | Forget | Stop
 
 
 class Loop:
-    """Runs answers on one engine, one at a time.
+    """Runs answers on one engine, many at a time."""
 
-    What the engine still holds of the last conversation is not read again.
-    """
-
-    def __init__(self, engine: Engine, tell: Tell) -> None:
+    def __init__(self, engine: Engine, tell: Tell, limit: int = 64, shelf: Shelf | None = None) -> None:
+        """At most `limit` answers wait."""
         self._engine = engine
         self._tell = tell
-        self._letters: queue.SimpleQueue[Submit | Cancel | Stop] = queue.SimpleQueue()
-        self._queue = Queue()
-        self._running: Answer | None = None
-        self._sampler: Sampler | None = None
-        self._held: list[int] = []  # tokens whose positions the engine's sequence holds
+        self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
+        self._queue = FairQueue(limit)
+        self._pool = Pool(engine, shelf)
+        self._pace = Pace(engine.max_batch)
+        self._rate = Rate()
+        self._seats = min(RUNNING, engine.sequences)
+        threads = engine.info.threads
+        self._decoding, self._prefilling = Threads(threads), Threads(threads)
+        self._running: dict[int, Answer] = {}
+        self._samplers: dict[int, Sampler] = {}
+        self._stopped = False
 
-    def post(self, letter: Submit | Cancel | Stop) -> None:
+    def post(self, letter: Letter) -> None:
         """Hand in a letter; from any thread."""
         self._letters.put(letter)
 
     def run(self) -> None:
         """Serve until `Stop`. Call it in the thread that may call the engine."""
-        while self._read_letters():
-            if self._running is None:
-                self._start_next()
-            if self._running is not None:
-                self._step(self._running)
+        while not self._stopped:
+            self._read_letters()
+            self._seat()
+            if self._running:
+                self._step()
+        while self._pool.shelve_one():
+            pass
 
-    def _read_letters(self) -> bool:
-        """Take in what was posted; sleep only while there is nothing else to do. False: stop."""
-        idle = self._running is None and not len(self._queue)
-        while True:
-            try:
-                letter = self._letters.get(block=idle)
-            except queue.Empty:
-                return True
-            idle = False
+    # ── letters ──
+
+    def _read_letters(self) -> None:
+        """Take in what was posted; wait only while there is nothing else to do."""
+        letter = self._wait() if not self._running and not len(self._queue) else self._next()
+        while letter is not None:
             match letter:
                 case Stop():
-                    return False
+                    self._stopped = True
+                    return
                 case Cancel(id=id):
                     self._cancel(id)
+                case Forget(conversation=conversation):
+                    self._pool.forget(conversation)
                 case Submit():
                     self._accept(letter)
+            letter = self._next()
+
+    def _next(self) -> Letter | None:
+        try:
+            return self._letters.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _wait(self) -> Letter:
+        """The next letter. Idle time is used to copy what is kept to the shelf."""
+        unshelved = True
+        while unshelved:
+            try:
+                return self._letters.get(timeout=IDLE_S)
+            except queue.Empty:
+                unshelved = self._pool.shelve_one()
+        return self._letters.get()
 
     def _accept(self, letter: Submit) -> None:
-        answer = Answer(letter.id, letter.request, letter.prompt, time.monotonic())
-        ahead = self._queue.push(answer) - (self._running is None)
-        self._tell(answer.id, Queued(position=ahead, waiting=ahead))
+        answer = Answer(letter.id, letter.request, letter.prompt, self._engine.tokenizer, time.monotonic())
+        if not self._queue.try_push(answer):
+            wait = self._rate.wait(1) or 1.0
+            message = f"{self._queue.limit} requests wait already: try again in {wait:.0f} s."
+            self._tell(answer.id, Failed(QueueFull.code, message, retry_after_s=wait))
+            return
+        ahead = max(0, len(self._running) + len(self._queue) - self._seats)
+        self._tell(answer.id, Queued(ahead, ahead, self._rate.wait(ahead)))
 
     def _cancel(self, id: int) -> None:
-        if self._running is not None and self._running.id == id:
-            self._end()
-        elif self._queue.remove(id):
-            self._tell_places()
+        if id in self._running:
+            self._close(self._running[id], keep=True)
+            return
+        for answer in self._queue.order(0):
+            if answer.id == id:
+                self._queue.remove(answer)
+                self._drop_sampler(answer)
+                self._tell_places()
+                return
 
     def _tell_places(self) -> None:
-        for place, answer in self._queue.places():
-            self._tell(answer.id, Queued(position=place, waiting=len(self._queue)))
+        waiting = list(self._queue.order(time.monotonic()))
+        for place, answer in enumerate(waiting, 1):
+            self._tell(answer.id, Queued(place, len(waiting), self._rate.wait(place)))
 
-    def _start_next(self) -> None:
-        answer = self._queue.pop()
-        if answer is None:
-            return
-        # The last token is read in any case: its logits are what the first answer token is drawn from.
-        cached = min(_common(self._held, answer.prompt), len(answer.prompt) - 1)
-        self._engine.trim(0, cached)
-        self._held = self._held[:cached]
-        answer.start(cached, self._engine.tokenizer, time.monotonic())
-        self._sampler = self._engine.sampler(answer.request.sampling)
-        self._running = answer
-        self._tell_places()
+    # ── seats ──
 
-    def _step(self, answer: Answer) -> None:
-        tokens = answer.next_tokens(min(PREFILL_SLICE, self._engine.max_batch))
-        last = answer.done + len(tokens) >= len(answer.prompt)
-        part = Slice(seq=0, start=answer.done, tokens=tokens, sampler=self._sampler if last else None)
+    def _seat(self) -> None:
+        """Give the next ones in turn a seat, while there is room."""
+        seated = False
+        while len(self._queue) and len(self._running) < self._seats:
+            now = time.monotonic()
+            answer = self._queue.pop(now, lambda one: self._queue.running(one.client) < MOST_OF_ONE)
+            if answer is None:
+                break
+            promised = sum(len(one.tokens) - one.done for one in self._running.values())
+            if not self._pool.seat(answer, promised, now):
+                self._queue.push_back(answer)
+                if not self._running:
+                    self._refuse(answer)
+                    continue
+                break
+            self._running[answer.id] = answer
+            if answer.id not in self._samplers:
+                self._samplers[answer.id] = self._engine.sampler(answer.request.sampling)
+            seated = True
+        if seated and len(self._queue):
+            self._tell_places()
+
+    def _refuse(self, answer: Answer) -> None:
+        """Even alone it does not fit: the cells are fewer than the conversation."""
+        self._queue.remove(answer)
+        message = f"the conversation has {len(answer.tokens)} tokens, and memory holds {self._pool.cells} here."
+        self._tell(answer.id, Failed(ContextLengthExceeded.code, message, "messages"))
+
+    def _yield_seat(self) -> bool:
+        """The youngest background answer, else the youngest, goes back to the queue; False if only one is left."""
+        if len(self._running) < 2:
+            return False
+        youngest = max(self._running.values(), key=lambda one: (one.background, one.arrived))
+        del self._running[youngest.id]
+        self._pool.keep(youngest)
+        self._queue.push_back(youngest)
+        return True
+
+    # ── steps ──
+
+    def _step(self) -> None:
+        parts = self._plan()
+        while not self._pool.room(sum(len(part.tokens) for part in parts)):
+            if not self._yield_seat():
+                self._end_for_lack_of_room()
+                return
+            parts = self._plan()
+        readers = sum(not part.answer.reading for part in parts)
+        slices = [self._slice(part) for part in parts]
+        self._engine.set_threads(self._decoding.count, self._prefilling.count)
+        started = time.monotonic()
         try:
-            (token,) = self._engine.step([part])
+            drawn = self._engine.step(slices)
         except EdgechatError as error:
-            self._tell(answer.id, Failed(code=error.code, message=str(error)))
-            self._forget()
+            self._fail_all(error)
             return
-        answer.done += len(tokens)
-        self._held.extend(tokens)
-        if token is None:
-            self._tell(answer.id, Prefill(done=answer.done, total=len(answer.prompt)))
-        else:
-            self._say(answer, token)
+        now = time.monotonic()
+        self._learn(readers, sum(len(part.tokens) for part in parts) - readers, now - started)
+        for part, token in zip(parts, drawn, strict=True):
+            self._advance(part, token, now)
 
-    def _say(self, answer: Answer, token: int) -> None:
-        text, done = answer.say(token, self._engine.info.context, self._engine.tokenizer, time.monotonic())
+    def _plan(self) -> list[Part]:
+        return plan(list(self._running.values()), self._queue, self._pace, self._engine.max_batch)
+
+    def _slice(self, part: Part) -> Slice:
+        answer = part.answer
+        last = answer.done + len(part.tokens) == len(answer.tokens)
+        return Slice(answer.seq, answer.done, part.tokens, self._samplers[answer.id] if last else None)
+
+    def _learn(self, readers: int, prompt: int, seconds: float) -> None:
+        self._pace.measured(readers, prompt, seconds)
+        if prompt:
+            self._prefilling.measured((readers, prompt), seconds)
+        else:
+            self._decoding.measured(readers, seconds)
+
+    def _advance(self, part: Part, token: int | None, now: float) -> None:
+        answer = part.answer
+        was_reading = answer.reading
+        self._pool.grew(answer, len(part.tokens))
+        self._queue.charge(answer.client, len(part.tokens))
+        if was_reading and answer.said == 0:
+            self._tell(answer.id, Prefill(done=answer.done, total=answer.asked))
+        if token is None:
+            return
+        text, done = answer.say(token, self._engine.info.context, now)
         if text:
             self._tell(answer.id, Delta(text=text))
         if done is not None:
             self._tell(answer.id, done)
-            self._end()
+            self._rate.finished(now)
+            self._close(answer, keep=True)
 
-    def _end(self) -> None:
-        if self._sampler is not None:
-            self._sampler.close()
-        self._running = self._sampler = None
+    # ── ends ──
 
-    def _forget(self) -> None:
-        """After a failed step nobody knows what the engine holds."""
-        self._engine.trim(0, 0)
-        self._held = []
-        self._end()
+    def _close(self, answer: Answer, keep: bool) -> None:
+        del self._running[answer.id]
+        self._drop_sampler(answer)
+        self._queue.left(answer)
+        if keep and answer.done:
+            self._pool.keep(answer)
+        else:
+            self._pool.leave(answer)
 
+    def _end_for_lack_of_room(self) -> None:
+        (answer,) = self._running.values()
+        message = f"memory for {self._pool.cells} tokens is used up by this conversation."
+        self._tell(answer.id, Failed(ContextLengthExceeded.code, message, "messages"))
+        self._close(answer, keep=False)
 
-def _common(a: list[int], b: list[int]) -> int:
-    """Length of the longest common beginning."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    def _fail_all(self, error: EdgechatError) -> None:
+        """A step failed: nobody knows what the engine holds."""
+        for answer in list(self._running.values()):
+            self._tell(answer.id, Failed(code=error.code, message=str(error)))
+            del self._running[answer.id]
+            self._drop_sampler(answer)
+            self._queue.left(answer)
+        self._pool.clear()
+
+    def _drop_sampler(self, answer: Answer) -> None:
+        sampler = self._samplers.pop(answer.id, None)
+        if sampler is not None:
+            sampler.close()

@@ -6,10 +6,12 @@
 Started by supervisor.py as `python -m edgechat.worker.child`.
 """
 
+import hashlib
 import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,13 +20,15 @@ from edgechat.engine.base import Engine
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
-from edgechat.scheduler.loop import Loop, Submit
+from edgechat.scheduler.loop import Loop, Stop, Submit
+from edgechat.scheduler.shelf import Shelf
 from edgechat.types import (
     AnyEvent,
     AnyFromWorker,
     AnyToWorker,
     Cancel,
     Failed,
+    Forget,
     Generate,
     Load,
     LoadFailed,
@@ -35,6 +39,8 @@ from edgechat.types import (
     Told,
 )
 from edgechat.worker import letters
+
+LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
 
 
 class Post:
@@ -76,10 +82,12 @@ def _serve_letters(stream: BinaryIO, prompter: Prompter, loop: Loop, post: Post)
                 except EdgechatError as error:
                     param = getattr(error, "param", None)
                     post.tell(id, Failed(code=error.code, message=str(error), param=param))
-            case Cancel():
+            case Cancel() | Forget():
                 loop.post(letter)
             case Load():
                 raise AssertionError("a worker loads once")
+    loop.post(Stop())
+    time.sleep(LAST_WORDS_S)  # the loop ends the process before that, unless the engine hangs
     os._exit(0)
 
 
@@ -90,7 +98,7 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
         post.send(LoadProgress(event=event))
 
     make = registry.load(registry.ENGINES, letter.engine, "engine")
-    engine: Engine = make(Path(letter.path), letter.context, letter.threads, progress)
+    engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress)
     names = {id: text for text, id in engine.tokenizer.specials.items()}
     bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
     prompter = Prompter(Template(engine.template or CHATML, bos=bos), engine.tokenizer, engine.info.context)
@@ -114,10 +122,26 @@ def main() -> None:
     except Exception as error:  # the file is foreign: whatever it broke is told, not thrown
         post.send(LoadFailed(code=EngineFailed.code, message=f"the model could not be loaded: {error!r}"))
         return
-    loop = Loop(engine, post.tell)
+    shelf = _shelf(first, engine)
+    loop = Loop(engine, post.tell, first.queue, shelf)
     threading.Thread(target=_serve_letters, args=(source, prompter, loop, post), daemon=True).start()
     post.send(Ready(info=engine.info))
     loop.run()
+    if shelf is not None:
+        shelf.close()
+    os._exit(0)
+
+
+def _shelf(load: Load, engine: Engine) -> Shelf | None:
+    """The place for prefixes that outlive the process, unless there is none or it cannot be had."""
+    if not load.shelf or not load.shelf_bytes:
+        return None
+    fingerprint = hashlib.sha256(f"{load.digest} {engine.info.engine} f16".encode()).hexdigest()
+    try:
+        return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint)
+    except OSError as error:
+        print(f"no prefixes are kept on disk: {load.shelf}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return None
 
 
 if __name__ == "__main__":

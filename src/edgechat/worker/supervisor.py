@@ -36,6 +36,7 @@ from edgechat.types import (
 from edgechat.worker import letters
 
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
+LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
 # All a worker gets of the environment: no key, no token, no proxy.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -53,6 +54,7 @@ class Worker:
         self._ids = count(1)
         self._ready = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
         self._stderr: deque[str] = deque(maxlen=20)
         self.loading: Loading | None = None
         self.info: ModelInfo | None = None
@@ -72,7 +74,17 @@ class Worker:
         return self.info
 
     async def stop(self) -> None:
-        """End the process; running answers end with an error event."""
+        """End the process; running answers end with an error event.
+
+        It gets a moment to copy what it keeps to disk.
+        """
+        self._stopping = True
+        process = self._process
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await process.wait()
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -114,13 +126,13 @@ class Worker:
     async def _keep(self) -> None:
         """Run the process again and again, until its model turns out to be unservable."""
         deaths = 0
-        while self.failure is None:
+        while not (self.failure or self._stopping):
             await asyncio.sleep(PAUSES[min(deaths, len(PAUSES) - 1)])
             born = asyncio.get_running_loop().time()
             status = await self._run_once()
             lived = asyncio.get_running_loop().time() - born
             deaths = 1 if lived > STEADY else deaths + 1
-            if self.failure is None:
+            if not (self.failure or self._stopping):
                 log.error("worker ended", status=status, after_s=round(lived, 1), last_words=list(self._stderr)[-3:])
                 if self.info is None:
                     self.failure = EngineFailed(self._epitaph(status))

@@ -1,0 +1,86 @@
+"""One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
+
+    memory = process + weights + repacked weights + cells * (KV + attention buffer) + step buffers
+
+Constants were measured on llama.cpp 0.3.36 with 0.1 B to 0.6 B models on x86-64; they lean to the large side.
+"""
+
+from math import prod
+from typing import NamedTuple
+
+import psutil
+
+from edgechat import machine
+from edgechat.errors import ConfigError
+from edgechat.gguf import Header
+
+UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory with flash attention off
+SEQUENCES = 32  # running and kept conversations; each costs about half a megabyte
+DEFAULT_CONTEXT = 4096  # where nobody asked: a trained context of 32k would cost gigabytes
+CONVERSATIONS = 4  # full ones that are held at once where memory allows
+DEFAULT_SHARE = 0.5  # of the memory that is free, where nobody named a number
+LEAST_CONTEXT = 256
+
+PROCESS = 90 << 20  # Python, numpy, the libraries
+PER_SEQUENCE = 600 << 10
+REPACKED = frozenset({"Q4_0", "IQ4_NL", "Q4_K", "Q8_0"})  # types of which llama.cpp keeps a second, interleaved copy
+
+
+class Plan(NamedTuple):
+    """`context` tokens a conversation, `cells` tokens in all, about `bytes` of memory; `notes` tell what was cut."""
+
+    context: int
+    cells: int
+    bytes: int
+    notes: tuple[str, ...]
+
+
+def plan(header: Header, context: int, memory: int) -> Plan:
+    """How many tokens fit. `context` 0 and `memory` 0 were not asked for.
+
+    Raises ConfigError when the asked context is more than the model knows, or nothing sensible fits: with the number
+    that would.
+    """
+    trained = header.context or DEFAULT_CONTEXT
+    if context > trained:
+        raise ConfigError(f"--context {context}: this model was trained for {trained} tokens; take at most that.")
+    wanted = context or min(trained, DEFAULT_CONTEXT)
+    limit = memory or int(free_memory() * DEFAULT_SHARE)
+    fixed, per_cell = fixed_bytes(header), cell_bytes(header)
+    fitting = (limit - fixed) // per_cell // 64 * 64
+    if fitting >= wanted:
+        cells = min(fitting, wanted * CONVERSATIONS)
+        return Plan(wanted, cells, fixed + cells * per_cell, ())
+    needed = fixed + per_cell * (wanted if context else min(wanted, LEAST_CONTEXT))
+    if context or fitting < LEAST_CONTEXT:
+        what = f"a context of {wanted if context else LEAST_CONTEXT}"
+        raise ConfigError(
+            f"{_size(limit)} of memory do not hold this model with {what}: it takes --memory {_size(needed)}."
+        )
+    note = f"context {fitting} instead of {wanted}: {_size(limit)} of memory hold no more"
+    return Plan(fitting, fitting, fixed + fitting * per_cell, (note,))
+
+
+def free_memory() -> int:
+    """Bytes that a new process may take here."""
+    return min(int(psutil.virtual_memory().available), machine.memory_limit())
+
+
+def fixed_bytes(header: Header) -> int:
+    """Bytes that do not depend on the context."""
+    weights = sum(tensor.size or 0 for tensor in header.tensors)
+    repacked = sum(tensor.size or 0 for tensor in header.tensors if tensor.type in REPACKED and len(tensor.shape) > 1)
+    widest = max((max(tensor.shape) for tensor in header.tensors if tensor.shape), default=0)
+    logits = SEQUENCES * widest * 4 * 2
+    activations = UBATCH * 4 * 4 * max((prod(t.shape) // max(t.shape) for t in header.tensors if t.shape), default=0)
+    return PROCESS + weights + repacked + SEQUENCES * PER_SEQUENCE + logits + activations
+
+
+def cell_bytes(header: Header) -> int:
+    """Bytes of one token's place: 16-bit KV, and its column of the attention buffer."""
+    heads = header.number("attention.head_count") or 32
+    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * heads * 4
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f}GB"
