@@ -213,7 +213,7 @@ class Loop:
     def _learn(self, readers: int, prompt: int, seconds: float) -> None:
         self._pace.measured(readers, prompt, seconds)
         if prompt:
-            self._prefilling.measured((readers, prompt), seconds)
+            self._prefilling.measured(readers > 0, seconds / (readers + prompt))
         else:
             self._decoding.measured(readers, seconds)
 

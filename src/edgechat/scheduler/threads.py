@@ -5,7 +5,8 @@ other at every layer and are slower than one. So the neighbouring counts are tri
 once when steps have become slow; the fastest count stays. Only steps of the same kind are compared.
 """
 
-EVERY = 256  # steps between two looks at another count
+FIRST = 6  # steps before the first look at another count: a neighbour may have been here before us
+EVERY = 256  # most steps between two looks; each look that changes nothing doubles the distance
 TRIAL = 3  # steps per look
 SLOWER = 1.35  # times the usual, for this many steps in a row, is a reason to look at once
 SUSPICIOUS = 4
@@ -23,11 +24,12 @@ class Threads:
         self._usual: dict[object, float] = {}  # seconds of a step at the chosen count, by kind of step
         self._slow = 0
         self._since = 0
+        self._distance = FIRST
         self._trials: list[int] = []
         self._trial: list[float] = []  # share of the usual time that each step of the trial took
 
     def measured(self, kind: object, seconds: float) -> None:
-        """A step of `kind` (comparable with others of its kind) took `seconds` with `count` threads."""
+        """A step took `seconds` with `count` threads (a step, or a token of it: steps of one `kind` are compared)."""
         if self._most == 1:
             return
         if self.count != self._chosen:
@@ -38,9 +40,10 @@ class Threads:
         self._slow = self._slow + 1 if usual is not None and seconds > SLOWER * usual else 0
         if usual is None or self._slow < SUSPICIOUS:
             self._usual[kind] = seconds if usual is None else usual + 0.1 * (seconds - usual)
-        if self._slow >= SUSPICIOUS or self._since >= EVERY:
+        if self._slow >= SUSPICIOUS or self._since >= self._distance:
             if self._slow:
                 self._usual = {kind: seconds}
+                self._distance = FIRST
             self._look()
 
     def _look(self) -> None:
@@ -60,7 +63,9 @@ class Threads:
         share = sorted(self._trial)[len(self._trial) // 2]
         if share < BETTER:
             self._chosen, self._usual, self._trials = self.count, {kind: seconds}, []
+            self._distance = FIRST
         if self._trials:
             self.count, self._trial = self._trials.pop(0), []
         else:
             self.count = self._chosen
+            self._distance = min(2 * self._distance, EVERY)

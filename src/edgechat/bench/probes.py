@@ -1,0 +1,132 @@
+"""The table of probes. A new one is a function and an entry here."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+from edgechat.bench import alone, company
+from edgechat.bench.client import Client
+from edgechat.types import Struct
+
+
+class Figure(Struct, frozen=True):
+    """What one number of a probe means, and which way is better."""
+
+    about: str
+    unit: Literal["tok/s", "ms", "×", ""]  # nothing: a count
+    better: Literal["more", "less"] | None = None  # None: for reference
+
+
+class Probe(Struct, frozen=True):
+    """`run` takes the address, and with `pair` the other one too; it gives figures by name, or raises Unmeasured.
+
+    A figure that a server gives no ground for is left out.
+    """
+
+    about: str
+    run: Callable[..., Awaitable[alone.Figures]]
+    figures: dict[str, Figure]
+    pair: bool = False
+    restarts: bool = False
+
+    def missing(self, here: Client, others: Sequence[Client]) -> str | None:
+        """Why the probe cannot be run, or None."""
+        if self.pair and len(others) != 1:
+            return "takes exactly two addresses"
+        if self.restarts and not here.address.restart:
+            return "needs --restart with the command that restarts the server"
+        return None
+
+
+FIRST = Figure("turn 1, time to first token", "ms", "less")
+SECOND = Figure("turn 2, time to first token", "ms", "less")
+RATIO = Figure("turn 2 / turn 1", "×", "less")
+
+PROBES: dict[str, Probe] = {
+    "single": Probe(
+        f"one user: a cold prompt of about {alone.PROMPT} tokens, an answer of {alone.ANSWER}",
+        alone.single,
+        {
+            "prefill": Figure("prefill", "tok/s", "more"),
+            "decode": Figure("decode", "tok/s", "more"),
+            "first": Figure("time to first token", "ms", "less"),
+        },
+    ),
+    "turns": Probe(
+        f"two turns of a conversation, the first message of about {alone.PROMPT} tokens",
+        alone.turns,
+        {"first": FIRST, "second": SECOND, "ratio": RATIO},
+    ),
+    "restart": Probe(
+        "the same, the server restarted between",
+        alone.restart,
+        {"first": FIRST, "second": SECOND, "ratio": RATIO},
+        restarts=True,
+    ),
+    "branch": Probe(
+        f"a conversation that shares about {alone.SHARED} tokens with an earlier one, and differs in 30",
+        alone.branch,
+        {
+            "first": Figure("cold, time to first token", "ms", "less"),
+            "second": Figure("branch, time to first token", "ms", "less"),
+            "ratio": Figure("branch / cold", "×", "less"),
+        },
+    ),
+    "newcomer": Probe(
+        f"a reader, and a newcomer whose cold prompt has about {company.NEWCOMER} tokens",
+        company.newcomer,
+        {
+            "stall": Figure("reader's longest gap meanwhile", "ms", "less"),
+            "solo": Figure("newcomer alone, time to first token", "ms", "less"),
+            "first": Figure("newcomer beside the reader, the same", "ms", "less"),
+            "ratio": Figure("beside / alone", "×", "less"),
+        },
+    ),
+    "users": Probe(
+        f"{company.USERS} users together, {company.USER} tokens each; prefill and waiting included",
+        company.users,
+        {
+            "alone": Figure("one user alone", "tok/s", "more"),
+            "together": Figure("all together", "tok/s", "more"),
+            "slowest": Figure("the slowest of them", "tok/s", "more"),
+        },
+    ),
+    "flood": Probe(
+        f"a short question behind another user's {company.FLOOD} requests",
+        company.flood,
+        {
+            "solo": Figure("whole answer, alone", "ms", "less"),
+            "behind": Figure("whole answer, behind the flood", "ms", "less"),
+            "slowdown": Figure("behind / alone", "×", "less"),
+            "refused": Figure("requests of the flood refused", ""),
+        },
+    ),
+    "neighbour": Probe(
+        "decode beside one busy Python loop",
+        company.neighbour,
+        {
+            "alone": Figure("decode alone", "tok/s", "more"),
+            "beside": Figure("decode beside it", "tok/s", "more"),
+            "kept": Figure("kept", "×", "more"),
+        },
+    ),
+    "two": Probe(
+        "decode while the other address decodes too",
+        company.two,
+        {
+            "alone": Figure("decode alone", "tok/s", "more"),
+            "beside": Figure("decode beside it", "tok/s", "more"),
+            "kept": Figure("kept", "×", "more"),
+        },
+        pair=True,
+    ),
+    "many": Probe(
+        f"{company.MANY} readers at once, each told to repeat words of its own",
+        company.many,
+        {
+            "errors": Figure("answers refused or cut off", "", "less"),
+            "unended": Figure("streams without a proper end", "", "less"),
+            "foreign": Figure("answers with another reader's words", "", "less"),
+            "exact": Figure("answers with the own words exactly once", "", "more"),
+        },
+    ),
+}

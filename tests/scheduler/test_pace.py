@@ -1,0 +1,39 @@
+"""The slice against made-up machines."""
+
+import random
+
+import pytest
+
+from edgechat.scheduler.pace import ALONE, LEAST, READING, Pace
+
+
+@pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
+@pytest.mark.parametrize("readers", [0, 1, 4])
+def test_steps_settle_at_their_target(per_token: float, readers: int) -> None:
+    pace, dice = Pace(512), random.Random(0)
+
+    def step(readers: int, tokens: int) -> float:
+        seconds = (0.010 + 0.003 * readers if readers else 0.0) + tokens * per_token * dice.uniform(0.9, 1.1)
+        pace.measured(readers, tokens, seconds)
+        return seconds
+
+    for _ in range(10):
+        step(readers, 0) if readers else None
+    times = [step(readers, pace.slice(readers)) for _ in range(50)][10:]
+    target = READING if readers else ALONE
+    least = 0.010 + 0.003 * readers + LEAST * per_token
+    assert max(times) < max(1.25 * target, 1.25 * least)
+    if target > least and per_token * 512 > target:
+        assert sorted(times)[len(times) // 2] > 0.6 * target
+
+
+def test_a_slice_never_stops_and_never_overflows() -> None:
+    pace = Pace(64)
+    for _ in range(20):
+        pace.measured(1, 0, 5.0)
+        pace.measured(1, 8, 9.0)
+    assert pace.slice(1) == LEAST
+    fast = Pace(64)
+    fast.measured(0, 64, 0.001)
+    assert fast.slice(0) == 64
+    assert fast.slice(3) == 61

@@ -1,0 +1,120 @@
+"""Prefixes on disk: what comes back, and what a damaged, foreign or full disk costs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgechat.scheduler.shelf import Label, Shelf
+
+MINE = Label("mine", "chat 1")
+TOKENS = list(range(100, 160))
+STATE = os.urandom(5000)
+
+
+def shelf(folder: Path, budget: int = 1_000_000, fingerprint: str = "model a") -> Shelf:
+    return Shelf(folder, budget, fingerprint)
+
+
+def kept(folder: Path) -> None:
+    one = shelf(folder)
+    one.put(MINE, TOKENS, STATE)
+    one.close()
+
+
+def test_what_was_put_comes_back_in_the_next_life(tmp_path: Path) -> None:
+    kept(tmp_path)
+    again = shelf(tmp_path)
+    book = again.find("mine", [*TOKENS, 1, 2], beyond=0)
+    assert book is not None
+    assert again.read(book) == STATE
+    assert again.find("mine", TOKENS[:30], beyond=0) is book  # a branch may use its beginning
+    assert again.find("mine", TOKENS, beyond=len(TOKENS)) is None
+    assert again.find("yours", TOKENS, beyond=0) is None
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_can_be_read_before_it_is_written(tmp_path: Path) -> None:
+    one = shelf(tmp_path)
+    for start in range(20):
+        one.put(MINE, [start, *TOKENS], STATE)
+        book = one.find("mine", [start, *TOKENS], beyond=0)
+        assert book is not None
+        assert one.read(book) == STATE
+    one.close()
+
+
+@pytest.mark.parametrize("at", [0, 9, 14, 200, -1])
+def test_a_damaged_file_is_deleted_and_costs_nothing_else(tmp_path: Path, at: int) -> None:
+    kept(tmp_path)
+    (file,) = tmp_path.iterdir()
+    data = bytearray(file.read_bytes())
+    data[at] ^= 0xFF
+    file.write_bytes(data)
+    again = shelf(tmp_path)
+    book = again.find("mine", TOKENS, beyond=0)
+    assert book is None or again.read(book) is None
+    assert again.find("mine", TOKENS, beyond=0) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_or_empty_file_is_deleted(tmp_path: Path) -> None:
+    for length in (0, 10, 100):
+        kept(tmp_path)
+        (file,) = tmp_path.iterdir()
+        file.write_bytes(file.read_bytes()[:length])
+        again = shelf(tmp_path)
+        book = again.find("mine", TOKENS, beyond=0)
+        assert book is None or again.read(book) is None
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_models_states_are_never_used_and_go_first(tmp_path: Path) -> None:
+    kept(tmp_path)
+    other = shelf(tmp_path, budget=9000, fingerprint="model b")
+    assert other.find("mine", TOKENS, beyond=0) is None
+    assert len(list(tmp_path.iterdir())) == 1
+    other.put(MINE, [7], STATE)
+    other.close()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(other) == 1
+
+
+def test_the_budget_holds_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    one = shelf(tmp_path, budget=25_000)
+    for start in range(10):
+        one.put(MINE, [start, *TOKENS], STATE)
+        first = one.find("mine", [0, *TOKENS], beyond=0)
+        assert first is not None
+        assert one.read(first) == STATE
+    one.close()
+    assert one.used <= 25_000
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == one.used
+    assert one.find("mine", [9, *TOKENS], beyond=1) is not None
+    assert one.find("mine", [5, *TOKENS], beyond=1) is None
+
+
+def test_a_longer_one_replaces_its_beginning(tmp_path: Path) -> None:
+    one = shelf(tmp_path)
+    one.put(MINE, TOKENS, STATE)
+    one.put(MINE, [*TOKENS, 1, 2, 3], STATE)
+    one.close()
+    assert len(one) == len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_deleted_conversation_leaves_nothing(tmp_path: Path) -> None:
+    one = shelf(tmp_path)
+    one.put(MINE, TOKENS, STATE)
+    one.put(Label("mine", "chat 2"), [1, 2, 3], STATE)
+    one.forget("chat 1")
+    one.close()
+    assert one.find("mine", TOKENS, beyond=0) is None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_more_than_the_budget_is_not_kept_at_all(tmp_path: Path) -> None:
+    one = shelf(tmp_path, budget=100)
+    one.put(MINE, TOKENS, STATE)
+    one.close()
+    assert not list(tmp_path.iterdir())
