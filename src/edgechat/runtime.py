@@ -149,7 +149,7 @@ class Runtime:
             info=info,
             since=int(time.time()),
         )
-        self._tell(state="ready", progress=None)
+        self._tell(state="ready", progress=None, why=self._readiness.why or "; ".join(info.notes) or None)
 
     def _tell(self, **news: object) -> None:
         self._readiness = msgspec.structs.replace(self._readiness, **news)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import msgspec
 import pytest
 
 from edgechat import cli
@@ -49,6 +50,19 @@ def test_a_failure_is_shown_and_is_the_status(serve: Serve, monkeypatch: pytest.
     document = json.loads(capsys.readouterr().out)
     assert [probe["name"] for probe in document["probes"]] == list(PROBES)
     assert document["probes"][0]["failed"] == [{"address": "A", "run": 0, "why": "HTTP 401: no such key [31m"}]
+
+
+def test_a_bench_that_is_stopped_shows_what_it_has(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    async def stopped(here: object) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PROBES, "users", msgspec.structs.replace(PROBES["users"], run=stopped))
+    assert (
+        edgechat(monkeypatch, serve(Script()), "--probe", "turns", "--probe", "users", "--runs", "1", "--json") == 130
+    )
+    assert [probe["name"] for probe in json.loads(capsys.readouterr().out)["probes"]] == ["turns"]
 
 
 def test_models_and_key_reach_the_server(serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -93,6 +93,18 @@ async def test_a_step_that_fails_leaves_the_worker_alive(fake_model: FakeModel) 
         assert w.pid == pid
 
 
+async def test_a_worker_that_hangs_is_replaced_and_its_reader_is_told(
+    fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgechat.worker.supervisor.HANG_S", 1.0)
+    async with worker(fake_model(hang_at=3)) as w:
+        async with asyncio.timeout(10):
+            events = await events_of(w, ask("x"))
+        assert isinstance(events[-1], Failed)
+        await within(10, lambda: w.ready)
+        assert text_of(await events_of(w, ask("x", max_tokens=2))) == "Yo"
+
+
 async def test_closing_the_stream_frees_the_engine(fake_model: FakeModel) -> None:
     async with worker(fake_model(reply="x" * 100_000, step_ms=1)) as w:
         async with aclosing(w.stream(ask("long", max_tokens=100_000))) as events:

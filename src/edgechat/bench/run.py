@@ -43,8 +43,9 @@ async def measure(
     runs: int,
     key: str | None = None,
     tell: Callable[[str], None] | None = None,
+    keep: Callable[[Measured], None] | None = None,
 ) -> Measured:
-    """Run `probes` against `addresses`. `tell` gets a line before each run."""
+    """Run `probes` against `addresses`. `tell` gets a line before each run, `keep` all there is after each probe."""
     tell = tell or (lambda _: None)
     assert len(addresses) <= MOST_ADDRESSES
     assert runs <= MOST_RUNS
@@ -62,6 +63,8 @@ async def measure(
         busy: list[float] = []
         for name in probes:
             outcomes += await _probe(name, clients, broken, runs, tell, busy)
+            if keep is not None:
+                keep(Measured(tuple(outcomes), models, tuple(busy)))
     return Measured(tuple(outcomes), models, tuple(busy))
 
 

@@ -57,29 +57,36 @@ def bench(
     """Measure any OpenAI-compatible servers on this machine, from the client's side.
 
     Several addresses take turns, run by run; every ratio is to the first one. An address given twice shows how much
-    figures differ by chance. Ends with status 1 if a figure could not be had.
+    figures differ by chance. Ctrl-C shows the probes that are done. Ends with status 1 if a figure could not be had.
     """
     names = list(dict.fromkeys(probe or PROBES))
     for name in names:
         if name not in PROBES:
             raise UnknownName("probe", name, list(PROBES))
     addresses = _addresses(urls, model, restart)
-    measured = asyncio.run(_measure(addresses, names, runs, _key(key)))
-    found = report(addresses, runs, measured)
+    kept = [Measured((), {})]
+    stopped = False
+    try:
+        asyncio.run(_measure(addresses, names, runs, _key(key), kept))
+    except KeyboardInterrupt:
+        stopped = True
+    found = report(addresses, runs, kept[-1])
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show(found, out)
-    if found.failed:
-        raise typer.Exit(1)
+    if stopped or found.failed:
+        raise typer.Exit(130 if stopped else 1)
 
 
-async def _measure(addresses: list[Address], names: list[str], runs: int, key: str | None) -> Measured:
+async def _measure(
+    addresses: list[Address], names: list[str], runs: int, key: str | None, kept: list[Measured]
+) -> None:
     """Progress goes to standard error: one line that changes, or one line each where nobody watches a terminal."""
     console = Console(stderr=True, highlight=False)
     with Status("", console=console) as status:
         tell = status.update if console.is_terminal else console.print
-        return await measure(addresses, names, runs, key, tell=tell)
+        await measure(addresses, names, runs, key, tell, kept.append)
 
 
 def _addresses(urls: list[str], models: list[str] | None, restarts: list[str] | None) -> list[Address]:

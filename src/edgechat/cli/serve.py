@@ -93,6 +93,8 @@ async def _announce(runtime: Runtime, server: uvicorn.Server, url: str) -> None:
     served = runtime.served
     assert served is not None
     out.print(f"{served.name} ({served.recipe}, context {served.info.context}) answers at {url}")
+    for note in served.info.notes:
+        out.print(note)
     out.print(f"Page: {url}/   API: {url}/v1   Stop: Ctrl-C")
 
 

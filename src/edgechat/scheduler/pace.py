@@ -10,7 +10,7 @@ to be fast, short enough for a cancelled or new request to be noticed.
 """
 
 READING = 0.060
-ALONE = 0.400
+ALONE = 0.800
 LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
 ROUND = 8  # slices are multiples of this
 FORGET = 0.25  # weight of the newest reading
@@ -28,7 +28,7 @@ class Pace:
     def slice(self, readers: int) -> int:
         """Prompt tokens for a step that also serves `readers`."""
         if self._per_token is None:
-            return min(self._most, 16 if readers else 64)
+            return min(self._most, 16 if readers else 32)
         room = (READING - self._decode_time(readers)) if readers else ALONE
         fitting = int(room / self._per_token) // ROUND * ROUND
         return max(LEAST, min(fitting, self._most - readers))

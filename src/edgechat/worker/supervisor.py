@@ -36,6 +36,7 @@ from edgechat.types import (
 from edgechat.worker import letters
 
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
+HANG_S = 60.0  # without a letter while answers are open: no step takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
 # All a worker gets of the environment: no key, no token, no proxy.
@@ -55,6 +56,7 @@ class Worker:
         self._ready = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
+        self._heard = 0.0  # when the last letter came, or when nobody waited for one
         self._stderr: deque[str] = deque(maxlen=20)
         self.loading: Loading | None = None
         self.info: ModelInfo | None = None
@@ -151,7 +153,7 @@ class Worker:
         self._process = process
         assert process.stdout is not None
         assert process.stderr is not None
-        listener = asyncio.create_task(self._listen(process.stderr))
+        helpers = [asyncio.create_task(self._listen(process.stderr)), asyncio.create_task(self._watch(process))]
         try:
             self._post(self._load)
             await self._read(process.stdout)
@@ -162,7 +164,8 @@ class Worker:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            listener.cancel()
+            for helper in helpers:
+                helper.cancel()
             self._fail_all()
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
@@ -176,6 +179,7 @@ class Worker:
                 self._take(letters.from_worker.decode(await stream.readexactly(length)))
 
     def _take(self, letter: AnyFromWorker) -> None:
+        self._heard = asyncio.get_running_loop().time()
         match letter:
             case Told(id=id, event=event):
                 if events := self._answers.get(id):
@@ -187,6 +191,18 @@ class Worker:
                 self._ready.set()
             case LoadFailed(code=code, message=message):
                 self.failure = from_code(code, message)
+
+    async def _watch(self, process: Process) -> None:
+        """End a process that says nothing while somebody waits for it."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(min(1.0, HANG_S / 4))
+            if not self._answers:
+                self._heard = clock()
+            elif clock() - self._heard > HANG_S:
+                log.error("the worker hangs; it is ended", silent_s=HANG_S)
+                process.kill()
+                return
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         """Keep the process's last words; they name the cause when it dies."""
