@@ -59,8 +59,7 @@ class Loop:
         self._pace = Pace(engine.max_batch)
         self._rate = Rate()
         self._seats = min(RUNNING, engine.sequences)
-        threads = engine.info.threads
-        self._decoding, self._prefilling = Threads(threads), Threads(threads)
+        self._threads = Threads(engine.info.threads)
         self._running: dict[int, Answer] = {}
         self._samplers: dict[int, Sampler] = {}
         self._stopped = False
@@ -190,15 +189,19 @@ class Loop:
             parts = self._plan()
         readers = sum(not part.answer.reading for part in parts)
         slices = [self._slice(part) for part in parts]
-        self._engine.set_threads(self._decoding.count, self._prefilling.count)
-        started = time.monotonic()
+        threads = self._threads.count
+        self._engine.set_threads(threads, self._threads.chosen)
+        started, spent = time.monotonic(), time.process_time()
         try:
             drawn = self._engine.step(slices)
         except EdgechatError as error:
             self._fail_all(error)
             return
         now = time.monotonic()
-        self._learn(readers, sum(len(part.tokens) for part in parts) - readers, now - started)
+        seconds, prompt = now - started, sum(len(part.tokens) for part in parts) - readers
+        self._pace.measured(readers, prompt, seconds)
+        if not prompt and seconds > 0:
+            self._threads.measured(readers, seconds, (time.process_time() - spent) / (seconds * threads))
         for part, token in zip(parts, drawn, strict=True):
             self._advance(part, token, now)
 
@@ -209,13 +212,6 @@ class Loop:
         answer = part.answer
         last = answer.done + len(part.tokens) == len(answer.tokens)
         return Slice(answer.seq, answer.done, part.tokens, self._samplers[answer.id] if last else None)
-
-    def _learn(self, readers: int, prompt: int, seconds: float) -> None:
-        self._pace.measured(readers, prompt, seconds)
-        if prompt:
-            self._prefilling.measured(readers > 0, seconds / (readers + prompt))
-        else:
-            self._decoding.measured(readers, seconds)
 
     def _advance(self, part: Part, token: int | None, now: float) -> None:
         answer = part.answer

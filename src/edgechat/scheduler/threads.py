@@ -1,71 +1,73 @@
-"""How many threads the engine uses for a step, following measured step times. Pure.
+"""How many threads the engine uses, following measured steps. Pure.
 
 The right count changes from minute to minute: with a busy neighbour on one of two cores, two threads wait for each
-other at every layer and are slower than one. So the neighbouring counts are tried for a few steps now and then, and at
-once when steps have become slow; the fastest count stays. Only steps of the same kind are compared.
+other at every layer and are slower than one. Two signs tell of a neighbour: steps take longer than they used to, and
+the threads get less processor time than the step lasted. Then the neighbouring counts are tried for a few steps, and
+the fastest stays. Without a sign that happens very rarely: a try costs about a step.
 """
 
-FIRST = 6  # steps before the first look at another count: a neighbour may have been here before us
-EVERY = 256  # most steps between two looks; each look that changes nothing doubles the distance
-TRIAL = 3  # steps per look
-SLOWER = 1.35  # times the usual, for this many steps in a row, is a reason to look at once
-SUSPICIOUS = 4
+EVERY = 512  # steps between two looks at another count without a sign
+FIRST = 4  # steps with a sign before a look; every look that changes nothing doubles the distance
+TRIAL = 3  # steps per look, unless the first one is clearly slower
+HOPELESS = 1.15  # times the usual
+SLOWER = 1.35  # times the usual is a sign
+STARVED = 0.85  # of the processor time that the threads could have had is a sign
 BETTER = 0.95  # a count replaces another when its steps take less than this share
 
 
 class Threads:
-    """The thread count of one kind of step (decode, say, or prefill)."""
+    """The thread count. It learns from decode steps; prefill follows `chosen`."""
 
     def __init__(self, most: int) -> None:
         """Between 1 and `most` threads; begins with `most`."""
-        self.count = most
+        self.count = self.chosen = most
         self._most = most
-        self._chosen = most
-        self._usual: dict[object, float] = {}  # seconds of a step at the chosen count, by kind of step
-        self._slow = 0
+        self._usual: dict[int, float] = {}  # seconds of a step with the chosen count, by readers
+        self._signs = 0
         self._since = 0
         self._distance = FIRST
         self._trials: list[int] = []
         self._trial: list[float] = []  # share of the usual time that each step of the trial took
 
-    def measured(self, kind: object, seconds: float) -> None:
-        """A step took `seconds` with `count` threads (a step, or a token of it: steps of one `kind` are compared)."""
+    def measured(self, readers: int, seconds: float, share: float) -> None:
+        """A step of one token for each of `readers` took `seconds` with `count` threads.
+
+        `share` is the processor time they got of what they could have had, from 0 to 1.
+        """
         if self._most == 1:
             return
-        if self.count != self._chosen:
-            self._judge(kind, seconds)
+        if self.count != self.chosen:
+            self._judge(readers, seconds)
             return
-        usual = self._usual.get(kind)
+        usual = self._usual.get(readers)
+        sign = share < STARVED or (usual is not None and seconds > SLOWER * usual)
         self._since += 1
-        self._slow = self._slow + 1 if usual is not None and seconds > SLOWER * usual else 0
-        if usual is None or self._slow < SUSPICIOUS:
-            self._usual[kind] = seconds if usual is None else usual + 0.1 * (seconds - usual)
-        if self._slow >= SUSPICIOUS or self._since >= self._distance:
-            if self._slow:
-                self._usual = {kind: seconds}
-                self._distance = FIRST
+        self._signs = self._signs + 1 if sign else 0
+        if usual is None or not sign:
+            self._usual[readers] = seconds if usual is None else usual + 0.1 * (seconds - usual)
+        fewer = self.chosen < self._most  # the neighbour may have left
+        if self._since >= (self._distance if fewer or self._signs >= FIRST else EVERY):
+            if self._signs:
+                self._usual = {readers: seconds}
             self._look()
 
     def _look(self) -> None:
         """Begin to try the neighbouring counts."""
-        self._slow = self._since = 0
-        self._trials = [count for count in (self._chosen - 1, self._chosen + 1) if 1 <= count <= self._most]
+        self._signs = self._since = 0
+        self._trials = [count for count in (self.chosen - 1, self.chosen + 1) if 1 <= count <= self._most]
         self.count, self._trial = self._trials.pop(0), []
 
-    def _judge(self, kind: object, seconds: float) -> None:
+    def _judge(self, readers: int, seconds: float) -> None:
         """Take in a step of the trial; choose when there are enough."""
-        usual = self._usual.get(kind)
-        self._trial.append(
-            seconds / usual if usual is not None else 1.0
-        )  # nothing to compare with speaks for no change
-        if len(self._trial) < TRIAL:
+        usual = self._usual.get(readers, seconds)  # nothing to compare with speaks for no change
+        self._trial.append(seconds / usual)
+        if len(self._trial) < TRIAL and self._trial[0] < HOPELESS:
             return
-        share = sorted(self._trial)[len(self._trial) // 2]
-        if share < BETTER:
-            self._chosen, self._usual, self._trials = self.count, {kind: seconds}, []
-            self._distance = FIRST
-        if self._trials:
+        if sorted(self._trial)[len(self._trial) // 2] < BETTER:
+            self.chosen, self._usual, self._trials = self.count, {readers: seconds}, []
+            self._distance = 4 * FIRST
+        elif self._trials:
             self.count, self._trial = self._trials.pop(0), []
         else:
-            self.count = self._chosen
+            self.count = self.chosen
             self._distance = min(2 * self._distance, EVERY)
