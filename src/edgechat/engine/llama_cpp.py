@@ -141,6 +141,9 @@ class LlamaCpp:
             threads=threads,
             engine=f"llama.cpp {lib.llama_print_system_info().decode().strip(' |')}",
         )
+        progress(Loading(stage="warm-up"))
+        self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
+        self.trim(0)
 
     def _load_model(self, path: Path, progress: Progress) -> ctypes.c_void_p:
         lib.llama_log_set(_log, ctypes.c_void_p(0))

@@ -49,10 +49,10 @@ class Pool:
 
         `promised` cells will be needed by those who run already.
         """
-        if not self._free and not self._let_go():
-            return False
         if self._tree.find(answer.realm, answer.tokens).length < len(answer.tokens) - 1:
             self._unshelve(answer)
+        if not self._free and not self._let_go():
+            return False
         found = self._tree.find(answer.realm, answer.tokens)
         # The last token is fed in any case: its logits are what the next one is drawn from.
         length = min(found.length, len(answer.tokens) - 1)
