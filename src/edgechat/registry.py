@@ -16,6 +16,8 @@ SOURCES = {
     "modelscope": "edgechat.hub.modelscope:ModelScope",
     "pypi": "edgechat.hub.pypi:Pypi",
 }
+# The web framework takes half a second to import; commands that do not serve need not wait for it.
+DOORS = {"http": "edgechat.api.app:create_app"}
 
 
 def check(table: dict[str, str], name: str, what: str) -> None:

@@ -36,7 +36,7 @@ def pull_model(
     settings = options.load(config, home=home)
     entry = Catalog.load().find(model)
     if entry:
-        out.print(f"{entry.title}: {entry.licence}. {entry.licence_note}", markup=False)
+        out.print(f"{entry.title}, licence {entry.licence}. {entry.licence_note}".rstrip(), markup=False)
     try:
         stored = asyncio.run(_pull(model, settings))
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from edgechat.api.app import create_app
+from edgechat import registry
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
 from edgechat.errors import AddressInUse, ConfigError
@@ -68,6 +68,7 @@ async def _serve(settings: Settings) -> None:
     listener = _listen(settings.host, settings.port)
     runtime = Runtime(settings)
     quiet = {"log_level": "warning", "access_log": False}
+    create_app = registry.load(registry.DOORS, "http", "door")
     config = uvicorn.Config(create_app(runtime), timeout_graceful_shutdown=DRAIN_S, **quiet)  # type: ignore[arg-type]
     server = _Server(config)
     for name in (signal.SIGINT, signal.SIGTERM):
