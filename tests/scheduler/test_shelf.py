@@ -113,6 +113,17 @@ def test_a_deleted_conversation_leaves_nothing(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_book_that_went_since_it_was_found_is_none(tmp_path: Path) -> None:
+    one = shelf(tmp_path)
+    one.put(MINE, TOKENS, STATE)
+    book = one.find("mine", TOKENS, beyond=0)
+    assert book is not None
+    one.put(MINE, [*TOKENS, 1], STATE)  # takes its place
+    assert one.read(book) is None
+    assert len(one) == 1
+    one.close()
+
+
 def test_more_than_the_budget_is_not_kept_at_all(tmp_path: Path) -> None:
     one = shelf(tmp_path, budget=100)
     one.put(MINE, TOKENS, STATE)

@@ -61,15 +61,18 @@ class Pool:
         self._own[seq] = 0
         if found.seq is not None and length:  # before anything is let go of
             self._engine.share(found.seq, seq, 0, length)
-        if not self._room_for(promised + len(answer.tokens) - length):
+        if not self.room(promised + len(answer.tokens) - length):
             self._vacate(seq)
             return False
         answer.start(seq, length, now)
         return True
 
     def room(self, tokens: int) -> bool:
-        """Make sure that the next step's `tokens` have cells; False when everything else is in use."""
-        return self._room_for(tokens)
+        """Make sure that `tokens` more have cells; False when everything else is in use."""
+        while self.used + tokens > self.cells:
+            if not self._let_go():
+                return False
+        return True
 
     def grew(self, answer: Answer, tokens: int) -> None:
         """The engine holds `tokens` more of `answer`."""
@@ -124,12 +127,6 @@ class Pool:
 
     # ── room ──
 
-    def _room_for(self, tokens: int) -> bool:
-        while self.used + tokens > self.cells:
-            if not self._let_go():
-                return False
-        return True
-
     def _let_go(self) -> bool:
         """Give up the least recently used kept sequence."""
         seq = self._tree.oldest()
@@ -160,7 +157,7 @@ class Pool:
             return
         here = self._tree.find(answer.realm, answer.tokens).length
         book = self._shelf.find(answer.realm, answer.tokens, beyond=here)
-        if book is None or not self._room_for(len(book.tokens)):
+        if book is None or not self.room(len(book.tokens)):
             return
         if not self._free and not self._let_go():
             return

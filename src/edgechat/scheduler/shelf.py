@@ -104,7 +104,12 @@ class Shelf:
         return self._books[found.seq] if found.seq is not None and found.length > beyond else None
 
     def read(self, book: Book) -> bytes | None:
-        """The state of `book`; None when the file is gone or damaged, and then it is forgotten."""
+        """The state of `book`; None when the file is gone or damaged, and then it is forgotten.
+
+        It may have gone since it was found: making room in memory puts other books here.
+        """
+        if book.id not in self._books:
+            return None
         data = self._unwritten.get(book.id)
         try:
             data = book.path.read_bytes() if data is None else data
