@@ -9,19 +9,43 @@ from typing import Literal, Protocol
 
 import msgspec
 
-Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+Role = Literal["system", "user", "assistant", "tool"]
+ToolChoice = Literal["none", "auto", "required"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+StopReason = Literal["eos", "stop", "length", "loop", "tool_calls"]
+Guard = Literal["cap", "loop", "repair", "close"]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An immutable value. Type checkers want `frozen=True` said again in every subclass."""
 
 
-class Message(Struct, frozen=True):
+class ToolCall(Struct, frozen=True):
+    """A call of a tool that the model asked for. `arguments` is the text of a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Tool(Struct, frozen=True):
+    """A function the model may call. `parameters` is the text of a JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: str = '{"type":"object","properties":{}}'
+    strict: bool = False  # its arguments always follow the schema
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
     """One turn. `content` is text as the user wrote it: never part of a template."""
 
     role: Role
     content: str
+    name: str | None = None  # who speaks, or which tool answered
+    reasoning: str = ""  # an assistant's thinking, apart from its answer
+    tool_calls: tuple[ToolCall, ...] = ()  # an assistant's
+    tool_call_id: str | None = None  # the call that a tool's message answers
 
 
 class Sampling(Struct, frozen=True):
@@ -42,13 +66,39 @@ class Sampling(Struct, frozen=True):
     logit_bias: dict[int, float] = {}
 
 
+class Guards(Struct, frozen=True):
+    """What keeps a small model from harm. `Done.guards` names those that acted."""
+
+    cap: bool = True  # an answer without `max_tokens` ends after CAP tokens
+    loop: bool = True  # an answer caught repeating itself ends
+    repair: bool = True  # a tool call of which only the syntax is broken is mended
+    close: bool = True  # constrained JSON cut off by the limit is closed legally
+
+
+CAP = 1024  # tokens of an answer whose length nobody chose
+
+
 class GenRequest(Struct, frozen=True):
-    """One answer to produce. `stop` strings and the end-of-turn token are not part of the answer."""
+    """One answer to produce. `stop` strings and the end-of-turn token are not part of the answer.
+
+    Either `messages`, which go through the model's template, or `prompt`, which is continued as it stands: text, or
+    the vocabulary's own token ids.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
-    max_tokens: int = 1024
+    max_tokens: int | None = None  # None: CAP, or all that fits where that guard is off
     stop: tuple[str, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    truncation: Literal["auto", "disabled"] = "auto"  # drop the oldest turns when they do not fit, or refuse
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    tool_names: tuple[str, ...] = ()  # the only ones that may be called; empty: any
+    parallel_tool_calls: bool = True  # more than one call in an answer
+    schema: str | None = None  # text of the JSON schema that the answer follows
+    logprobs: int | None = None  # so many alternatives per token; None: no log probabilities at all
+    thinking: bool | None = None  # None: as the model's template has it
+    guards: Guards = Guards()
     client: str = ""  # whose turn it is: the unit of fairness
     background: bool = False  # after everyone who waits for an answer
     realm: str = ""  # prefixes are shared within it, never across
@@ -61,6 +111,7 @@ class Usage(Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0  # of the completion
 
     @property
     def total_tokens(self) -> int:
@@ -102,19 +153,50 @@ class Prefill(Event, frozen=True):
     total: int
 
 
+class Scored(Struct, frozen=True):
+    """A token, its bytes (maybe part of a character) and its log probability before sampling; then the likeliest."""
+
+    token: int
+    piece: bytes
+    logprob: float
+    top: "tuple[Scored, ...]" = ()
+
+
 class Delta(Event, frozen=True):
-    """More of the answer, in whole characters."""
+    """More of the answer, in whole characters.
+
+    `logprobs` covers the answer's tokens in order, where it was asked for; text of a character that is not whole yet
+    comes later than its tokens.
+    """
 
     text: str
+    logprobs: tuple[Scored, ...] = ()
+
+
+class Reasoning(Event, frozen=True):
+    """More of what the model thinks before it answers; not part of the answer."""
+
+    text: str
+
+
+class Called(Event, frozen=True):
+    """More of the tool call number `index`: `arguments` of all its events together are the text of a JSON object."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
 
 
 class Done(Event, frozen=True):
     """The answer is complete. `stop_reason` says why more exactly than OpenAI's `finish_reason` can."""
 
     finish_reason: FinishReason
-    stop_reason: Literal["eos", "stop", "length"]
+    stop_reason: StopReason
     usage: Usage
     timing: Timing
+    dropped_messages: int = 0  # of the oldest ones, which did not fit
+    guards: tuple[Guard, ...] = ()  # that acted
 
 
 class Failed(Event, frozen=True):
@@ -126,7 +208,7 @@ class Failed(Event, frozen=True):
     retry_after_s: float | None = None
 
 
-AnyEvent = Queued | Loading | Prefill | Delta | Done | Failed
+AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed
 
 
 class ModelInfo(Struct, frozen=True):
@@ -141,6 +223,8 @@ class ModelInfo(Struct, frozen=True):
     threads: int
     engine: str  # the engine's own description of its build
     notes: tuple[str, ...] = ()  # what turned out smaller than it could be, and why
+    thinks: bool = False  # its template knows of thinking before the answer
+    thinking_switch: bool = False  # … and can turn it off
 
 
 # Letters to a worker …

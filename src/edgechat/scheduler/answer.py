@@ -6,11 +6,12 @@
 An answer that had to give up its place is put back with all it has: what it said counts as prompt to be read again.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
 from edgechat.prompt.detokenize import Detokenizer
-from edgechat.types import Done, GenRequest, Timing, Tokenizer, Usage
+from edgechat.types import CAP, Done, GenRequest, Timing, Tokenizer, Usage
 
 
 class Answer:
@@ -28,6 +29,7 @@ class Answer:
         self.seq = -1  # the engine's sequence, while it has one
         self.done = 0  # positions the engine holds
         self.cached = 0  # tokens of the prompt that need not be read
+        self._most = CAP if request.max_tokens is None and request.guards.cap else request.max_tokens or sys.maxsize
         self._tokenizer = tokenizer
         self._text = Detokenizer(tokenizer.piece, request.stop)
 
@@ -76,7 +78,7 @@ class Answer:
         text = self._text.push(token)
         if self._text.stopped:
             return text, self._ended("stop")
-        if self.said >= self.request.max_tokens or len(self.tokens) >= context:
+        if self.said >= self._most or len(self.tokens) >= context:
             return text + self._text.finish(), self._ended("length")
         return text, None
 
