@@ -1,21 +1,99 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Scope
+from structlog.testing import capture_logs
+
 from edgechat import errors
-from edgechat.api.errors import body_of, status_of
+from edgechat.api.errors import SHAPES, STATUS, Problem, anthropic, ollama, openai, response, shape_of
 from edgechat.api.wire import INERT, NEUTRAL, ChatRequest
+from tests.api.conftest import serving
+from tests.conftest import FakeModel
+
+PROBLEM = Problem(400, "no", "invalid_request", "n")
 
 
-def test_every_error_has_a_status() -> None:
-    statuses = {kind.__name__: status_of(_example(kind)) for kind in errors.tree()}
-    assert statuses["ModelNotFound"] == 404
-    assert statuses["InvalidRequest"] == statuses["ContextLengthExceeded"] == 400
-    assert statuses["NotReady"] == statuses["EngineFailed"] == 503
-    assert statuses["EdgechatError"] == 500
-    assert set(statuses.values()) <= {400, 404, 429, 500, 503, 507}
+def test_every_error_has_a_row_of_its_own() -> None:
+    assert set(STATUS) == set(errors.tree())
+    assert all(status in (400, 404, 429) or 500 <= status < 600 for status in STATUS.values())
 
 
-def test_the_body_has_openais_shape() -> None:
-    assert body_of(errors.InvalidRequest("no", "n")) == {
+def test_the_clients_own_errors_are_4xx_and_nothing_else_is() -> None:
+    for kind, status in STATUS.items():
+        asked = issubclass(kind, errors.RequestError | errors.QueueFull)
+        assert (status < 500) == asked, kind
+
+
+def test_each_dialect_has_its_own_shape() -> None:
+    assert openai(PROBLEM) == {
         "error": {"message": "no", "type": "invalid_request_error", "param": "n", "code": "invalid_request"}
     }
+    error = {"type": "invalid_request_error", "message": "no", "param": "n", "code": "invalid_request"}
+    assert anthropic(PROBLEM) == {"type": "error", "error": error}
+    assert ollama(PROBLEM) == {"error": "no", "param": "n", "code": "invalid_request"}
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/messages", anthropic),
+        ("/v1/messages/count_tokens", anthropic),
+        ("/v1/messagesx", openai),
+        ("/api/chat", ollama),
+        ("/api/chats", openai),
+        ("/v1/chat/completions", openai),
+        ("/", openai),
+    ],
+)
+def test_a_path_decides_on_the_shape(path: str, shape: Any) -> None:
+    assert shape_of(path) is shape
+
+
+def test_what_may_be_tried_again_says_when() -> None:
+    full = errors.QueueFull("full")
+    full.retry_after_s = 2.1
+    assert answered("/v1/messages", full)[1]["retry-after"] == "3"
+    assert answered("/api/chat", errors.NotReady("wait"))[1]["retry-after"] == "2"
+    assert "retry-after" not in answered("/", errors.ModelNotFound("none"))[1]
+
+
+def answered(path: str, error: errors.EdgechatError) -> tuple[Any, Any]:
+    scope: Scope = {"type": "http", "path": path, "state": {"request_id": "r1"}}
+    answer = response(scope, Problem.of(error))
+    return json.loads(bytes(answer.body)), answer.headers
+
+
+def test_anthropics_body_names_the_request() -> None:
+    assert answered("/v1/messages", errors.NotReady("wait"))[0]["request_id"] == "r1"
+    assert "request_id" not in answered("/v1/models", errors.NotReady("wait"))[0]
+
+
+@pytest.mark.parametrize("path", sorted({*SHAPES, "/v1/models", "/nowhere"}))
+def test_refusals_before_any_route_have_the_dialects_shape(client: httpx.Client, path: str) -> None:
+    refused = client.post(path, content=b"{}", headers={"Content-Type": "text/plain"})
+    assert refused.status_code == 415
+    problem = Problem.http(415, "Send the body as application/json.")
+    expected = shape_of(path)(problem)
+    assert refused.json() == expected | ({"request_id": refused.headers["request-id"]} if "type" in expected else {})
+    assert problem.code == "unsupported_media_type"
+
+
+def test_a_bug_is_a_500_with_an_id_and_without_its_secrets(
+    fake_model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("/secret/path")
+
+    with serving(fake_model(), tmp_path / "home") as base, capture_logs() as logged:
+        monkeypatch.setattr("edgechat.runtime.Runtime.find", broken)
+        answer = httpx.get(f"{base}/v1/models/x", headers={"X-Request-Id": "mine"}, timeout=30)
+    assert [line["event"] for line in logged] == ["a bug"]
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "secret" not in answer.text
 
 
 def test_a_parameter_is_honoured_neutral_or_inert_never_two_of_these() -> None:
@@ -23,7 +101,3 @@ def test_a_parameter_is_honoured_neutral_or_inert_never_two_of_these() -> None:
     assert not honoured & neutral
     assert not honoured & inert
     assert not neutral & inert
-
-
-def _example(kind: type[errors.EdgechatError]) -> errors.EdgechatError:
-    return kind("setting", "x", []) if kind is errors.UnknownName else kind("what happened")

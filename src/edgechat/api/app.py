@@ -9,7 +9,10 @@ from edgechat import __version__
 from edgechat.api import errors, native, openai
 from edgechat.api.guard import Guard
 from edgechat.api.page import mount_page
+from edgechat.api.request_id import RequestId
 from edgechat.runtime import Runtime
+
+ROUTERS = (openai.router, native.router)  # one per dialect
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -31,8 +34,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     errors.install(app)
-    app.include_router(openai.router)
-    app.include_router(native.router)
+    for router in ROUTERS:
+        app.include_router(router)
     mount_page(app)
     app.add_middleware(Guard)
+    app.add_middleware(RequestId)  # the outermost: refusals have an id too
     return app

@@ -1,75 +1,164 @@
-"""From error class to HTTP status and OpenAI's error body: the only place that knows both.
+"""From error class to HTTP status, and from there to the error body of the dialect that was spoken.
 
-After the first byte of an answer an error can no longer be a status; then `body` goes out as an event (sse.py).
+    EdgechatError ─► Problem ─► SHAPES[path] ─► body
+    HTTPException ─►    │                         ├─ a response with the problem's status
+    the guard     ─►    ┘                         └─ after the first byte of an answer: an event of its stream
+
+This file is the only place that knows statuses and shapes.
 """
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from edgechat import errors
 from edgechat.api.wire import NEUTRAL
 
-# A class without a line takes its nearest ancestor's.
+# Every class of errors.py has a row: a test holds it.
 STATUS: dict[type[errors.EdgechatError], int] = {
     errors.EdgechatError: 500,
+    errors.ConfigError: 500,
+    errors.UnknownName: 500,
+    errors.StorageError: 500,
+    errors.NoSpace: 507,
+    errors.AddressInUse: 500,
+    errors.HubError: 502,
+    errors.Offline: 503,
+    errors.HubUnreachable: 502,
+    errors.NotOnHub: 502,
+    errors.UnsafeListing: 502,
+    errors.HashMismatch: 502,
+    errors.ModelError: 500,
+    errors.ModelFileInvalid: 500,
+    errors.TemplateInvalid: 500,
     errors.RequestError: 400,
+    errors.InvalidRequest: 400,
     errors.ModelNotFound: 404,
+    errors.ContextLengthExceeded: 400,
     errors.ServiceError: 503,
     errors.QueueFull: 429,
-    errors.NoSpace: 507,
+    errors.NotReady: 503,
+    errors.EngineFailed: 503,
 }
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_AFTER_S = 2
 
 log = structlog.get_logger("api")
 
 
-def status_of(error: errors.EdgechatError) -> int:
-    """The HTTP status for `error`."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+class Problem(NamedTuple):
+    """What goes wrong in a request, before it has a dialect's shape. `code` is stable; `message` is one line."""
+
+    status: int
+    message: str
+    code: str
+    param: str | None = None
+    retry_after_s: float | None = None
+
+    @classmethod
+    def of(cls, error: errors.EdgechatError) -> "Problem":
+        """The problem that `error` is."""
+        status, wait = STATUS[type(error)], getattr(error, "retry_after_s", None)
+        if status in (429, 503):
+            wait = wait or RETRY_AFTER_S
+        return cls(status, str(error), error.code, getattr(error, "param", None), wait)
+
+    @classmethod
+    def http(cls, status: int, message: str, code: str | None = None) -> "Problem":
+        """A refusal by the rules of HTTP; its code is the status's name, such as `method_not_allowed`."""
+        return cls(status, message, code or HTTPStatus(status).name.lower())
 
 
-def body(message: str, status: int, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+# ── shapes ──
+
+Shape = Callable[[Problem], dict[str, Any]]
+
+_OPENAI = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_ANTHROPIC = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+def openai(problem: Problem) -> dict[str, Any]:
     """OpenAI's error object."""
-    kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    kind = _OPENAI.get(problem.status) or ("invalid_request_error" if problem.status < 500 else "server_error")
+    return {"error": {"message": problem.message, "type": kind, "param": problem.param, "code": problem.code}}
 
 
-def body_of(error: errors.EdgechatError) -> dict[str, Any]:
-    """OpenAI's error object for `error`."""
-    return body(str(error), status_of(error), error.code, getattr(error, "param", None))
+def anthropic(problem: Problem) -> dict[str, Any]:
+    """Anthropic's error object; `param` and `code` are ours."""
+    kind = _ANTHROPIC.get(problem.status) or ("invalid_request_error" if problem.status < 500 else "api_error")
+    error = {"type": kind, "message": problem.message, "param": problem.param, "code": problem.code}
+    return {"type": "error", "error": error}
+
+
+def ollama(problem: Problem) -> dict[str, Any]:
+    """Ollama's error object; `param` and `code` are ours."""
+    return {"error": problem.message, "param": problem.param, "code": problem.code}
+
+
+# A path speaks the dialect of the first line it begins with. Everything else speaks OpenAI's.
+SHAPES: dict[str, Shape] = {
+    "/v1/messages": anthropic,
+    "/api/chat": ollama,
+    "/api/generate": ollama,
+    "/api/tags": ollama,
+    "/api/show": ollama,
+    "/api/version": ollama,
+}
+
+
+def shape_of(path: str) -> Shape:
+    """The error shape of the dialect that is spoken at `path`."""
+    return next((shape for at, shape in SHAPES.items() if f"{path}/".startswith(f"{at}/")), openai)
+
+
+def response(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """`problem` as an answer to the request of `scope`."""
+    body = shape_of(scope["path"])(problem)
+    if body.get("type") == "error":  # Anthropic's body names the request
+        body["request_id"] = scope.get("state", {}).get("request_id")
+    wait = {} if problem.retry_after_s is None else {"Retry-After": str(math.ceil(problem.retry_after_s))}
+    return JSONResponse(body, problem.status, {**wait, **(headers or {})})
+
+
+# ── from exceptions ──
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception with that shape: no traceback, path or key ever leaves."""
+    """Answer every exception with such a body: no traceback, path or key ever leaves."""
 
     @app.exception_handler(errors.EdgechatError)
-    async def _ours(_: Request, error: errors.EdgechatError) -> JSONResponse:
-        status = status_of(error)
-        wait = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
-        headers = {"Retry-After": str(math.ceil(wait))} if status in (429, 503) else None
-        return JSONResponse(body_of(error), status, headers)
+    async def _ours(request: Request, error: errors.EdgechatError) -> JSONResponse:
+        return response(request.scope, Problem.of(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse(body_of(from_validation(error)), 400)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return response(request.scope, Problem.of(from_validation(error)))
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse(body(f"{error.detail}.", error.status_code), error.status_code, error.headers)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        return response(request.scope, Problem.http(error.status_code, f"{error.detail}."), error.headers)
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:
         log.error("a bug", path=request.url.path, exc_info=error)
-        return JSONResponse(body("edgechat failed inside; the log says where.", 500, "internal_error"), 500)
+        problem = Problem(500, "edgechat failed inside; the log says where.", errors.EdgechatError.code)
+        # This answer goes out above every middleware, so it names its request itself.
+        return response(request.scope, problem, {"X-Request-Id": getattr(request.state, "request_id", "")})
 
 
 def from_validation(error: RequestValidationError) -> errors.InvalidRequest:

@@ -7,11 +7,10 @@ Any web page that the user visits can send requests to 127.0.0.1. So: only names
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgechat.api.errors import body
+from edgechat.api.errors import Problem, response
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -35,8 +34,7 @@ class Guard:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         refused = refusal(scope["method"], headers, self._hosts, self._max_body)
         if refused is not None:
-            status, message = refused
-            await JSONResponse(body(message, status), status, {"Connection": "close"})(scope, receive, send)
+            await response(scope, Problem.http(*refused), {"Connection": "close"})(scope, receive, send)
             return
         await self._app(scope, _Limited(receive, self._max_body), send)
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from edgechat.api.openai import Reply, TheRuntime, accepted
-from edgechat.api.requests import StrictRoute, client_of, until_gone
+from edgechat.api.reply import accepted, whole
+from edgechat.api.requests import StrictRoute, TheRuntime, client_of, until_gone
 from edgechat.api.wire import Strict
 from edgechat.types import GenRequest, Message
 
@@ -39,7 +39,6 @@ async def chat(body: ChatInput, request: Request, runtime: TheRuntime) -> Respon
     events = await accepted(runtime, wanted)
 
     async def reply() -> dict[str, Any]:
-        whole = await Reply(served).whole(events)
-        return {"reply": whole["choices"][0]["message"]["content"]}
+        return {"reply": (await whole(events)).text}
 
     return await until_gone(request, reply())

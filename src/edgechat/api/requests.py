@@ -3,10 +3,10 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
@@ -43,6 +43,9 @@ def runtime_of(request: Request) -> Runtime:
     """The runtime that the app was made with."""
     runtime: Runtime = request.app.state.runtime
     return runtime
+
+
+TheRuntime = Annotated[Runtime, Depends(runtime_of)]
 
 
 def client_of(request: Request) -> str:

@@ -1,15 +1,16 @@
 """Server-sent events: framing, and a sign of life while nothing happens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
-from fastapi.responses import StreamingResponse
 
 KEEP_ALIVE_S = 10.0  # proxies and clients give up on a silent connection much later than this
-HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+MEDIA_TYPE = "text/event-stream; charset=utf-8"
+HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}  # no proxy should hold a stream back
+DONE = b"data: [DONE]\n\n"
 
 T = TypeVar("T")
 
@@ -19,14 +20,14 @@ def data(value: Any) -> bytes:
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
+def named(value: dict[str, Any]) -> bytes:
+    """`value` as one event, named by its own `type`."""
+    return f"event: {value['type']}\n".encode() + data(value)
+
+
 def comment(text: str) -> bytes:
     """A line that every client skips and a curious one may read."""
     return f": {text}\n\n".encode()
-
-
-def response(chunks: AsyncIterator[bytes]) -> StreamingResponse:
-    """`chunks` as an event stream that no proxy should hold back."""
-    return StreamingResponse(chunks, media_type="text/event-stream; charset=utf-8", headers=HEADERS)
 
 
 async def with_pauses(events: AsyncGenerator[T, None], every: float = KEEP_ALIVE_S) -> AsyncGenerator[T | None, None]:

@@ -1,0 +1,164 @@
+"""What the dialects share on the way back: events of one answer in, a whole object or a stream out.
+
+    runtime ─► accepted ─► events ─┬─► whole ──► Reply.whole(Whole)                ─► one JSON object
+                 │                 └─► stream ─► Reply.begin, part …, end | failed ─► lines or events as they come
+                 └─ refused: an exception, before the first byte
+
+A dialect is a `Reply`: it turns each of these into bytes of its own, and knows nothing of queues or departed clients.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from typing import Any, NamedTuple, Protocol
+
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from edgechat.api import sse
+from edgechat.api.errors import Problem
+from edgechat.api.requests import until_gone
+from edgechat.errors import EdgechatError, from_code
+from edgechat.runtime import Runtime, Served
+from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Loading, Prefill, Queued
+
+Part = Delta  # what answers are made of
+
+
+class Whole(NamedTuple):
+    """A finished answer."""
+
+    text: str
+    done: Done
+
+
+class Reply(Protocol):
+    """One answer in the shapes of one dialect."""
+
+    media_type: str
+
+    def whole(self, answer: Whole) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+        ...
+
+    def begin(self) -> Iterable[bytes]:
+        """What a stream begins with."""
+        ...
+
+    def aside(self, progress: str) -> Iterable[bytes]:
+        """Progress, for those who can read it: nothing that ends up in the answer."""
+        ...
+
+    def part(self, event: Part) -> Iterable[bytes]:
+        """More of the answer."""
+        ...
+
+    def end(self, done: Done) -> Iterable[bytes]:
+        """What a complete answer ends with."""
+        ...
+
+    def failed(self, problem: Problem) -> Iterable[bytes]:
+        """What a broken one ends with: an error, and nothing that looks like an end."""
+        ...
+
+
+async def respond(request: Request, runtime: Runtime, wanted: GenRequest, reply: Reply, stream: bool) -> Response:
+    """Answer `wanted` by `reply`. Raises what refuses it."""
+    events = await accepted(runtime, wanted)
+    if stream:
+        return StreamingResponse(streamed(reply, events), media_type=reply.media_type, headers=sse.HEADERS)
+
+    async def body() -> dict[str, Any]:
+        return reply.whole(await whole(events))
+
+    return await until_gone(request, body())
+
+
+async def accepted(runtime: Runtime, wanted: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+    """The events of an answer whose prompt was accepted. Raises what refuses it: before the first byte."""
+    events = runtime.stream(wanted)
+    first = await anext(events)
+    if isinstance(first, Failed):
+        await events.aclose()
+        raise error_of(first)
+    return _resumed(first, events)
+
+
+async def _resumed(first: AnyEvent, rest: AsyncGenerator[AnyEvent, None]) -> AsyncGenerator[AnyEvent, None]:
+    async with aclosing(rest):
+        yield first
+        async for event in rest:
+            yield event
+
+
+async def whole(events: AsyncGenerator[AnyEvent, None]) -> Whole:
+    """The finished answer. Raises what ended it before its end."""
+    text: list[str] = []
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Delta():
+                    text.append(event.text)
+                case Failed():
+                    raise error_of(event)
+                case Done():
+                    return Whole("".join(text), event)
+                case _:
+                    pass  # progress
+    raise AssertionError("an answer ends with Done or Failed")
+
+
+async def streamed(reply: Reply, events: AsyncGenerator[AnyEvent, None]) -> AsyncIterator[bytes]:
+    """The answer as `reply` says it, piece by piece."""
+    for piece in reply.begin():
+        yield piece
+    async with aclosing(sse.with_pauses(events)) as paced:
+        async for event in paced:
+            for piece in _said(reply, event):
+                yield piece
+
+
+def _said(reply: Reply, event: AnyEvent | None) -> Iterable[bytes]:
+    match event:
+        case Delta():
+            return reply.part(event)
+        case Done():
+            return reply.end(event)
+        case Failed():
+            return reply.failed(Problem.of(error_of(event)))
+        case _:
+            progress = progress_of(event)
+            return reply.aside(progress) if progress else ()
+
+
+def progress_of(event: AnyEvent | None) -> str | None:
+    """What a waiting reader may be told, if anything. A None stands for a while without events."""
+    match event:
+        case None:
+            return "still here"
+        case Queued(position=position, waiting=waiting, eta_s=eta) if position:
+            return f"queued {position} of {waiting}" + ("" if eta is None else f", about {eta:.0f} s")
+        case Prefill(done=read, total=total):
+            return f"prefill {read} of {total}"
+        case Loading(stage=stage):
+            return f"loading {stage}"
+    return None
+
+
+def error_of(event: Failed) -> EdgechatError:
+    """What ended an answer, as an exception."""
+    return from_code(event.code, event.message, event.param, event.retry_after_s)
+
+
+def truth(served: Served, done: Done) -> dict[str, Any]:
+    """The `edgechat` object: what was really done for an answer."""
+    return {
+        "model_sha256": served.sha256,
+        "recipe": served.recipe,
+        "queue_ms": done.timing.queue_ms,
+        "prefill_ms": done.timing.prefill_ms,
+        "decode_tok_s": done.timing.decode_tok_s,
+        "cached_tokens": done.usage.cached_tokens,
+        "dropped_messages": 0,
+        "stop_reason": done.stop_reason,
+        "fallback": None,
+    }
