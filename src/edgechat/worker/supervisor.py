@@ -5,7 +5,6 @@ starting ─► ready ─► (died) ─► starting …          after a pause t
 """
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -15,6 +14,7 @@ from itertools import count
 
 import structlog
 
+from edgechat import machine
 from edgechat.errors import EdgechatError, EngineFailed, NotReady, from_code
 from edgechat.types import (
     AnyEvent,
@@ -39,8 +39,6 @@ PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by dea
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
-# All a worker gets of the environment: no key, no token, no proxy.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 log = structlog.get_logger("worker")
 
@@ -145,10 +143,9 @@ class Worker:
 
     async def _run_once(self) -> int:
         """One life of the process; returns its exit status. Every open answer hears of the end at once."""
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         command = (sys.executable, "-m", "edgechat.worker.child")
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=machine.plain_environment(), start_new_session=True
         )
         self._process = process
         assert process.stdout is not None
