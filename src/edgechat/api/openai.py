@@ -15,7 +15,7 @@ from edgechat.api.requests import StrictRoute, TheRuntime, background_of, client
 from edgechat.api.wire import ChatRequest
 from edgechat.errors import InvalidRequest
 from edgechat.runtime import Served
-from edgechat.types import Done, GenRequest
+from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, ToolCall
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
@@ -69,10 +69,15 @@ class ChatReply:
         """`with_usage`: a stream has a last chunk with the token counts."""
         self._served = served
         self._with_usage = with_usage
+        self._called: set[int] = set()
         self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name}
 
     def whole(self, answer: Whole) -> dict[str, Any]:
-        message = {"role": "assistant", "content": answer.text, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+        if answer.reasoning:
+            message["reasoning_content"] = answer.reasoning
+        if answer.calls:
+            message |= {"content": answer.text or None, "tool_calls": [call_object(call) for call in answer.calls]}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.done.finish_reason}
         return {
             **self._head,
@@ -89,7 +94,21 @@ class ChatReply:
         yield sse.comment(progress)
 
     def part(self, event: Part) -> Iterable[bytes]:
-        yield self._chunk({"content": event.text})
+        match event:
+            case Delta():
+                yield self._chunk({"content": event.text})
+            case Reasoning():
+                yield self._chunk({"reasoning_content": event.text})
+            case Called():
+                yield self._chunk({"tool_calls": [self._more_of(event)]})
+
+    def _more_of(self, event: Called) -> dict[str, Any]:
+        """A tool call's part: only its first one names it."""
+        more = {"index": event.index, "function": {"arguments": event.arguments}}
+        if event.index in self._called:
+            return more
+        self._called.add(event.index)
+        return {"index": event.index, **call_object(ToolCall(event.id, event.name, event.arguments))}
 
     def end(self, done: Done) -> Iterable[bytes]:
         """The very last chunk carries the `edgechat` object."""
@@ -105,10 +124,15 @@ class ChatReply:
     def failed(self, problem: Problem) -> Iterable[bytes]:
         yield sse.data(errors.openai(problem))
 
-    def _chunk(self, delta: dict[str, str], finish: str | None = None, **more: Any) -> bytes:
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": [choice], **more}
         return sse.data({**chunk, "usage": None} if self._with_usage else chunk)
+
+
+def call_object(call: ToolCall) -> dict[str, Any]:
+    """OpenAI's tool call."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def usage_of(done: Done) -> dict[str, Any]:
@@ -118,4 +142,5 @@ def usage_of(done: Done) -> dict[str, Any]:
         "completion_tokens": done.usage.completion_tokens,
         "total_tokens": done.usage.total_tokens,
         "prompt_tokens_details": {"cached_tokens": done.usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": done.usage.reasoning_tokens},
     }

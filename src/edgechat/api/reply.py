@@ -7,7 +7,7 @@
 A dialect is a `Reply`: it turns each of these into bytes of its own, and knows nothing of queues or departed clients.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
@@ -19,9 +19,22 @@ from edgechat.api.errors import Problem
 from edgechat.api.requests import until_gone
 from edgechat.errors import EdgechatError, from_code
 from edgechat.runtime import Runtime, Served
-from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Loading, Prefill, Queued
+from edgechat.types import (
+    AnyEvent,
+    Called,
+    Delta,
+    Done,
+    Failed,
+    GenRequest,
+    Loading,
+    Prefill,
+    Queued,
+    Reasoning,
+    Scored,
+    ToolCall,
+)
 
-Part = Delta  # what answers are made of
+Part = Delta | Reasoning | Called  # what answers are made of
 
 
 class Whole(NamedTuple):
@@ -29,6 +42,9 @@ class Whole(NamedTuple):
 
     text: str
     done: Done
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[Scored, ...] = ()
 
 
 class Reply(Protocol):
@@ -92,19 +108,36 @@ async def _resumed(first: AnyEvent, rest: AsyncGenerator[AnyEvent, None]) -> Asy
 
 async def whole(events: AsyncGenerator[AnyEvent, None]) -> Whole:
     """The finished answer. Raises what ended it before its end."""
-    text: list[str] = []
+    parts: list[Part] = []
     async with aclosing(events):
         async for event in events:
             match event:
-                case Delta():
-                    text.append(event.text)
+                case Delta() | Reasoning() | Called():
+                    parts.append(event)
                 case Failed():
                     raise error_of(event)
                 case Done():
-                    return Whole("".join(text), event)
+                    return put_together(parts, event)
                 case _:
                     pass  # progress
     raise AssertionError("an answer ends with Done or Failed")
+
+
+def put_together(parts: Sequence[Part], done: Done) -> Whole:
+    """The answer that `parts` make up."""
+    said = [part for part in parts if isinstance(part, Delta)]
+    calls: dict[int, ToolCall] = {}
+    for part in parts:
+        if isinstance(part, Called):
+            before = calls[part.index].arguments if part.index in calls else ""
+            calls[part.index] = ToolCall(part.id, part.name, before + part.arguments)
+    return Whole(
+        text="".join(part.text for part in said),
+        done=done,
+        reasoning="".join(part.text for part in parts if isinstance(part, Reasoning)),
+        calls=tuple(calls.values()),
+        logprobs=tuple(scored for part in said for scored in part.logprobs),
+    )
 
 
 async def streamed(reply: Reply, events: AsyncGenerator[AnyEvent, None]) -> AsyncIterator[bytes]:
@@ -119,7 +152,7 @@ async def streamed(reply: Reply, events: AsyncGenerator[AnyEvent, None]) -> Asyn
 
 def _said(reply: Reply, event: AnyEvent | None) -> Iterable[bytes]:
     match event:
-        case Delta():
+        case Delta() | Reasoning() | Called():
             return reply.part(event)
         case Done():
             return reply.end(event)
@@ -158,7 +191,7 @@ def truth(served: Served, done: Done) -> dict[str, Any]:
         "prefill_ms": done.timing.prefill_ms,
         "decode_tok_s": done.timing.decode_tok_s,
         "cached_tokens": done.usage.cached_tokens,
-        "dropped_messages": 0,
+        "dropped_messages": done.dropped_messages,
         "stop_reason": done.stop_reason,
         "fallback": None,
     }
