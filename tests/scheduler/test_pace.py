@@ -37,3 +37,24 @@ def test_a_slice_never_stops_and_never_overflows() -> None:
     fast.measured(0, 64, 0.001)
     assert fast.slice(0) == 64
     assert fast.slice(3) == 61
+
+
+def test_as_many_say_a_token_as_leaves_every_client_its_share() -> None:
+    old, new = Pace(512), Pace(512)  # a processor that gains nothing by batching, and one that gains much
+    for readers in range(1, 9):
+        old.measured(readers, 0, 0.050 * readers)
+        new.measured(readers, 0, 0.040 + 0.005 * readers)
+    assert [old.readers(clients, 8) for clients in (1, 2, 4, 8, 12)] == [8, 2, 4, 8, 8]
+    assert [new.readers(clients, 8) for clients in (1, 2, 4)] == [8, 8, 8]
+
+
+def test_a_count_never_tried_is_tried_and_then_known() -> None:
+    pace = Pace(512)
+    assert pace.readers(2, 8) == 8  # nothing is known
+    pace.measured(1, 0, 0.050)
+    assert pace.readers(2, 8) == 3
+    pace.measured(3, 0, 0.150)
+    assert pace.readers(2, 8) == 2
+    pace.measured(3, 0, 0.060)
+    pace.measured(3, 0, 0.060)
+    assert pace.readers(2, 8) > 3

@@ -107,3 +107,16 @@ def test_random_lives_agree_with_a_plain_model(seed: int) -> None:
 
 def shared(a: list[int], b: list[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def test_what_nobody_in_use_shares_is_unused() -> None:
+    tree = PrefixTree()
+    opened(tree, 1, [1, 2, 3])
+    opened(tree, 2, [7, 8])
+    opened(tree, 3, [1, 2, 9])
+    tree.open(4, "", [1, 2, 3])
+    assert tree.unused() == 2
+    tree.drop(2)
+    assert tree.unused() == 3
+    tree.drop(3)
+    assert tree.unused() is None  # all of 1 is in use by 4

@@ -219,7 +219,8 @@ class LlamaCpp:
     def save(self, seq: int) -> bytes:
         size = lib.llama_state_seq_get_size(self._context, seq)
         state = (ctypes.c_uint8 * size)()
-        return bytes(state[: lib.llama_state_seq_get_data(self._context, state, size, seq)])
+        written = lib.llama_state_seq_get_data(self._context, state, size, seq)
+        return memoryview(state)[:written].tobytes()  # a slice of `state` itself would be a list of Python integers
 
     def restore(self, seq: int, state: bytes) -> bool:
         data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)

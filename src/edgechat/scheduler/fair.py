@@ -43,11 +43,6 @@ class FairQueue:
     def __len__(self) -> int:
         return self._waiting
 
-    @property
-    def clients(self) -> int:
-        """How many clients wait or run."""
-        return sum(client.here for client in self._clients.values())
-
     def served(self, name: str) -> float:
         """Tokens that client `name` was served, on the common scale."""
         return self._clients[name].served if name in self._clients else 0.0

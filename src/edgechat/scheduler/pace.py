@@ -12,6 +12,7 @@ to be fast, short enough for a cancelled or new request to be noticed.
 READING = 0.060
 ALONE = 0.800
 LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
+UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
 ROUND = 8  # slices are multiples of this
 FORGET = 0.25  # weight of the newest reading; twice that for a faster one: a disturbance passes
 
@@ -33,6 +34,15 @@ class Pace:
         fitting = int(room / self._per_token) // ROUND * ROUND
         return max(LEAST, min(fitting, self._most - readers))
 
+    def readers(self, clients: int, most: int) -> int:
+        """How many may say a token in one step, from `clients` up to `most`, so that each client keeps its share.
+
+        Alone, a client would get a token every decode(1) seconds; with n clients here, one at least every n of those.
+        """
+        alone = self._expected(1)
+        fitting = (n for n in range(most, clients, -1) if self._expected(n) <= clients * alone)
+        return most if clients <= 1 else next(fitting, min(clients, most))
+
     def measured(self, readers: int, tokens: int, seconds: float) -> None:
         """A step with `readers` and `tokens` of prompts took `seconds`."""
         if tokens == 0:
@@ -40,6 +50,17 @@ class Pace:
         elif tokens >= LEAST:
             rest = max(seconds - self._decode_time(readers), seconds / 10)
             self._per_token = _blend(self._per_token, rest / tokens)
+
+    def _expected(self, readers: int) -> float:
+        """Seconds of a step with `readers` and no prompt: measured, or drawn from the counts beside it."""
+        below = max((count for count in self._decode if count <= readers), default=None)
+        above = min((count for count in self._decode if count >= readers), default=None)
+        if below is None:
+            return 0.0 if above is None else self._decode[above] * readers / above
+        if above is None or above == below:
+            return self._decode[below] * (1 + UNTRIED * (readers - below) / below)
+        weight = (readers - below) / (above - below)
+        return (1 - weight) * self._decode[below] + weight * self._decode[above]
 
     def _decode_time(self, readers: int) -> float:
         """Seconds of a step with `readers` and no prompt; from the nearest count that was measured."""

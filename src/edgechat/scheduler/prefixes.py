@@ -111,6 +111,16 @@ class PrefixTree:
         idle = [(holder.used, seq) for seq, holder in self._holders.items() if not holder.busy]
         return min(idle)[1] if idle else None
 
+    def unused(self) -> int | None:
+        """The least recently used sequence with cells that no busy one holds, or None."""
+        busy = {seq for seq, holder in self._holders.items() if holder.busy}
+        idle = [
+            (holder.used, seq)
+            for seq, holder in self._holders.items()
+            if not holder.busy and busy.isdisjoint(holder.end.seqs)
+        ]
+        return min(idle)[1] if idle else None
+
     def __len__(self) -> int:
         return len(self._holders)
 

@@ -68,7 +68,7 @@ class Shelf:
         self._foreign: dict[Path, int] = {}
         self._unwritten: dict[int, bytes] = {}
         self._next = 0
-        self._jobs: Queue[tuple[Book, bytes] | None] = Queue(PENDING)
+        self._jobs: Queue[tuple[Book, bytes, bytes] | None] = Queue(PENDING)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._open()
         self._writer = threading.Thread(target=self._write_all, daemon=True)
@@ -92,11 +92,9 @@ class Shelf:
         if any(book.path.stem == name for book in self._books.values()):
             return
         self._make_room(size)
-        body = head + state
-        data = FRONT.pack(MAGIC, zlib.crc32(body), len(head)) + body
         book = self._enter(self._folder / f"{name}.kv", label, list(tokens), size)
-        self._unwritten[book.id] = data
-        self._jobs.put((book, data))
+        self._unwritten[book.id] = state
+        self._jobs.put((book, head, state))
 
     def find(self, realm: str, tokens: Sequence[int], beyond: int) -> Book | None:
         """The book that holds the longest beginning of `tokens`, if that is longer than `beyond`."""
@@ -110,14 +108,11 @@ class Shelf:
         """
         if book.id not in self._books:
             return None
-        data = self._unwritten.get(book.id)
-        try:
-            data = book.path.read_bytes() if data is None else data
+        state = self._unwritten.get(book.id)
+        if state is None:
             with suppress(OSError):
+                state = _state(book.path.read_bytes())
                 os.utime(book.path)
-        except OSError:
-            data = b""
-        state = _state(data)
         if state is None:
             self.drop(book)
             return None
@@ -184,13 +179,14 @@ class Shelf:
 
     def _write_all(self) -> None:
         while (job := self._jobs.get()) is not None:
-            book, data = job
+            book, head, state = job
             if book.id not in self._unwritten:
                 continue  # dropped meanwhile
             with suppress(OSError):  # a full disk costs a prefix, never an answer
                 part = book.path.with_suffix(".part")
                 with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                    file.write(data)
+                    checksum = zlib.crc32(state, zlib.crc32(head))
+                    file.writelines((FRONT.pack(MAGIC, checksum, len(head)), head, state))
                 part.replace(book.path)
             if self._unwritten.pop(book.id, None) is None:
                 with suppress(OSError):

@@ -1,0 +1,96 @@
+"""Who is in a step, on a machine whose costs are made up."""
+
+from collections import Counter
+
+from edgechat.engine.fake import Bytes
+from edgechat.scheduler.answer import Answer
+from edgechat.scheduler.fair import FairQueue
+from edgechat.scheduler.pace import LEAST, Pace
+from edgechat.scheduler.plan import PLACES, plan
+from edgechat.types import GenRequest
+
+
+def slow_pace() -> Pace:
+    """A processor that gains nothing by batching."""
+    pace = Pace(512)
+    for readers in range(1, 9):
+        pace.measured(readers, 0, 0.050 * readers)
+    pace.measured(0, 32, 0.64)
+    return pace
+
+
+class Room:
+    """Answers that run, and steps that are counted."""
+
+    def __init__(self) -> None:
+        self.clients = FairQueue(100)
+        self.running: list[Answer] = []
+        self.places: Counter[str] = Counter()
+        self.now = 0.0
+
+    def add(self, client: str, count: int, prompt: int = 1, background: bool = False) -> None:
+        for _ in range(count):
+            request = GenRequest((), client=client, background=background)
+            answer = Answer(len(self.running), request, [5] * prompt, Bytes(), self.now)
+            self.clients.try_push(answer)
+            self.clients.pop(self.now)
+            answer.start(answer.id, 0, self.now)
+            if prompt == 1:
+                answer.done = 1
+                answer.say(65, 10_000, self.now)
+            self.running.append(answer)
+
+    def step(self, pace: Pace) -> list[int]:
+        """One step; returns the ids of those in it."""
+        self.now += 1
+        parts = plan(self.running, self.clients, pace, 512)
+        for answer, tokens in parts:
+            self.places[answer.client] += 1
+            self.clients.charge(answer.client, len(tokens))
+            answer.done += len(tokens)
+            if answer.done == len(answer.tokens):
+                answer.say(65, 10_000, self.now)
+        return [part.answer.id for part in parts]
+
+
+def test_a_light_client_is_in_every_step_beside_a_flooder() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("flooder", 12)
+    room.add("light", 1)
+    steps = [room.step(pace) for _ in range(24)]
+    assert all(len(step) == 2 and 12 in step for step in steps)
+    assert {id for step in steps for id in step} == set(range(13))  # the flooder's take turns
+
+
+def test_alone_a_client_fills_the_step() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("one", 12)
+    assert len(room.step(pace)) == PLACES
+
+
+def test_a_prompt_that_is_read_counts_as_its_client_s_place() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("flooder", 12)
+    room.add("light", 1, prompt=30)
+    parts = plan(room.running, room.clients, pace, 512)
+    assert [(part.answer.client, len(part.tokens)) for part in parts] == [("flooder", 1), ("light", LEAST)]
+
+
+def test_background_answers_are_one_client_together() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("person", 1)
+    for client in "abcd":
+        room.add(client, 2, background=True)
+    for _ in range(40):
+        assert len(room.step(pace)) == 2
+    assert room.places["person"] == 40
+    assert all(room.places[client] == 10 for client in "abcd")
+
+
+def test_more_clients_than_places_take_turns() -> None:
+    room, pace = Room(), slow_pace()
+    for client in range(12):
+        room.add(str(client), 1)
+    for _ in range(12):
+        room.step(pace)
+    assert set(room.places.values()) == {8}

@@ -1,0 +1,68 @@
+"""Who holds cells while somebody is answered, and what comes back from the shelf."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgechat.engine.base import Slice
+from edgechat.engine.fake import Fake
+from edgechat.scheduler.answer import Answer
+from edgechat.scheduler.pool import Pool
+from edgechat.scheduler.shelf import Shelf
+from edgechat.types import GenRequest
+
+
+class House:
+    """A pool, and answers whose tokens are read at once."""
+
+    def __init__(self, folder: Path, shelf: bool) -> None:
+        script = folder / "script.json"
+        script.write_text(json.dumps({"cells": 1000}))
+        self.engine = Fake(script, 0, 0, 1, lambda _: None)
+        self.pool = Pool(self.engine, Shelf(folder / "shelf", 1_000_000, "x") if shelf else None)
+        self.now = 0
+
+    def answer(self, text: str) -> Answer:
+        self.now += 1
+        answer = Answer(self.now, GenRequest(()), list(text.encode()), self.engine.tokenizer, self.now)
+        assert self.pool.seat(answer, 0, self.now)
+        tokens = answer.tokens[answer.done :]
+        for at in range(0, len(tokens), 50):
+            self.engine.step([Slice(answer.seq, answer.done + at, tokens[at : at + 50])])
+        self.pool.grew(answer, len(tokens))
+        self.pool.check()
+        return answer
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path, shelf=True)
+
+
+def test_while_somebody_is_answered_only_what_is_in_use_has_cells(house: House) -> None:
+    house.pool.keep(house.answer("a" * 100))
+    assert house.pool.used == 100  # nobody is slowed down by it
+    other = house.answer("b" * 50)
+    assert house.pool.used == 50
+    house.pool.keep(house.answer("c" * 70))
+    assert house.pool.used == 50
+    house.pool.keep(other)
+    again = house.answer("a" * 100 + "!")
+    assert again.cached == 100
+
+
+def test_a_beginning_that_is_in_use_stays_where_it_is(house: House) -> None:
+    house.pool.keep(house.answer("be kind " * 10 + "hello"))
+    answer = house.answer("be kind " * 10 + "good day")
+    assert answer.cached == 80
+    assert house.pool.used == len("be kind " * 10 + "good day")
+    assert house.answer("be kind " * 10 + "hello, you").cached == 85
+
+
+def test_without_a_shelf_memory_is_all_there_is(tmp_path: Path) -> None:
+    house = House(tmp_path, shelf=False)
+    house.pool.keep(house.answer("a" * 100))
+    house.answer("b" * 50)
+    assert house.pool.used == 150
+    assert house.answer("a" * 100 + "!").cached == 100
