@@ -7,7 +7,6 @@
 This file is the only place that knows statuses and shapes.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -21,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from edgechat import errors
-from edgechat.api.wire import NEUTRAL
 
 # Every class of errors.py has a row: a test holds it.
 STATUS: dict[type[errors.EdgechatError], int] = {
@@ -168,7 +166,9 @@ def from_validation(error: RequestValidationError) -> errors.InvalidRequest:
         return errors.InvalidRequest(f"the body is not valid JSON: {first['ctx']['error']}.")
     param = ".".join(_place(first["loc"], error.body)) or None
     if first["type"] == "extra_forbidden":
-        return errors.InvalidRequest(_not_honoured(str(param)), param)
+        return errors.InvalidRequest(f"{param} is not a parameter of this route.", param)
+    if first["type"] == "not_honoured":
+        return errors.InvalidRequest(f"{param} is {first['msg']}.", param)
     what = first["msg"].removeprefix("Value error, ")
     return errors.InvalidRequest(f"{param or 'the body'}: {what[:1].lower()}{what[1:]}.", param)
 
@@ -183,9 +183,3 @@ def _place(location: Sequence[str | int], body: Any) -> Iterator[str]:
         elif isinstance(at, list) and isinstance(part, int) and part < len(at):
             yield str(part)
             at = at[part]
-
-
-def _not_honoured(param: str) -> str:
-    if values := NEUTRAL.get(param):
-        return f"{param} is honoured only as {' or '.join(json.dumps(value) for value in values)} by this release."
-    return f"{param} is not a parameter of this route."

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
+from edgechat.api.fields import Strict
 from edgechat.api.reply import accepted, whole
 from edgechat.api.requests import StrictRoute, TheRuntime, client_of, until_gone
-from edgechat.api.wire import Strict
 from edgechat.types import GenRequest, Message
 
 router = APIRouter(route_class=StrictRoute)

@@ -1,0 +1,106 @@
+"""What the bodies of all dialects are made of: strictness, ranges, and the two exceptions from strictness.
+
+What is not honoured is refused by name, never accepted and ignored. A body has two tables of exceptions: `neutral`,
+known parameters at a value that changes nothing, and `inert`, those that never change an answer.
+"""
+
+import json
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from edgechat.types import Sampling
+
+Neutral = dict[str, tuple[Any, ...]]
+
+Number = StrictFloat | StrictInt
+Temperature = Annotated[Number, Field(ge=0, le=2)]
+TopP = Annotated[Number, Field(gt=0, le=1)]
+TopK = Annotated[StrictInt, Field(ge=0, lt=1 << 20)]
+MinP = Annotated[Number, Field(ge=0, le=1)]
+Repetition = Annotated[Number, Field(gt=0, le=10)]
+Penalty = Annotated[Number, Field(ge=-2, le=2)]
+Bias = dict[int, Annotated[Number, Field(ge=-100, le=100)]]
+Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)]
+MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
+Stop = Annotated[str, Field(min_length=1, max_length=256)]
+Stops = Annotated[list[Stop], Field(max_length=4)]
+User = Annotated[str, Field(max_length=512)]
+Schema = dict[str, Any]
+ToolName = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,128}\Z")]
+
+
+class Strict(BaseModel):
+    """A JSON object with no field but the named ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Body(Strict):
+    """A JSON object with tables of exceptions."""
+
+    neutral: ClassVar[Neutral] = {}  # accepted at these values, and as null: they ask for nothing
+    inert: ClassVar[tuple[str, ...]] = ()  # accepted at any value: they say something about the request only
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_neutral(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        active = [name for name in body if name in cls.neutral and not _asks_nothing(body[name], cls.neutral[name])]
+        if active:
+            raise ValidationError.from_exception_data(cls.__name__, [_complaint(body, active[0], cls.neutral)])
+        return {name: value for name, value in body.items() if name not in cls.neutral and name not in cls.inert}
+
+
+def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
+    """Whether `value` is null or a neutral one. True is not 1 here."""
+    return value is None or any(type(value) is type(one) and value == one for one in neutral)
+
+
+def _complaint(body: dict[str, Any], name: str, neutral: Neutral) -> InitErrorDetails:
+    values = " or ".join(json.dumps(value) for value in neutral[name]) or "null"
+    error = PydanticCustomError("not_honoured", "honoured only as {values} by this release", {"values": values})
+    return InitErrorDetails(type=error, loc=(name,), input=body[name])
+
+
+class TextPart(Strict):
+    """A text part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+def text_of(content: str | list[TextPart] | None) -> str:
+    """The text of a message's content, its parts joined."""
+    return content if isinstance(content, str) else "".join(part.text for part in content or ())
+
+
+def text_parts_only(content: Any) -> Any:
+    """Refuse pictures and sound by name; for a before-validator of a content."""
+    for part in content if isinstance(content, list) else []:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind != "text":
+            raise ValueError(f"a part of type {kind!r} cannot be read: the served model reads text only")
+    return content
+
+
+def sampled(defaults: Sampling, **given: Any) -> Sampling:
+    """`defaults`, the model's own, with what a request gives; None is not given.
+
+    Temperature 0 means the most likely token: then a default repetition penalty does not bend it.
+    """
+    if given.get("temperature") == 0:
+        defaults = msgspec.structs.replace(defaults, repetition_penalty=1.0)
+    return msgspec.structs.replace(defaults, **{name: value for name, value in given.items() if value is not None})
