@@ -13,6 +13,7 @@
     │   ├── UnsafeListing           the hub's listing names a place outside the store
     │   └── HashMismatch            the bytes are not the pinned ones
     ├── ModelError
+    │   ├── ModelDamaged            the bytes on disk are not those that were published
     │   ├── ModelFileInvalid        not a GGUF, cut off, or beyond the reader's bounds
     │   └── TemplateInvalid         the model's chat template does not render
     ├── RequestError                the client asked for something that cannot be done
@@ -115,6 +116,12 @@ class ModelError(EdgechatError):
     """A model file that cannot be served."""
 
     code = "model_invalid"
+
+
+class ModelDamaged(ModelError):
+    """The bytes on disk are missing, cut off, or not those that were published."""
+
+    code = "model_damaged"
 
 
 class ModelFileInvalid(ModelError):

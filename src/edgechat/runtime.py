@@ -58,7 +58,7 @@ class Runtime:
         registry.check(registry.ENGINES, settings.engine, "engine")
         self.settings = settings
         self.store = Store(settings.home)
-        self.catalog = Catalog.load()
+        self.catalog = Catalog.load(settings.home)
         self._worker: Worker | None = None
         self._served: Served | None = None
         self._readiness = Readiness("starting", settings.model or self.catalog.default)

@@ -60,6 +60,14 @@ class Settings(BaseModel):
     modelscope_endpoint: str = Field(
         default="https://modelscope.cn", description="ModelScope's address; MODELSCOPE_ENDPOINT is read too"
     )
+    modelscope_mirrors: tuple[str, ...] = Field(
+        default=(),
+        description="addresses that speak ModelScope's routes, asked in order where it cannot be reached; in the "
+        "environment with commas between; no mirror sees a token",
+    )
+    hub_check_every: int = Field(
+        default=0, ge=0, le=8760, description="hours between two looks for newer models; 0 never looks unasked"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe line that is logged"
     )
@@ -77,12 +85,22 @@ class Settings(BaseModel):
             raise ValueError("other people's machines need a key to come in, and keys are not there yet: use 127.0.0.1")
         return host
 
+    @field_validator("modelscope_mirrors", mode="before")
+    @classmethod
+    def _listed(cls, mirrors: object) -> object:
+        return [part.strip() for part in mirrors.split(",") if part.strip()] if isinstance(mirrors, str) else mirrors
+
     @field_validator("modelscope_endpoint")
     @classmethod
     def _address(cls, endpoint: str) -> str:
         if not endpoint.startswith(("http://", "https://")):
             raise ValueError("an address begins with https:// or http://")
         return endpoint.rstrip("/")
+
+    @field_validator("modelscope_mirrors")
+    @classmethod
+    def _addresses(cls, mirrors: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cls._address(mirror) for mirror in mirrors)
 
 
 def load(

@@ -32,8 +32,7 @@ def sha256(content: bytes) -> str:
 
 def entry(name: str, source: str, file: str, content: bytes) -> Entry:
     """A catalog entry with the pins of `content`."""
-    sizes = (len(content), sha256(content), "apache-2.0", True, "Apache-2.0.", 2048, ("en",))
-    return Entry(name, name, (source,), file, *sizes)
+    return Entry(name, (source,), file, len(content), sha256(content), licence="apache-2.0", commercial=True)
 
 
 def catalog(*entries: Entry) -> Catalog:
@@ -100,7 +99,7 @@ class Bench:
 
     @property
     def nothing_published(self) -> bool:
-        return not list(self.store.models.glob("*.json")) and not list(self.store.blobs.glob("*"))
+        return not list(self.store.models.glob("*.json")) and not list(self.store.blobs.folder.glob("*"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from edgechat.errors import (
     EdgechatError,
     HashMismatch,
     HubUnreachable,
+    ModelDamaged,
     NoSpace,
     NotOnHub,
     Offline,
@@ -104,10 +105,9 @@ async def test_a_listing_that_contradicts_the_pin_is_not_fetched(bench: Bench) -
 
 async def test_a_pin_stands_in_for_a_hash_that_the_hub_does_not_offer(bench: Bench) -> None:
     bench.hub.faults.no_hash = True
-    with pytest.raises(UnsafeListing, match="offers no SHA-256"):
-        await bench.pull(TINY)
     bench.catalog = catalog(entry("tiny", TINY, TINY_FILE, made_up()))
-    assert (await bench.pull("tiny")).sha256 == sha256(made_up())
+    stored = await bench.pull("tiny")
+    assert (stored.sha256, stored.first_use) == (sha256(made_up()), False)
 
 
 async def test_the_second_source_serves_where_the_first_fails(bench: Bench) -> None:
@@ -132,7 +132,7 @@ async def test_a_local_file_is_served_where_it_lies(bench: Bench, tmp_path: Path
     path.write_bytes(made_up(4))
     stored = await bench.pull(str(path))
     assert (stored.name, stored.path, stored.sha256) == ("my-model", path, sha256(made_up(4)))
-    assert not bench.store.models.exists()
+    assert bench.nothing_published
 
 
 async def test_bytes_that_the_catalog_knows_have_its_name_wherever_they_lie(bench: Bench, tmp_path: Path) -> None:
@@ -247,3 +247,94 @@ async def test_a_place_that_cannot_be_written_is_a_storage_error(bench: Bench, t
     with pytest.raises(StorageError, match="cannot be written: Not a directory"):
         await bench.pull(TINY)
     assert not bench.hub.asked
+
+
+# ── damage ──
+
+
+async def test_a_damaged_model_is_mended_by_a_pull_and_only_what_is_damaged_is_fetched(bench: Bench) -> None:
+    first = await bench.pull(TINY)
+    zero(first.path)
+    asked = len(bench.hub.files_asked)
+    events = await bench.events(first.name)
+    assert events[0] == Verifying()
+    assert events[-1] == Published(msgspec.structs.replace(first, pulled=bench.store.list()[0].pulled))
+    assert len(bench.hub.files_asked) == asked + 1
+    assert first.path.read_bytes() == made_up()
+    assert bench.store.examine(first.name) == ()
+
+
+async def test_a_damaged_model_is_not_there_for_whoever_loads_models(bench: Bench) -> None:
+    first = await bench.pull(TINY)
+    zero(first.path)
+    with pytest.raises(ModelDamaged, match=r"tiny-q4_k_m is damaged: .* has changed: its SHA-256 is .* pull tiny-q4"):
+        bench.store.ensure(first)
+    assert bench.store.find(first.name) is None  # what was read once is remembered
+    bench.settings = Settings(home=bench.settings.home, offline=True)
+    with pytest.raises(Offline, match="EDGECHAT_OFFLINE forbids"):
+        await bench.pull(first.name)
+
+
+async def test_a_model_whose_bytes_are_gone_is_fetched_again_by_its_name(bench: Bench) -> None:
+    first = await bench.pull(TINY)
+    first.path.unlink()
+    assert [kept.wrong for kept in bench.store.kept()] == [f"{TINY_FILE} is missing"]
+    assert (await bench.pull(first.name)).sha256 == first.sha256
+
+
+def zero(path: Path) -> None:
+    """What a broken disk does: the same size, other bytes."""
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(bytes(1 << 16))
+
+
+# ── a source without hashes ──
+
+
+async def test_what_came_first_without_a_hash_is_told_and_is_the_pin_from_then_on(bench: Bench) -> None:
+    bench.hub.faults.no_hash = True
+    first = await bench.pull(TINY)
+    assert first.first_use
+    first.path.unlink()
+    assert (await bench.pull(TINY)).first_use
+    first.path.unlink()
+    bench.put(f"Qwen/Tiny-GGUF/{TINY_FILE}", made_up(6))
+    with pytest.raises(HashMismatch):
+        await bench.pull(TINY)
+    assert bench.store.find(first.name) is None
+
+
+async def test_bytes_without_a_hash_are_never_joined(bench: Bench) -> None:
+    bench.hub.faults.no_hash = True
+    bench.hub.faults.file_status = 500
+    leftover = bench.store.stage(TINY).files / f"{TINY_FILE}.incomplete"
+    with pytest.raises(HubUnreachable):
+        await bench.pull(TINY)
+    leftover.parent.mkdir(parents=True, exist_ok=True)
+    leftover.write_bytes(b"GGUF of another version")
+    bench.hub.faults.file_status = None
+    assert (await bench.pull(TINY)).sha256 == sha256(made_up())
+    assert [asked.range for asked in bench.hub.files_asked] == [None]
+
+
+# ── mirrors ──
+
+
+async def test_a_mirror_serves_where_the_hub_cannot_be_reached_and_sees_no_token(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "secret-token")
+    away = "http://127.0.0.1:9"
+    bench.settings = Settings(
+        home=bench.settings.home, modelscope_endpoint=away, modelscope_mirrors=(away, bench.hub.url)
+    )
+    assert (await bench.pull(TINY)).sha256 == sha256(made_up())
+    assert not any("secret-token" in str(asked.headers) for asked in bench.hub.asked)
+
+
+async def test_the_hub_itself_sees_the_token(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "secret-token")
+    await bench.pull(TINY)
+    assert any("secret-token" in str(asked.headers) for asked in bench.hub.asked)

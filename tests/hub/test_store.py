@@ -4,15 +4,20 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import pytest
 
-from edgechat.errors import ConfigError, HashMismatch, HubError, NoSpace, StorageError
+from edgechat.errors import ConfigError, HashMismatch, HubError, ModelDamaged, NoSpace, StorageError, UnknownName
+from edgechat.hub import hashes
+from edgechat.hub.disk import writing
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage
-from edgechat.hub.store import MARGIN, Store, Stored, writing
+from edgechat.hub.store import MARGIN, Store, Stored
 from tests.hub.conftest import made_up, sha256, tree
 
 CONTENT = made_up(7, 100_000)
@@ -52,14 +57,15 @@ def test_publishing_makes_a_read_only_blob_and_names_it_last(store: Store, monke
     replace = Path.replace
 
     def watched(self: Path, target: Path) -> Path:
-        order.append(target.name)
+        if self.parent != store.models or target.suffix == ".json":
+            order.append(target.name)
         return replace(self, target)
 
     stage = staged(store, manifest())
     monkeypatch.setattr(Path, "replace", watched)
     stored = store.publish(stage, manifest(), "asked")
     assert order == [f"sha256-{sha256(CONTENT)}.gguf", "tiny.json"]
-    assert stored.path == store.blobs / order[0]
+    assert stored.path == store.blobs.folder / order[0]
     assert stored.path.read_bytes() == CONTENT
     assert stat.S_IMODE(stored.path.stat().st_mode) == 0o444
     assert (stored.name, stored.size, stored.licence, stored.revision) == ("tiny", 100_000, "mit", "master")
@@ -227,3 +233,211 @@ def test_a_local_file_is_described_where_it_lies(store: Store, tmp_path: Path) -
 def test_a_folder_is_no_model(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no model file at"):
         store.local(tmp_path)
+
+
+def test_a_local_file_is_read_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.gguf"
+    path.write_bytes(CONTENT)
+    first = store.local(path)
+    read: list[Path] = []
+
+    def watched(path: Path, stop: Event | None) -> str:
+        read.append(path)
+        return sha256(path.read_bytes())
+
+    monkeypatch.setattr(hashes, "digest", watched)
+    assert store.local(path) == first
+    assert Store(store.models.parent).local(path) == first
+    assert not read
+    path.write_bytes(made_up(8, 100_000))
+    assert store.local(path).sha256 == sha256(made_up(8, 100_000))
+    assert read == [path]
+
+
+# ── versions ──
+
+NEW = made_up(8, 90_000)
+
+
+def updated(store: Store) -> Stored:
+    """A candidate beside the model `tiny`."""
+    published(store)
+    made = manifest(content=NEW)
+    return store.publish(staged(store, made, NEW), made, "asked", beside="tiny")
+
+
+def test_a_candidate_stands_beside_until_it_is_promoted(store: Store) -> None:
+    candidate = updated(store)
+    old = store.find("tiny")
+    assert old is not None
+    assert old.sha256 == sha256(CONTENT)
+    assert store.candidate("tiny") == candidate
+    assert [model.name for model in store.list()] == ["tiny"]
+
+    assert store.promote("tiny") == store.find("tiny") == candidate
+    assert store.previous("tiny") == old
+    assert store.candidate("tiny") is None
+
+
+def test_a_candidate_that_is_rejected_leaves_nothing_but_its_digest(store: Store) -> None:
+    updated(store)
+    store.reject("tiny")
+    assert store.candidate("tiny") is None
+    assert store.marker("tiny").refused == (sha256(NEW),)
+    assert [path.name for path in store.blobs.folder.iterdir()] == [f"sha256-{sha256(CONTENT)}.gguf"]
+
+
+def test_rollback_returns_and_returns_again(store: Store) -> None:
+    updated(store)
+    store.promote("tiny")
+    assert store.rollback("tiny").sha256 == sha256(CONTENT)
+    assert store.marker("tiny").refused == (sha256(NEW),)
+    assert store.rollback("tiny").sha256 == sha256(NEW)
+
+
+def test_there_is_nothing_to_roll_back_to_or_to_promote(store: Store) -> None:
+    published(store)
+    with pytest.raises(ConfigError, match="no earlier version"):
+        store.rollback("tiny")
+    with pytest.raises(ConfigError, match="nothing was fetched"):
+        store.promote("tiny")
+    with pytest.raises(UnknownName, match="did you mean 'tiny'"):
+        store.rollback("tinny")
+
+
+def test_a_damaged_version_is_not_returned_to(store: Store) -> None:
+    updated(store)
+    store.promote("tiny")
+    previous = store.previous("tiny")
+    assert previous is not None
+    previous.path.unlink()
+    with pytest.raises(ModelDamaged, match=r"is missing\. tiny stays as it is"):
+        store.rollback("tiny")
+    current = store.find("tiny")
+    assert current is not None
+    assert current.sha256 == sha256(NEW)
+
+
+def test_only_one_version_back_is_kept(store: Store) -> None:
+    updated(store)
+    store.promote("tiny")
+    third = made_up(9, 80_000)
+    store.publish(staged(store, manifest(content=third), third), manifest(content=third), "asked", beside="tiny")
+    store.promote("tiny")
+    assert {path.name[7:71] for path in store.blobs.folder.iterdir()} == {sha256(NEW), sha256(third)}
+
+
+def test_a_pin_and_a_look_are_kept(store: Store) -> None:
+    published(store)
+    store.pin("tiny", True)
+    store.note("tiny", sha256(NEW))
+    (kept,) = store.kept()
+    assert (kept.pinned, kept.newer, kept.wrong) == (True, sha256(NEW), None)
+    assert kept.checked is not None
+    published(store)  # mended: what was set stays
+    assert store.kept()[0].pinned
+
+
+# ── going ──
+
+
+def test_removing_frees_what_nothing_else_uses(store: Store) -> None:
+    published(store)
+    published(store, msgspec.structs.replace(manifest(), name="same"))
+    assert store.remove("tiny") == (0, 0)
+    assert store.find("same") is not None
+    assert store.remove("same") == (len(CONTENT), 0)
+    assert list(store.blobs.folder.iterdir()) == []
+    with pytest.raises(UnknownName):
+        store.remove("same")
+
+
+def test_what_is_read_goes_when_it_is_let_go(store: Store) -> None:
+    stored = published(store)
+    assert not store.is_held(stored)
+    with store.hold(stored):
+        assert store.is_held(stored)
+        assert store.remove("tiny") == (0, len(CONTENT))
+        assert stored.path.exists()
+        assert store.find("tiny") is None
+        assert store.gc() == (0, len(CONTENT))
+    assert store.gc() == (len(CONTENT), 0)
+    with pytest.raises(ModelDamaged, match="not on disk any more"):
+        store.hold(stored)
+
+
+def test_a_hold_in_another_process_counts_and_ends_with_it(store: Store) -> None:
+    stored = published(store)
+    code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_SH); print(1, flush=True); input()"
+    command = [sys.executable, "-c", code, str(stored.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert store.is_held(stored)
+        assert store.remove("tiny").held == len(CONTENT)
+        other.kill()
+    assert store.gc().bytes == len(CONTENT)
+
+
+def test_gc_clears_stages_that_nobody_works_on(store: Store) -> None:
+    abandoned, busy = staged(store, manifest()), store.stage("busy")
+    assert abandoned.take()
+    abandoned.leave()
+    assert busy.take()
+    busy.begin(manifest())
+    (busy.files / "part").write_bytes(b"12345")
+    assert store.gc() == (len(CONTENT), 0)
+    assert not abandoned.root.exists()
+    assert busy.staged() == 5
+    busy.leave()
+
+
+def test_gc_gives_earlier_versions_back_when_asked(store: Store) -> None:
+    updated(store)
+    store.promote("tiny")
+    assert store.gc().bytes == 0
+    assert store.gc(previous=True).bytes == len(CONTENT)
+    assert store.previous("tiny") is None
+    assert store.find("tiny") is not None
+
+
+def test_gc_of_nothing_writes_nothing(store: Store) -> None:
+    assert store.gc() == (0, 0)
+    assert not store.models.exists()
+
+
+# ── models of several files ──
+
+
+def test_several_files_are_one_model_under_their_own_names(store: Store) -> None:
+    contents = {"q/m-00001-of-00002.gguf": CONTENT, "q/m-00002-of-00002.gguf": NEW}
+    made = Manifest("m", "x", "1", tuple(File(path, len(data), sha256(data)) for path, data in contents.items()))
+    stage = store.stage("x")
+    stage.begin(made)
+    for path, data in contents.items():
+        (stage.files / path).parent.mkdir(exist_ok=True)
+        (stage.files / path).write_bytes(data)
+    stored = store.publish(stage, made, "x")
+    assert (stored.path.name, stored.path.read_bytes()) == ("m-00001-of-00002.gguf", CONTENT)
+    assert stored.path.with_name("m-00002-of-00002.gguf").read_bytes() == NEW
+    assert stored.size == len(CONTENT) + len(NEW)
+    assert stored.sha256 == sha256("".join(f"{sha256(data)}  {path}\n" for path, data in contents.items()).encode())
+
+    stored.files[1].unlink()
+    assert store.find("m") is None
+    assert store.missing(made) == (made.files[1],)
+    assert store.examine("m") == ("q/m-00002-of-00002.gguf is missing",)
+    store.remove("m")
+    assert list(store.sets.iterdir()) == list(store.blobs.folder.iterdir()) == []
+
+
+def test_a_snapshot_without_a_gguf_is_its_folder(store: Store) -> None:
+    contents = {"config.json": b"{}", "model.safetensors": CONTENT}
+    made = Manifest("s", "x", "1", tuple(File(path, len(data), sha256(data)) for path, data in contents.items()))
+    stage = store.stage("x")
+    stage.begin(made)
+    for path, data in contents.items():
+        (stage.files / path).write_bytes(data)
+    stored = store.publish(stage, made, "x")
+    assert stored.path.is_dir()
+    assert sorted(path.name for path in stored.path.iterdir()) == sorted(contents)

@@ -36,6 +36,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.UnsafeListing: 502,
     errors.HashMismatch: 502,
     errors.ModelError: 500,
+    errors.ModelDamaged: 500,
     errors.ModelFileInvalid: 500,
     errors.TemplateInvalid: 500,
     errors.RequestError: 400,

@@ -18,6 +18,7 @@ from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import EdgechatError
 from edgechat.hub.catalog import Catalog
+from edgechat.hub.disk import megabytes
 from edgechat.hub.store import Store
 from edgechat.settings import Settings
 from edgechat.types import Struct
@@ -89,7 +90,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     free = int(psutil.virtual_memory().available)
     verdict: Literal["ok", "warn"] = "ok" if free > 1 << 30 else "warn"
     todo = None if verdict == "ok" else "end something large, or serve a smaller model or --context"
-    yield Check("memory", verdict, f"{gigabytes(free)} free of {gigabytes(machine.memory_limit())}", todo)
+    yield Check("memory", verdict, f"{megabytes(free)} free of {megabytes(machine.memory_limit())}", todo)
     yield disk(settings)
     yield models(settings)
 
@@ -142,14 +143,14 @@ def disk(settings: Settings) -> Check:
         )
     if free < 1 << 30:
         return Check(
-            "disk", "warn", f"{gigabytes(free)} free in {settings.home}", "a model needs up to 1 GB: make room"
+            "disk", "warn", f"{megabytes(free)} free in {settings.home}", "a model needs up to 1 GB: make room"
         )
-    return Check("disk", "ok", f"{gigabytes(free)} free in {settings.home}")
+    return Check("disk", "ok", f"{megabytes(free)} free in {settings.home}")
 
 
 def models(settings: Settings) -> Check:
     """Whether something can be served without a network."""
-    default = Catalog.load().default
+    default = Catalog.load(settings.home).default
     try:
         names = [stored.name for stored in Store(settings.home).list()]
     except EdgechatError as error:
@@ -157,8 +158,3 @@ def models(settings: Settings) -> Check:
     if not names:
         return Check("models", "warn", "none here yet", f"edgechat pull {default}")
     return Check("models", "ok", ", ".join(names), None if default in names else f"edgechat pull {default}")
-
-
-def gigabytes(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e9:.1f} GB"

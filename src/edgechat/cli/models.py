@@ -14,8 +14,9 @@ from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ModelFileInvalid
 from edgechat.hub.catalog import Catalog, Entry
+from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
-from edgechat.hub.store import Store, Stored, megabytes
+from edgechat.hub.store import Store, Stored
 from edgechat.settings import Settings
 
 USUAL_CONTEXT = 4096  # tokens that the memory column is computed for

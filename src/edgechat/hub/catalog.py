@@ -1,31 +1,37 @@
-"""The models that have a name: where they are, what their bytes hash to, what their licence allows. Read from TOML."""
+"""The models that have a name: where they are, what their bytes hash to, what their licence allows. Read from TOML.
+
+catalog.toml in the home folder adds a person's own: `[[model]]` with `name` and `sources`, and what else is known.
+"""
 
 import tomllib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 import msgspec
 
-from edgechat.errors import UnknownName
-from edgechat.hub.reference import Package, Remote, Repo, parse
+from edgechat.errors import ConfigError, UnknownName
+from edgechat.hub.reference import Remote, is_name, parse
+from edgechat.hub.source import File
 from edgechat.types import Sampling, Struct
 
 
 class Entry(Struct, frozen=True):
-    """One model. `file` is the file's own name, used by every source that does not name another."""
+    """One model. Where size or hash is not known, the source's are taken; where it has none, the first bytes are."""
 
     name: str
-    title: str
     sources: tuple[str, ...]  # references, tried in this order
-    file: str
-    size: int  # bytes
-    sha256: str
-    licence: str
-    commercial: bool  # whether the licence allows commercial use
-    licence_note: str
-    context: int  # tokens it was trained to read
-    languages: tuple[str, ...]
+    file: str = ""  # the file's own name, used by every source that does not name another
+    size: int | None = None  # bytes of that file
+    sha256: str | None = None
+    companions: tuple[File, ...] = ()  # what else belongs to it: further parts, a projector for images
+    title: str = ""
+    licence: str = "unknown"
+    commercial: bool = False  # whether the licence allows commercial use
+    licence_note: str = ""
+    context: int = 0  # tokens it was trained to read
+    languages: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
 
     @property
@@ -34,9 +40,24 @@ class Entry(Struct, frozen=True):
         found = []
         for source in self.sources:
             reference = parse(source)
-            assert isinstance(reference, Repo | Package)
-            found.append(reference if reference.file else msgspec.structs.replace(reference, file=self.file))
+            if not isinstance(reference, Remote):
+                raise ConfigError(f"the catalog's {self.name}: {source!r} is no source.")
+            if not reference.file and self.file:
+                reference = msgspec.structs.replace(reference, file=self.file)
+            found.append(reference)
         return tuple(found)
+
+    @property
+    def pins(self) -> dict[str, File]:
+        """What is known about its files, by their last name: folders differ from source to source."""
+        known = (File(self.file, self.size, self.sha256), *self.companions)
+        return {PurePosixPath(file.path).name: file for file in known if file.sha256}
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of all its files, where they are known."""
+        sizes = [self.size, *(file.size for file in self.companions)]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 class Catalog(Struct, frozen=True):
@@ -47,10 +68,14 @@ class Catalog(Struct, frozen=True):
     model: tuple[Entry, ...]
 
     @staticmethod
-    @cache
-    def load() -> "Catalog":
-        """The catalog that comes with edgechat."""
-        return Catalog.read(files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8"))
+    def load(home: Path | None = None) -> "Catalog":
+        """The catalog that comes with edgechat, and what catalog.toml in `home` adds. Raises ConfigError for that."""
+        ours = _ours()
+        own = _own(home / "catalog.toml") if home else ()
+        for entry in own:
+            if ours.find(entry.name) or not is_name(entry.name):
+                raise ConfigError(f"{home}/catalog.toml: {entry.name!r} is taken, or is no name for a model.")
+        return msgspec.structs.replace(ours, model=(*ours.model, *own))
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -73,10 +98,33 @@ class Catalog(Struct, frozen=True):
             raise UnknownName("model", name, self.names)
         return entry
 
-    def by_sha256(self, sha256: str) -> Entry | None:
-        """The entry with exactly these bytes."""
-        return next((entry for entry in self.model if entry.sha256 == sha256), None)
+    def by_sha256(self, sha256: str | None) -> Entry | None:
+        """The entry that is exactly these bytes."""
+        return next((entry for entry in self.model if sha256 and entry.sha256 == sha256 and not entry.companions), None)
 
     def of(self, reference: Remote) -> Entry | None:
         """The entry that has exactly this source: its pins hold however the model was named."""
         return next((entry for entry in self.model if reference in entry.references), None)
+
+
+class _Own(Struct, frozen=True):
+    """A person's own catalog."""
+
+    model: tuple[Entry, ...] = ()
+
+
+@cache
+def _ours() -> Catalog:
+    return Catalog.read(files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8"))
+
+
+def _own(path: Path) -> tuple[Entry, ...]:
+    try:
+        own = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Own)
+        for entry in own.model:
+            _ = entry.references
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path} is no catalog: {error}.") from None
+    return own.model

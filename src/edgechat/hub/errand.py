@@ -13,10 +13,10 @@ from typing import Self
 import msgspec
 
 from edgechat.errors import HubError, from_code
+from edgechat.hub.disk import writing
 from edgechat.hub.reference import Remote
 from edgechat.hub.source import Failed, Fetched, Go, Manifest, Order, Resolved, from_child, pack
 from edgechat.hub.stage import Stage
-from edgechat.hub.store import writing
 
 PATIENCE = 2.0  # seconds between asking the child to end and ending it
 MAX_LETTER = 1 << 20  # bytes

@@ -83,10 +83,14 @@ class Row(Protocol):
 
 
 class ModelScope:
-    """One ModelScope hub. `scratch` is a folder for what the SDK writes beside the models."""
+    """One ModelScope hub. `scratch` is a folder for what the SDK writes beside the models.
 
-    def __init__(self, endpoint: str, scratch: str) -> None:
+    Only with a `token` that is not empty may the hub see the one that the environment holds.
+    """
+
+    def __init__(self, endpoint: str, scratch: str, token: str = "") -> None:
         self._endpoint = endpoint
+        self._removed = _REMOVED if token else (*_REMOVED, "MODELSCOPE_API_TOKEN")
         self._home = Path(scratch) / "sdk"
 
     def resolve(self, reference: Repo) -> Manifest:
@@ -104,10 +108,10 @@ class ModelScope:
         repo = parse(manifest.source)
         assert isinstance(repo, Repo)
         for file in manifest.files:
-            if file.sha256 is None:
-                raise UnsafeListing(f"{manifest.source}: the hub offers no SHA-256, so its bytes cannot be checked.")
             if not is_safe_path(file.path):
                 raise UnsafeListing(f"{manifest.source}: {file.path!r} is no safe path.")
+            if file.sha256 is None:  # nothing would tell whether the two parts are of one version
+                (staging / f"{file.path}.incomplete").unlink(missing_ok=True)
             with _translated(manifest.source):
                 self._api().download_file(
                     repo.id,
@@ -122,7 +126,7 @@ class ModelScope:
     def _api(self) -> Any:
         """The SDK, imported only now: it reads most of its environment while it is imported."""
         shutil.rmtree(self._home / "credentials", ignore_errors=True)  # its session id would follow the user
-        for name in _REMOVED:
+        for name in self._removed:
             os.environ.pop(name, None)
         os.environ.update(_FORCED, MODELSCOPE_HOME=str(self._home), MODELSCOPE_CACHE=str(self._home))
         for name, value in _PROPOSED.items():

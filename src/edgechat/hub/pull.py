@@ -1,28 +1,33 @@
 """Getting a model: from a name to a file whose every byte is the right one.
 
+on disk, and whole? ─► Published
+   │ no
 offline? ─► lock ─► Resolving ─► probe ─► child: resolve ─► pins, room ─► child: fetch ─► Verifying ─► Published
-              │                                               (Fetching, from the staged files' size)
+              │                                    (Fetching, from the staged files' size; only what is missing)
               └─ somebody else pulls it: their progress, then what they published
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import TypeVar
 
 import msgspec
 import structlog
 
-from edgechat.errors import EdgechatError, HashMismatch, HubError, Offline, UnknownName
+from edgechat.errors import EdgechatError, HashMismatch, HubError, HubUnreachable, ModelDamaged, Offline, UnknownName
 from edgechat.hub import probe
 from edgechat.hub.catalog import Catalog, Entry
+from edgechat.hub.disk import writing
 from edgechat.hub.errand import Errand
 from edgechat.hub.reference import Local, Named, Reference, Remote, Repo, parse
-from edgechat.hub.source import Manifest
+from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage
-from edgechat.hub.store import Store, Stored, writing
+from edgechat.hub.store import Store, Stored
 from edgechat.settings import Settings
 from edgechat.types import Struct
 
@@ -47,11 +52,17 @@ class Fetching(PullEvent, frozen=True):
 
     done: int
     total: int
+    rate: float | None = None  # bytes per second, lately
 
     @property
     def fraction(self) -> float | None:
         """From 0 to 1, where it is known."""
         return self.done / self.total if self.total else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until all bytes are there, where that can be told."""
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
 
 
 class Verifying(PullEvent, frozen=True):
@@ -72,25 +83,50 @@ async def pull(
 ) -> AsyncGenerator[AnyPullEvent, None]:
     """Get what `wanted` names, and tell how it goes. Closing the iterator stops it; bytes that are there are kept.
 
-    A model that is on disk opens no connection. A catalog entry's sources are tried in order.
-    Raises ConfigError, HubError or StorageError, one line each.
+    A model that is on disk opens no connection; one that is damaged is mended. A catalog entry's sources are tried in
+    order. Raises ConfigError, HubError, StorageError or ModelDamaged, one line each.
     """
-    catalog = catalog or Catalog.load()
+    catalog = catalog or Catalog.load(settings.home)
     found = _look(parse(wanted) if isinstance(wanted, str) else wanted, store, catalog)
-    if isinstance(found, Stored):
-        yield Published(found)
-        return
     if isinstance(found, Local):
+        place = found.path
         yield Verifying()
-        yield Published(await _in_thread(lambda stop: _lying(found.path, store, catalog, stop)))
+        yield Published(await in_thread(lambda stop: _lying(place, store, catalog, stop)))
         return
+    damage = ""
+    if isinstance(found, Stored):
+        stored = found
+        if not store.is_examined(stored):
+            yield Verifying()
+        try:
+            await in_thread(lambda stop: store.ensure(stored, stop))
+            yield Published(stored)
+            return
+        except ModelDamaged as error:
+            log.warning("a model is damaged and is fetched again", why=str(error))
+            damage = f"{error} "
+            found = origin(stored.name, store, catalog)
     entry, references = (found, found.references) if isinstance(found, Entry) else (catalog.of(found), (found,))
     if settings.offline:
-        raise Offline(f"{wanted} is not on disk, and EDGECHAT_OFFLINE forbids to fetch it.")
+        raise Offline(f"{damage or f'{wanted} is not on disk'}, and EDGECHAT_OFFLINE forbids to fetch it.")
+    async with aclosing(first_that_works(references, entry, settings, store, catalog)) as events:
+        async for event in events:
+            yield event
+
+
+async def first_that_works(
+    references: Sequence[Remote],
+    entry: Entry | None,
+    settings: Settings,
+    store: Store,
+    catalog: Catalog,
+    beside: Stored | None = None,
+) -> AsyncGenerator[AnyPullEvent, None]:
+    """Transfer from one reference after the other until one can be had. Raises what all of them complained about."""
     failures: list[HubError] = []
     for reference in references:
         try:
-            async with aclosing(_Pull(reference, entry, settings, store, catalog).run()) as events:
+            async with aclosing(Transfer(reference, entry, settings, store, catalog, beside).run()) as events:
                 async for event in events:
                     yield event
             return
@@ -106,15 +142,30 @@ def _look(reference: Reference, store: Store, catalog: Catalog) -> Stored | Entr
     if isinstance(reference, Local):
         return reference
     if isinstance(reference, Named):
-        known = store.find(reference.name) or catalog.find(reference.name)
+        known = store.find(reference.name)
         if known is not None:
             return known
+        if catalog.find(reference.name) or reference.name in store.names():
+            return origin(reference.name, store, catalog)
         if Path(reference.name).is_file():
             return Local(reference.name)
-        names = {*catalog.names, *(model.name for model in store.list())}
-        raise UnknownName("model", reference.name, sorted(names))
+        raise UnknownName("model", reference.name, sorted({*catalog.names, *store.names()}))
     entry = catalog.of(reference)
     return (store.find(entry.name) if entry else store.by_reference(str(reference))) or reference
+
+
+def origin(name: str, store: Store, catalog: Catalog) -> Entry | Remote:
+    """Where the model called `name` comes from. Raises ModelDamaged for one that was made here."""
+    entry = catalog.find(name)
+    if entry is not None:
+        return entry
+    version = store.marker(name).current
+    if version.manifest.made_from is not None:
+        made_from = version.manifest.made_from
+        raise ModelDamaged(f"{name} was made here from {made_from}; no source has it. Make it again: edgechat quantize")
+    reference = parse(version.asked)
+    assert not isinstance(reference, Named | Local)
+    return reference
 
 
 def _lying(text: str, store: Store, catalog: Catalog, stop: Event) -> Stored:
@@ -124,32 +175,39 @@ def _lying(text: str, store: Store, catalog: Catalog, stop: Event) -> Stored:
     return msgspec.structs.replace(stored, name=entry.name, licence=entry.licence) if entry else stored
 
 
-class _Pull:
-    """One reference, from one source."""
+class Transfer:
+    """One reference, from one source. With `beside`, what it has now becomes the candidate of that model."""
 
     def __init__(
-        self, reference: Remote, entry: Entry | None, settings: Settings, store: Store, catalog: Catalog
+        self,
+        reference: Remote,
+        entry: Entry | None,
+        settings: Settings,
+        store: Store,
+        catalog: Catalog,
+        beside: Stored | None = None,
     ) -> None:
         self.reference = reference
         self.entry = entry
         self.settings = settings
         self.store = store
+        self.beside = beside
         self.reserved = [] if entry else catalog.names
 
     async def run(self) -> AsyncGenerator[AnyPullEvent, None]:
         """All the steps, under the reference's lock."""
         yield Resolving(str(self.reference))
         with writing(self.store.models):
-            stage = self.store.stage(str(self.reference))
+            stage, pace = self.store.stage(str(self.reference)), Pace()
             while not stage.take():
                 if (manifest := stage.manifest()) is not None:
-                    yield _progress(stage, manifest)
+                    yield _progress(stage, manifest, pace)
                 await asyncio.sleep(POLL)
         try:
-            if (stored := self._published()) is not None:  # by whoever held the lock
+            if self.beside is None and (stored := self._published()) is not None:  # by whoever held the lock
                 yield Published(stored)
                 return
-            async with aclosing(self._fetch(stage)) as events:
+            async with aclosing(self._from_somewhere(stage)) as events:
                 async for event in events:
                     yield event
         except EdgechatError as error:
@@ -159,11 +217,23 @@ class _Pull:
         finally:
             stage.leave()
 
-    async def _fetch(self, stage: Stage) -> AsyncGenerator[AnyPullEvent, None]:
-        options = {}
-        if isinstance(self.reference, Repo):
-            options = {"endpoint": self.settings.modelscope_endpoint, "scratch": str(stage.scratch)}
-            await probe.reachable(self.settings.modelscope_endpoint)
+    async def _from_somewhere(self, stage: Stage) -> AsyncGenerator[AnyPullEvent, None]:
+        """From the hub; where it cannot be reached, from its mirrors. They are trusted as far as the hub is: not."""
+        ways = source_options(self.reference, self.settings, stage)
+        for i, options in enumerate(ways):
+            try:
+                async with aclosing(self._fetch(stage, options)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except HubUnreachable as error:
+                if i == len(ways) - 1:
+                    raise
+                log.info("a hub fails; its next mirror is tried", why=str(error))
+
+    async def _fetch(self, stage: Stage, options: dict[str, str]) -> AsyncGenerator[AnyPullEvent, None]:
+        if "endpoint" in options:
+            await probe.reachable(options["endpoint"])
         async with Errand(self.reference, options, stage) as errand:
             manifest = self._pinned(await errand.resolve())
             if (stored := self._same(manifest)) is not None:
@@ -171,50 +241,94 @@ class _Pull:
                 return
             with writing(stage.root):
                 stage.begin(manifest)
-            self.store.check_room(manifest, staged=stage.staged())
-            task = asyncio.create_task(errand.fetch(manifest, stage.files))
+            missing = await in_thread(lambda _: self.store.missing(manifest))
+            part = msgspec.structs.replace(manifest, files=missing)
+            self.store.check_room(part, staged=stage.staged())
+            task, pace = asyncio.create_task(errand.fetch(part, stage.files)), Pace()
             try:
                 while not task.done():
-                    yield _progress(stage, manifest)
+                    yield _progress(stage, part, pace)
                     await asyncio.wait({task}, timeout=POLL)
                 await task
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         yield Verifying()
-        asked, reserved = str(self.reference), self.reserved
-        yield Published(await _in_thread(lambda stop: self.store.publish(stage, manifest, asked, reserved, stop)))
+        asked, beside = str(self.reference), self.beside.name if self.beside else None
+        yield Published(
+            await in_thread(lambda stop: self.store.publish(stage, manifest, asked, self.reserved, stop, beside))
+        )
 
     def _published(self) -> Stored | None:
         return self.store.find(self.entry.name) if self.entry else self.store.by_reference(str(self.reference))
 
     def _same(self, manifest: Manifest) -> Stored | None:
-        """The same file of the same source, where it was pulled under another reference."""
-        stored = self.store.by_reference(manifest.source)
-        return stored if stored and stored.sha256 == manifest.files[0].sha256 else None
+        """The same bytes of the same source, where they are here already."""
+        stored = self.beside or self.store.by_reference(manifest.source)
+        return stored if stored and stored.sha256 == manifest.digest else None
 
     def _pinned(self, manifest: Manifest) -> Manifest:
-        """`manifest` with the catalog's size and hash, which the source must not contradict."""
+        """`manifest` with the sizes and hashes that are known already, which the source must not contradict."""
         entry = self.entry
-        if entry is None:
-            return manifest
-        (file,) = manifest.files
-        if file.sha256 not in (None, entry.sha256) or file.size not in (None, entry.size):
-            raise HashMismatch(
-                f"{manifest.source} is not the file that edgechat knows: the hub lists {file.size} bytes with SHA-256 "
-                f"{file.sha256}, not {entry.size} with {entry.sha256}. Nothing was fetched."
-            )
-        file = msgspec.structs.replace(file, size=entry.size, sha256=entry.sha256)
-        return msgspec.structs.replace(manifest, name=entry.name, licence=entry.licence, files=(file,))
+        pins = entry.pins if entry else self.store.first_use(manifest.source)
+        files = tuple(_pin(file, pins.get(PurePosixPath(file.path).name), manifest) for file in manifest.files)
+        manifest = msgspec.structs.replace(manifest, files=files)
+        if entry is not None:
+            manifest = msgspec.structs.replace(manifest, name=entry.name, licence=entry.licence)
+        return msgspec.structs.replace(
+            manifest, first_use=any(file.sha256 is None for file in files) or bool(not entry and pins)
+        )
 
 
-def _progress(stage: Stage, manifest: Manifest) -> Fetching:
-    total = manifest.size or 0
-    staged = stage.staged()
-    return Fetching(min(staged, total) if total else staged, total)
+def _pin(file: File, pin: File | None, manifest: Manifest) -> File:
+    """`file`, which must be what `pin` says, where there is one."""
+    if pin is None:
+        return file
+    if file.sha256 not in (None, pin.sha256) or file.size not in (None, pin.size):
+        raise HashMismatch(
+            f"{manifest.source} is not the file that edgechat knows: the hub lists {file.size} bytes with SHA-256 "
+            f"{file.sha256}, not {pin.size} with {pin.sha256}. Nothing was fetched."
+        )
+    return msgspec.structs.replace(file, size=pin.size, sha256=pin.sha256)
 
 
-async def _in_thread(work: Callable[[Event], T]) -> T:
+def source_options(reference: Remote, settings: Settings, stage: Stage) -> list[dict[str, str]]:
+    """What each way to the source of `reference` is told: the hub, then its mirrors."""
+    if not isinstance(reference, Repo):
+        return [{}]
+    endpoints = (settings.modelscope_endpoint, *settings.modelscope_mirrors)
+    # The token is the hub's: no mirror sees it.
+    return [
+        {"endpoint": endpoint, "scratch": str(stage.scratch), "token": "" if i else "yes"}
+        for i, endpoint in enumerate(endpoints)
+    ]
+
+
+class Pace:
+    """Bytes per second over the last seconds."""
+
+    WINDOW_S = 5.0
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, done: int) -> float | None:
+        """Now `done` bytes are there; None until that tells something."""
+        now = time.monotonic()
+        self._seen.append((now, done))
+        while now - self._seen[0][0] > self.WINDOW_S:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (done - before) / (now - then) if now > then and done > before else None
+
+
+def _progress(stage: Stage, manifest: Manifest, pace: Pace) -> Fetching:
+    total, staged = manifest.size or 0, stage.staged()
+    done = min(staged, total) if total else staged
+    return Fetching(done, total, pace.rate(done))
+
+
+async def in_thread(work: Callable[[Event], T]) -> T:
     """Run `work` beside the loop. Cancelled, it is told to stop and waited for: it must not go on unwatched."""
     stop = Event()
     task = asyncio.create_task(asyncio.to_thread(work, stop))

@@ -7,6 +7,7 @@ pull ── Order ──► child        which reference, by which source
      ◄─ Failed ───             instead of either answer
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,20 +25,30 @@ class File(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """All that makes a model. The first file is the one to load. `copies`: how often its bytes lie on disk at most."""
+    """All that makes a model. The first file is the one to load, unless none is a .gguf: then it is their folder."""
 
     name: str
     source: str  # the whole reference, its file named
     revision: str
     files: tuple[File, ...]
     licence: str | None = None
-    copies: int = 1
+    copies: int = 1  # how often its bytes lie on disk at most while it is fetched
+    first_use: bool = False  # its source offers no hash: what came first is trusted, and pinned from then on
+    made_from: str | None = None  # the model and recipe it was made from on this machine
 
     @property
     def size(self) -> int | None:
         """Bytes of all files, where they are known."""
         sizes = [file.size for file in self.files if file.size is not None]
         return sum(sizes) if len(sizes) == len(self.files) else None
+
+    @property
+    def digest(self) -> str:
+        """What the model is, in 64 hex digits: its file's SHA-256; of several, that of their `sha256sum` lines."""
+        if len(self.files) == 1:
+            return self.files[0].sha256 or ""
+        lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(self.files, key=lambda file: file.path))
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class Source(Protocol):

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -21,14 +22,18 @@ from edgechat.hub.source import Manifest
 class Stage:
     """The staging folder of one reference."""
 
-    def __init__(self, staging: Path, reference: str) -> None:
-        key = hashlib.sha256(reference.encode()).hexdigest()[:24]
+    def __init__(self, staging: Path, key: str) -> None:
         self.root = staging / key
         self.files = self.root / "files"
         self.scratch = self.root / "scratch"
         self.log = self.root / "log"
         self._manifest = self.root / "manifest.json"
         self._lock = FileLock(staging / f"{key}.lock")
+
+    @classmethod
+    def of(cls, staging: Path, reference: str) -> Self:
+        """The folder for `reference`."""
+        return cls(staging, hashlib.sha256(reference.encode()).hexdigest()[:24])
 
     def take(self) -> bool:
         """Become the one who pulls; False while another process or task is."""
@@ -73,3 +78,15 @@ class Stage:
     def clear(self) -> None:
         """Delete all that was gathered."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def sweep_stages(staging: Path) -> int:
+    """Delete the stages that nobody works on; returns the bytes that gave back."""
+    freed = 0
+    for lock in staging.glob("*.lock"):
+        stage = Stage(staging, lock.stem)
+        if stage.root.is_dir() and stage.take():
+            freed += stage.staged()
+            stage.clear()
+            stage.leave()
+    return freed
