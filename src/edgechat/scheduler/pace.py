@@ -13,7 +13,7 @@ READING = 0.060
 ALONE = 0.800
 LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
 UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
-ROUND = 8  # slices are multiples of this
+ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
 FORGET = 0.25  # weight of the newest reading; twice that for a faster one: a disturbance passes
 
 
@@ -31,8 +31,8 @@ class Pace:
         if self._per_token is None:
             return min(self._most, 16 if readers else 32)
         room = (READING - self._decode_time(readers)) if readers else ALONE
-        fitting = int(room / self._per_token) // ROUND * ROUND
-        return max(LEAST, min(fitting, self._most - readers))
+        rows = min(int(room / self._per_token) + readers, self._most) // ROWS * ROWS
+        return max(LEAST, rows - readers)
 
     def readers(self, clients: int, most: int) -> int:
         """How many may say a token in one step, from `clients` up to `most`, so that each client keeps its share.
