@@ -17,6 +17,7 @@ ROWS = [
     {"worker", "remote"},
     {"cascade", "tune"},
     {"runtime"},
+    {"runs"},
     {"api", "bench"},
     {"cli"},
 ]

@@ -4,7 +4,8 @@
     ├── ConfigError                 settings or usage                                  exit 2
     │   └── UnknownName             a name that is not in a table; lists the nearest
     ├── StorageError                the disk does not take it                          exit 3
-    │   └── NoSpace
+    │   ├── NoSpace
+    │   └── HistoryDamaged          the conversations' file is damaged, gone or replaced
     ├── AddressInUse                                                                   exit 4
     ├── HubError                    a model could not be fetched
     │   ├── Offline                 EDGECHAT_OFFLINE forbids the connection
@@ -19,11 +20,16 @@
     ├── RequestError                the client asked for something that cannot be done
     │   ├── InvalidRequest          names the parameter
     │   ├── ModelNotFound
-    │   └── ContextLengthExceeded
+    │   ├── ContextLengthExceeded
+    │   ├── NotFound                no such thing, or somebody else's
+    │   ├── Stale                   it was changed since the client looked; carries what it is now
+    │   └── KeyReused               an Idempotency-Key that came with another body before
     └── ServiceError                the client may try again
         ├── QueueFull               more requests wait than the queue holds
         ├── NotReady                no model answers yet
-        └── EngineFailed            the engine's process died, hung or refused
+        ├── EngineFailed            the engine's process died, hung or refused
+        ├── ShuttingDown            the server is being stopped
+        └── Interrupted             the server stopped before the answer was whole
 
 `code` crosses process borders and reaches clients; `from_code` finds the class again.
 """
@@ -67,6 +73,12 @@ class NoSpace(StorageError):
     """Fewer bytes are free than the operation needs."""
 
     code = "storage_full"
+
+
+class HistoryDamaged(StorageError):
+    """The conversations' file is damaged, gone or replaced. It is left as it is."""
+
+    code = "history_damaged"
 
 
 class AddressInUse(EdgechatError):
@@ -162,6 +174,28 @@ class ContextLengthExceeded(RequestError):
     code = "context_length_exceeded"
 
 
+class NotFound(RequestError):
+    """There is no such thing; somebody else's looks the same."""
+
+    code = "not_found"
+
+
+class Stale(RequestError):
+    """It was changed since the client looked. `current` is what it is now."""
+
+    code = "stale"
+
+    def __init__(self, message: str, param: str | None = None, current: object = None) -> None:
+        super().__init__(message, param)
+        self.current = current
+
+
+class KeyReused(RequestError):
+    """The Idempotency-Key came with another body before."""
+
+    code = "idempotency_key_reused"
+
+
 class ServiceError(EdgechatError):
     """The server cannot answer now; trying again may help."""
 
@@ -185,6 +219,18 @@ class EngineFailed(ServiceError):
     """The engine's process died, hung or refused."""
 
     code = "engine_failed"
+
+
+class ShuttingDown(ServiceError):
+    """The server is being stopped."""
+
+    code = "server_shutting_down"
+
+
+class Interrupted(ServiceError):
+    """The server that produced the answer stopped before it was whole."""
+
+    code = "interrupted"
 
 
 def tree(root: type[EdgechatError] = EdgechatError) -> list[type[EdgechatError]]:

@@ -189,3 +189,8 @@ class Runtime:
                 if isinstance(event, Done):
                     log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
                 yield event
+
+    def forget(self, conversation: str) -> None:
+        """Destroy what the engine keeps of a conversation."""
+        if self._worker is not None:
+            self._worker.forget(conversation)

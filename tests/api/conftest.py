@@ -18,8 +18,8 @@ from edgechat.settings import Settings
 
 
 @contextmanager
-def serving(model: Path, home: Path, **more: Any) -> Iterator[str]:
-    """The address of a server with the fake engine, ready."""
+def serving(model: Path, home: Path, ready: bool = True, **more: Any) -> Iterator[str]:
+    """The address of a server with the fake engine; `ready` waits for its model."""
     runtime = Runtime(Settings(engine="fake", model=str(model), home=home, **more))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(create_app(runtime), log_level="warning", timeout_graceful_shutdown=1)
@@ -29,7 +29,8 @@ def serving(model: Path, home: Path, **more: Any) -> Iterator[str]:
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         deadline = time.monotonic() + 10
-        while runtime.readiness.state != "ready" and time.monotonic() < deadline:
+        while not server.started or (ready and runtime.readiness.state not in ("ready", "failed")):
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         yield base
     finally:

@@ -64,7 +64,9 @@ def test_before_the_model_answers_requests_are_refused_with_the_state(fake_model
 
 def test_the_api_describes_itself(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/v1/models", "/v1/models/{id}", "/v1/chat/completions", "/healthz", "/readyz", "/chat"}
+    assert set(paths) >= {"/v1/models", "/v1/models/{id}", "/v1/chat/completions", "/healthz", "/readyz", "/chat"}
+    assert set(paths) >= {"/api/runs", "/api/runs/{id}", "/api/runs/{id}/events"}
+    assert set(paths) >= {f"/api/conversations{rest}" for rest in ("", "/{id}", "/{id}/restore")}
 
 
 def test_unknown_routes_have_the_same_error_shape(client: httpx.Client) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -26,8 +27,9 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.EdgechatError: 500,
     errors.ConfigError: 500,
     errors.UnknownName: 500,
-    errors.StorageError: 500,
+    errors.StorageError: 503,
     errors.NoSpace: 507,
+    errors.HistoryDamaged: 503,
     errors.AddressInUse: 500,
     errors.HubError: 502,
     errors.Offline: 503,
@@ -43,10 +45,15 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.InvalidRequest: 400,
     errors.ModelNotFound: 404,
     errors.ContextLengthExceeded: 400,
+    errors.NotFound: 404,
+    errors.Stale: 409,
+    errors.KeyReused: 422,
     errors.ServiceError: 503,
     errors.QueueFull: 429,
     errors.NotReady: 503,
     errors.EngineFailed: 503,
+    errors.ShuttingDown: 503,
+    errors.Interrupted: 503,
 }
 RETRY_AFTER_S = 2
 
@@ -61,6 +68,7 @@ class Problem(NamedTuple):
     code: str
     param: str | None = None
     retry_after_s: float | None = None
+    current: Any = None  # what a stale client should have looked at
 
     @classmethod
     def of(cls, error: errors.EdgechatError) -> "Problem":
@@ -68,7 +76,8 @@ class Problem(NamedTuple):
         status, wait = STATUS[type(error)], getattr(error, "retry_after_s", None)
         if status in (429, 503):
             wait = wait or RETRY_AFTER_S
-        return cls(status, str(error), error.code, getattr(error, "param", None), wait)
+        current = msgspec.to_builtins(getattr(error, "current", None))
+        return cls(status, str(error), error.code, getattr(error, "param", None), wait, current)
 
     @classmethod
     def http(cls, status: int, message: str, code: str | None = None) -> "Problem":
@@ -130,6 +139,8 @@ def response(scope: Scope, problem: Problem, headers: Mapping[str, str] | None =
     body = shape_of(scope["path"])(problem)
     if body.get("type") == "error":  # Anthropic's body names the request
         body["request_id"] = scope.get("state", {}).get("request_id")
+    if problem.current is not None:
+        body["current"] = problem.current
     wait = {} if problem.retry_after_s is None else {"Retry-After": str(math.ceil(problem.retry_after_s))}
     return JSONResponse(body, problem.status, {**wait, **(headers or {})})
 

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from edgechat.errors import InvalidRequest
+from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
@@ -46,6 +47,18 @@ def runtime_of(request: Request) -> Runtime:
 
 
 TheRuntime = Annotated[Runtime, Depends(runtime_of)]
+
+
+def runs_of(request: Request) -> Runs:
+    """The runs that the app was made with."""
+    runs: Runs = request.app.state.runs
+    return runs
+
+
+def owner_of(request: Request) -> str:
+    """Whose conversations the request may see; everybody's are in one place as long as there are no keys."""
+    del request
+    return ""
 
 
 def client_of(request: Request) -> str:

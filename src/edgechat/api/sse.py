@@ -25,6 +25,12 @@ def named(value: dict[str, Any]) -> bytes:
     return f"event: {value['type']}\n".encode() + data(value)
 
 
+def event(name: str, value: Any, id: int = 0) -> bytes:
+    """`value` as an event with a name, and a number to come back with; 0 is none."""
+    number = f"id: {id}\n" if id else ""
+    return f"event: {name}\n{number}".encode() + data(value)
+
+
 def comment(text: str) -> bytes:
     """A line that every client skips and a curious one may read."""
     return f": {text}\n\n".encode()

@@ -15,6 +15,7 @@ from edgechat import registry
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
 from edgechat.errors import AddressInUse, ConfigError
+from edgechat.history.store import History
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
@@ -66,10 +67,13 @@ def serve(
 
 async def _serve(settings: Settings) -> None:
     listener = _listen(settings.host, settings.port)
+    history = History(settings.home)
+    history.open()
+    history.claim()
     runtime = Runtime(settings)
     quiet = {"log_level": "warning", "access_log": False}
     create_app = registry.load(registry.DOORS, "http", "door")
-    config = uvicorn.Config(create_app(runtime), timeout_graceful_shutdown=DRAIN_S, **quiet)  # type: ignore[arg-type]
+    config = uvicorn.Config(create_app(runtime, history), timeout_graceful_shutdown=DRAIN_S, **quiet)  # type: ignore[arg-type]
     server = _Server(config)
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, server.stop)

@@ -23,6 +23,7 @@ from edgechat.types import (
     Cancel,
     Done,
     Failed,
+    Forget,
     Generate,
     GenRequest,
     Load,
@@ -117,6 +118,10 @@ class Worker:
             del self._answers[id]
             if not ended:
                 self._post(Cancel(id=id))
+
+    def forget(self, conversation: str) -> None:
+        """Nothing of a deleted conversation stays in the engine's memory or among its kept prefixes."""
+        self._post(Forget(conversation=conversation))
 
     def _post(self, letter: AnyToWorker) -> None:
         """Write a letter without waiting: it must go out even while its sender is being cancelled."""

@@ -1,0 +1,109 @@
+"""Runs: a turn is stored and answered by the server, whoever reads along (the page's own API)."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field, StrictBool
+
+from edgechat.api import sse
+from edgechat.api.fields import MaxTokens, MinP, Penalty, Repetition, Seed, Stops, Strict, Temperature, TopK, TopP
+from edgechat.api.requests import StrictRoute, client_of, owner_of, runs_of
+from edgechat.errors import InvalidRequest
+from edgechat.history.records import Turn
+from edgechat.runs import log
+from edgechat.runs.keeper import Runs
+
+KEEP_ALIVE_S = 5.0
+
+router = APIRouter(prefix="/api/runs", route_class=StrictRoute)
+TheRuns = Annotated[Runs, Depends(runs_of)]
+Owner = Annotated[str, Depends(owner_of)]
+
+
+class Params(Strict):
+    """How to answer. What is left out is the model's own; `system` stands before the conversation."""
+
+    system: Annotated[str, Field(max_length=1 << 20)] | None = None
+    max_tokens: MaxTokens | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: Repetition | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    seed: Seed | None = None
+    stop: Stops | None = None
+    thinking: StrictBool | None = None
+
+
+class RunRequest(Strict):
+    """Body of POST /api/runs.
+
+    With `content`: a new message behind `parent_id` (an answer of this conversation); null is the beginning, so that an
+    edited message hangs where the first version hangs; left out, behind the newest answer. Without `content`: the
+    message `parent_id` is answered again.
+    """
+
+    conversation_id: str | None = None
+    parent_id: str | None = None
+    content: Annotated[str, Field(min_length=1, max_length=1 << 20)] | None = None
+    model: str | None = None
+    params: Params = Params()
+
+    def turn(self) -> Turn:
+        """The turn as the store knows it."""
+        return Turn(
+            conversation_id=self.conversation_id,
+            parent_id=self.parent_id,
+            after_latest="parent_id" not in self.model_fields_set and self.conversation_id is not None,
+            content=self.content,
+            model=self.model or None,
+            params=self.params.model_dump(exclude_none=True),
+        )
+
+
+@router.post("", status_code=201, summary="Store a message and let it be answered")
+async def begin(
+    body: RunRequest,
+    request: Request,
+    runs: TheRuns,
+    owner: Owner,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
+) -> dict[str, Any]:
+    started = await runs.begin(owner, body.turn(), client_of(request), idempotency_key)
+    return msgspec.structs.asdict(started)
+
+
+@router.get("/{id}/events", summary="What happens in a run, from its beginning or after Last-Event-ID")
+async def events(
+    id: str, runs: TheRuns, owner: Owner, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    told = await runs.events(owner, id, _number(last_event_id))
+    return StreamingResponse(_framed(told), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+
+
+@router.delete("/{id}", status_code=204, summary="Stop a run; what it has is kept")
+async def stop(id: str, runs: TheRuns, owner: Owner) -> None:
+    await runs.stop(owner, id)
+
+
+def _number(last_event_id: str | None) -> int:
+    if not last_event_id:
+        return 0
+    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 10):
+        raise InvalidRequest("Last-Event-ID is not one that this server gave.", "Last-Event-ID")
+    return int(last_event_id)
+
+
+async def _framed(events: AsyncGenerator[tuple[int, log.Event], None]) -> AsyncIterator[bytes]:
+    yield sse.comment("here it comes")  # headers and a first byte at once
+    async for numbered in sse.with_pauses(events, KEEP_ALIVE_S):
+        if numbered is None:
+            yield sse.comment("still here")
+        else:
+            number, event = numbered
+            yield sse.event(log.name(event), log.payload(event), number)

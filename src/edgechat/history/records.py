@@ -1,0 +1,111 @@
+"""The nouns of the store: what a conversation, its messages and a turn are made of. Times are Unix milliseconds."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from edgechat.types import FinishReason, Role, Struct
+
+Status = Literal["running", "complete", "stopped", "interrupted", "error"]
+TITLE_CHARS = 60
+
+
+class Failure(Struct, frozen=True):
+    """Why an answer ended before its end. `code` is one of errors.py."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    retry_after_s: float | None = None
+
+
+class Node(Struct, frozen=True):
+    """One message. Those with the same parent are branches: edits of a question, or answers to it.
+
+    `seq` counts the messages of a conversation in the order in which they were acknowledged. A `running` answer has
+    the text of its last checkpoint; `run_id` tells where the rest comes from.
+    """
+
+    id: str
+    seq: int
+    parent_id: str | None
+    role: Role
+    content: str
+    status: Status
+    created: int
+    reasoning: str = ""
+    model: str | None = None
+    finish_reason: FinishReason | Literal["stopped"] | None = None
+    usage: dict[str, Any] | None = None
+    params: dict[str, Any] | None = None
+    error: Failure | None = None
+    run_id: str | None = None
+
+
+class Piece(Struct, frozen=True):
+    """Part of an excerpt; `hit` is what was searched for."""
+
+    t: str
+    hit: bool = False
+
+
+class Head(Struct, frozen=True):
+    """A conversation as lists show it. `snippet` is there where a search found it."""
+
+    id: str
+    title: str
+    version: int
+    pinned: bool
+    created: int
+    updated: int
+    deleted: int | None = None
+    snippet: tuple[Piece, ...] | None = None
+
+
+class Conversation(Head, frozen=True):
+    """A conversation with its whole tree, in sequence."""
+
+    messages: tuple[Node, ...] = ()
+
+
+class Heads(Struct, frozen=True):
+    """One part of a list; `next` is the cursor of the following one."""
+
+    conversations: tuple[Head, ...]
+    next: str | None = None
+
+
+class Turn(Struct, frozen=True):
+    """What somebody asks for. Without `content` the user message `parent_id` is answered again.
+
+    `after_latest` puts the message behind the newest one, whatever that is by then; otherwise `parent_id` None makes
+    it the first of a new branch.
+    """
+
+    conversation_id: str | None = None
+    parent_id: str | None = None
+    after_latest: bool = False
+    content: str | None = None
+    model: str | None = None
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Started(Struct, frozen=True):
+    """A turn that is stored. `message_id` is the question, `answer_id` the answer to come."""
+
+    run_id: str
+    conversation_id: str
+    message_id: str
+    answer_id: str
+
+
+class Outcome(Struct, frozen=True):
+    """How an answer ended."""
+
+    status: Status
+    content: str
+    reasoning: str = ""
+    model: str | None = None
+    finish_reason: FinishReason | Literal["stopped"] | None = None
+    usage: dict[str, Any] | None = None
+    error: Failure | None = None

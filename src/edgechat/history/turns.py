@@ -1,0 +1,211 @@
+"""One turn: the question and the empty answer, stored together; the answer's checkpoints; its end.
+
+begin ─► running ─► complete · stopped · error        set by the run that produces it, once
+             └────► interrupted                       its process is gone: `abandon`, with the text so far
+"""
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Collection
+
+import msgspec
+
+from edgechat.errors import Interrupted, InvalidRequest, KeyReused, NotFound
+from edgechat.history import conversations, search
+from edgechat.history.records import Failure, Node, Outcome, Started, Turn
+from edgechat.types import Message, Role
+
+LOST = Failure(Interrupted.code, "the server stopped before the answer was whole: ask again.", retryable=True)
+
+
+def new_id(kind: str) -> str:
+    """A name that nobody has and nobody guesses."""
+    return f"{kind}-{secrets.token_hex(8)}"
+
+
+def begin(db: sqlite3.Connection, owner: str, turn: Turn, lease: str, key: str | None = None) -> tuple[Started, bool]:
+    """Store the turn. The flag tells whether it is new: a `key` that was seen with the same turn gives the same answer.
+
+    Raises NotFound, InvalidRequest, KeyReused.
+    """
+    digest = hashlib.sha256(msgspec.json.encode(turn, order="deterministic")).hexdigest()
+    if key is not None and (known := _known(db, owner, key, digest)):
+        return known, False
+    conversation_id = turn.conversation_id or _create(db, owner, turn.content)
+    parent = _parent(db, owner, conversation_id, turn)
+    if turn.content is None:
+        assert parent is not None
+        message_id = parent
+    else:
+        message_id = _add(db, conversation_id, parent, "user", turn.content, "complete")
+    answer_id = _add(db, conversation_id, message_id, "assistant", "", "running", turn)
+    started = Started(new_id("r"), conversation_id, message_id, answer_id)
+    db.execute(
+        "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (started.run_id, owner, conversation_id, message_id, answer_id, lease, key, digest if key else None),
+    )
+    conversations.touch(db, conversation_id)
+    return started, True
+
+
+def _known(db: sqlite3.Connection, owner: str, key: str, digest: str) -> Started | None:
+    sql = "SELECT digest, id, conversation_id, message_id, answer_id FROM run WHERE owner = ? AND key = ?"
+    row = db.execute(sql, (owner, key)).fetchone()
+    if row is None:
+        return None
+    if row[0] != digest:
+        raise KeyReused("this Idempotency-Key came with another body before: take a new one.", "Idempotency-Key")
+    return Started(*row[1:])
+
+
+def _create(db: sqlite3.Connection, owner: str, content: str | None) -> str:
+    if content is None:
+        raise InvalidRequest("content is missing: a new conversation begins with a message.", "content")
+    id, now = new_id("c"), conversations.now()
+    title = conversations.one_line(content) or "…"
+    insert = """INSERT INTO conversation (id, owner, title, titled, version, touched, created, updated)
+                VALUES (?, ?, ?, 'text', 0, ?, ?, ?)"""
+    rowid = db.execute(insert, (id, owner, title, conversations.next_touch(db), now, now)).lastrowid
+    assert rowid is not None
+    search.put(db, -rowid, title)
+    return id
+
+
+def _parent(db: sqlite3.Connection, owner: str, conversation_id: str, turn: Turn) -> str | None:
+    """What the turn hangs on, checked: a message of this conversation, of the other role."""
+    alive = "SELECT 1 FROM conversation WHERE id = ? AND owner = ? AND deleted IS NULL"
+    if not db.execute(alive, (conversation_id, owner)).fetchone():
+        raise NotFound(f"there is no conversation {conversation_id!r}.", "conversation_id")
+    if turn.after_latest:
+        latest = "SELECT id FROM message WHERE conversation_id = ? AND role IN (?, 'system') ORDER BY seq DESC LIMIT 1"
+        role = "assistant" if turn.content is not None else "user"
+        row = db.execute(latest, (conversation_id, role)).fetchone()
+        parent: str | None = row[0] if row else None
+    else:
+        parent = turn.parent_id
+    if parent is None:
+        if turn.content is None:
+            raise InvalidRequest("parent_id is missing: which message is to be answered again?", "parent_id")
+        return None
+    row = db.execute(
+        "SELECT role FROM message WHERE id = ? AND conversation_id = ?", (parent, conversation_id)
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no message {parent!r} in this conversation.", "parent_id")
+    if (row[0] == "user") != (turn.content is None):
+        raise InvalidRequest("a message follows an answer, and an answer a message.", "parent_id")
+    return parent
+
+
+def _add(
+    db: sqlite3.Connection,
+    conversation_id: str,
+    parent: str | None,
+    role: Role,
+    content: str,
+    status: str,
+    turn: Turn | None = None,
+) -> str:
+    id = new_id("m")
+    seq = "SELECT COALESCE(MAX(seq), 0) + 1 FROM message WHERE conversation_id = ?"
+    params = msgspec.json.encode(turn.params).decode() if turn and turn.params else None
+    cursor = db.execute(
+        f"""INSERT INTO message (id, conversation_id, seq, parent_id, role, content, status, created, model, params)
+            VALUES (?, ?, ({seq}), ?, ?, ?, ?, ?, ?, ?)""",  # noqa: S608
+        (
+            id,
+            conversation_id,
+            conversation_id,
+            parent,
+            role,
+            content,
+            status,
+            conversations.now(),
+            turn.model if turn else None,
+            params,
+        ),
+    )
+    if content:
+        assert cursor.lastrowid is not None
+        search.put(db, cursor.lastrowid, content)
+    return id
+
+
+# ── while it runs ──
+
+
+def path(db: sqlite3.Connection, message_id: str) -> list[Message]:
+    """The branch from the root to `message_id`, as the model reads it. Empty answers were never said."""
+    rows = db.execute(
+        """WITH RECURSIVE branch (id, parent_id, role, content, depth) AS (
+               SELECT id, parent_id, role, content, 0 FROM message WHERE id = ?
+               UNION ALL
+               SELECT m.id, m.parent_id, m.role, m.content, depth + 1
+               FROM message m JOIN branch ON m.id = branch.parent_id
+           ) SELECT role, content FROM branch WHERE content <> '' ORDER BY depth DESC""",
+        (message_id,),
+    )
+    return [Message(*row) for row in rows]
+
+
+def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: str) -> None:
+    """Keep what is there of a running answer."""
+    sql = "UPDATE message SET content = ?, reasoning = ? WHERE id = ? AND status = 'running'"
+    db.execute(sql, (content, reasoning, answer_id))
+
+
+def finish(db: sqlite3.Connection, answer_id: str, outcome: Outcome) -> bool:
+    """Keep the whole answer and how it ended. False: it has ended before, or its conversation is gone."""
+    usage = None if outcome.usage is None else msgspec.json.encode(outcome.usage).decode()
+    error = None if outcome.error is None else msgspec.json.encode(outcome.error).decode()
+    row = db.execute(
+        """UPDATE message SET status = ?, content = ?, reasoning = ?, model = COALESCE(?, model), finish_reason = ?,
+                  usage = ?, error = ? WHERE id = ? AND status = 'running' RETURNING key, conversation_id""",
+        (
+            outcome.status,
+            outcome.content,
+            outcome.reasoning,
+            outcome.model,
+            outcome.finish_reason,
+            usage,
+            error,
+            answer_id,
+        ),
+    ).fetchone()
+    if row is None:
+        return False
+    key, conversation_id = row
+    if outcome.content:
+        search.put(db, key, outcome.content)
+    conversations.touch(db, conversation_id)
+    return True
+
+
+def leases(db: sqlite3.Connection) -> set[str]:
+    """The processes that running answers belong to."""
+    sql = "SELECT DISTINCT lease FROM run JOIN message ON message.id = answer_id WHERE status = 'running'"
+    return {lease for (lease,) in db.execute(sql)}
+
+
+def abandon(db: sqlite3.Connection, dead: Collection[str]) -> int:
+    """The running answers of those processes will never be whole. Returns how many there were."""
+    count = 0
+    running = """SELECT answer_id, content, reasoning FROM run JOIN message ON message.id = answer_id
+                 WHERE status = 'running' AND lease = ?"""
+    for lease in dead:
+        for answer_id, content, reasoning in db.execute(running, (lease,)).fetchall():
+            count += finish(db, answer_id, Outcome("interrupted", content, reasoning, error=LOST))
+    return count
+
+
+def answer_of(db: sqlite3.Connection, owner: str, run_id: str) -> Node:
+    """The answer that a run produces or produced. Raises NotFound."""
+    row = db.execute(
+        """SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
+                  error, run.id FROM run JOIN message m ON m.id = answer_id WHERE run.id = ? AND owner = ?""",
+        (run_id, owner),
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no run {run_id!r}.")
+    return conversations.node(row)

@@ -1,0 +1,261 @@
+"""One answer being produced: from the stored question to the stored answer.
+
+wait for the conversation's former run ─► wait for the model ─► stream ─► log
+                                                                  └─► checkpoint, at most a second old
+"""
+
+import asyncio
+import time
+from asyncio import wrap_future
+from contextlib import aclosing, suppress
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from edgechat import types
+from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, from_code
+from edgechat.history import turns
+from edgechat.history.records import Failure, Outcome, Started, Turn
+from edgechat.history.store import History
+from edgechat.runs import log
+from edgechat.runs.log import Log
+from edgechat.runtime import Runtime, Served
+from edgechat.types import GenRequest, Message, Sampling
+
+CHECKPOINT_S = 0.8
+CHECKPOINT_PIECES = 40  # deltas; one is at least a token
+AWAY_S = 0.5  # between looks at an engine that is starting again
+
+
+class Run:
+    """One answer, its log and its way into the store. `produce` once; `stop` at any time."""
+
+    def __init__(
+        self, runtime: Runtime, history: History, started: Started, turn: Turn, owner: str, client: str
+    ) -> None:
+        self.started = started
+        self.owner = owner
+        self.log = Log()
+        self.outcome: Outcome | None = None
+        self._runtime = runtime
+        self._history = history
+        self._turn = turn
+        self._client = client
+        self._begun = time.monotonic()
+        self._first: float | None = None  # when the first piece of text came
+        self._pieces = 0  # since the last checkpoint
+        self._due = asyncio.Event()
+        self._served: Served | None = None
+        self._usage: log.Usage | None = None
+        self._work: asyncio.Task[types.Done] | None = None
+        self._stopped = False
+
+    @property
+    def saved(self) -> bool:
+        """Whether the store has the end of it."""
+        return self.outcome is not None
+
+    # ── from outside ──
+
+    def stop(self) -> None:
+        """End early, at somebody's wish: what is there is kept."""
+        self._stopped = True
+        self.cancel()
+
+    def cancel(self) -> None:
+        """End early, because the server does."""
+        if self._work is not None:
+            self._work.cancel()
+
+    async def produce(self, former: "Run | None") -> None:
+        """Answer, and store the answer. Errors become its outcome; nothing is raised."""
+        self._work = asyncio.create_task(self._answer(former))
+        keeping = asyncio.create_task(self._keep())
+        await asyncio.wait({self._work})
+        keeping.cancel()
+        await asyncio.wait({keeping})
+        outcome = self._outcome(self._work)
+        await self._settle(outcome)
+
+    # ── the answer ──
+
+    async def _answer(self, former: "Run | None") -> types.Done:
+        if self._stopped:
+            raise asyncio.CancelledError
+        if former is not None and not former.log.ended.is_set():
+            self.log.append(log.Queued(position=1))
+            await former.log.ended.wait()
+        messages = await wrap_future(self._history.read(turns.path, self.started.message_id))
+        self._served = await self._ready()
+        wanted = self._request(messages, self._served)
+        reading = _Reading()
+        async with aclosing(self._runtime.stream(wanted)) as events:
+            async for event in events:
+                match event:
+                    case types.Done():
+                        return event
+                    case types.Failed():
+                        raise from_code(event.code, event.message, event.param, event.retry_after_s)
+                    case types.Delta(text=text):
+                        self._text(log.Delta(text))
+                    case types.Reasoning(text=text):
+                        self._text(log.Reasoning(text))
+                    case types.Prefill(done=done, total=total):
+                        self.log.append(log.Prefill(done, total, reading.eta_s(done, total)))
+                    case types.Queued(position=position, eta_s=eta_s):
+                        self.log.append(log.Queued(position, eta_s))
+                    case types.Loading(stage=stage, fraction=fraction):
+                        self.log.append(log.Loading(stage, _percent(fraction)))
+        raise AssertionError("an answer ends with Done or Failed")
+
+    async def _ready(self) -> Served:
+        """The model, waited for while it is fetched or loaded. Raises ModelNotFound, NotReady if it never will be."""
+        while True:
+            changed, readiness = self._runtime.changed, self._runtime.readiness
+            if readiness.state == "ready":
+                return self._runtime.find(self._turn.model)
+            if readiness.state == "failed":
+                raise NotReady(f"no model answers here: {readiness.why}")
+            self.log.append(log.Loading(readiness.state, _percent(readiness.progress)))
+            await _within(AWAY_S, changed)
+
+    def _request(self, messages: list[Message], served: Served) -> GenRequest:
+        params = self._turn.params
+        if system := params.get("system"):
+            messages = [Message("system", system), *(one for one in messages if one.role != "system")]
+        return GenRequest(
+            messages=tuple(messages),
+            sampling=sampling_of(served.sampling, params),
+            max_tokens=params.get("max_tokens"),
+            stop=tuple(params.get("stop") or ()),
+            thinking=params.get("thinking"),
+            client=self._client,
+            realm=self.owner,
+            conversation=self.started.conversation_id,
+        )
+
+    def _text(self, piece: log.Delta | log.Reasoning) -> None:
+        self._first = self._first or time.monotonic()
+        self.log.append(piece)
+        self._pieces += 1
+        if self._pieces >= CHECKPOINT_PIECES:
+            self._due.set()
+
+    # ── the store ──
+
+    async def _keep(self) -> None:
+        """Checkpoint what came since the last one, soon after it came."""
+        told = False
+        while True:
+            await _within(CHECKPOINT_S, self._due)
+            self._due.clear()
+            if not self._pieces:
+                continue
+            self._pieces = 0
+            content, reasoning = self.log.text(), self.log.text(log.Reasoning)
+            try:
+                await wrap_future(self._history.write(turns.checkpoint, self.started.answer_id, content, reasoning))
+            except EdgechatError as error:
+                if not told:
+                    self.log.append(log.Unsaved(error.code, str(error)))
+                told = True
+
+    def _outcome(self, work: "asyncio.Task[types.Done]") -> Outcome:
+        """How it ended, with the text that is there."""
+        model = self._served.name if self._served else None
+        told = Outcome("complete", self.log.text(), self.log.text(log.Reasoning), model)
+        if work.cancelled() and self._stopped:
+            return replace(told, status="stopped", finish_reason="stopped")
+        if work.cancelled():
+            ending = ShuttingDown("the server is being stopped: ask again soon.")
+            return replace(told, status="interrupted", error=failure_of(ending))
+        if error := work.exception():
+            return replace(told, status="error", error=failure_of(error))
+        self._usage = self._measured(work.result())
+        return replace(told, finish_reason=work.result().finish_reason, usage=log.payload(self._usage))
+
+    def _measured(self, done: types.Done) -> log.Usage:
+        assert self._served is not None
+        usage = done.usage
+        return log.Usage(
+            prompt=usage.prompt_tokens,
+            cached=usage.cached_tokens,
+            completion=usage.completion_tokens,
+            ttft_ms=round((self._first - self._begun) * 1000, 1) if self._first else None,
+            tps=done.timing.decode_tok_s,
+            ctx_used=usage.total_tokens,
+            ctx_max=self._served.info.context,
+        )
+
+    async def _settle(self, outcome: Outcome) -> None:
+        """Store the end, then tell it. A disk that does not take it is asked again until it does."""
+        pause, told = 1.0, False
+        while True:
+            try:
+                await wrap_future(self._history.write(turns.finish, self.started.answer_id, outcome))
+            except EdgechatError:
+                if not told:
+                    self._tell(outcome, saved=False)
+                told = True
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 30.0)
+            else:
+                self.outcome = outcome
+                if not told:
+                    self._tell(outcome, saved=True)
+                return
+
+    def _tell(self, outcome: Outcome, saved: bool) -> None:
+        if self._usage is not None:
+            self.log.append(self._usage)
+        self.log.append(ending(outcome, saved))
+
+
+class _Reading:
+    """How long the rest of the prompt takes, from how long the first part took."""
+
+    def __init__(self) -> None:
+        self._start: tuple[int, float] | None = None
+
+    def eta_s(self, done: int, total: int) -> float | None:
+        """Seconds until `total`, once there are two looks to compare."""
+        now = time.monotonic()
+        if self._start is None:
+            self._start = done, now
+        first, since = self._start
+        return round((total - done) * (now - since) / (done - first), 1) if done > first else None
+
+
+def ending(outcome: Outcome, saved: bool = True) -> log.Done | log.Error:
+    """The last event that goes with an outcome."""
+    if outcome.error is not None:
+        return log.Error(**msgspec.structs.asdict(outcome.error), saved=saved)
+    return log.Done(outcome.finish_reason or "stop", saved)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What ended an answer, for its reader; a bug says so and no more."""
+    if not isinstance(error, EdgechatError):
+        return Failure(EdgechatError.code, "edgechat failed inside; the log says where.")
+    retryable = isinstance(error, ServiceError)
+    return Failure(error.code, str(error), retryable, getattr(error, "retry_after_s", None))
+
+
+def sampling_of(defaults: Sampling, params: dict[str, Any]) -> Sampling:
+    """The model's own sampling with what the turn asks for. At temperature 0 no default penalty bends the answer."""
+    if params.get("temperature") == 0:
+        defaults = replace(defaults, repetition_penalty=1.0)
+    names = set(Sampling.__struct_fields__) & params.keys()
+    return replace(defaults, **{name: params[name] for name in names})
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for `event`, but not longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 1)

@@ -1,0 +1,47 @@
+import pytest
+
+from edgechat.history import conversations, search
+from edgechat.history.records import Piece
+from edgechat.history.store import History
+from tests.history.conftest import answered
+
+TEXT = "用 Python 写一个快速排序，并解释它的时间复杂度。Größe: naïve café"
+
+
+@pytest.mark.parametrize(
+    "query", ["排序", "快", "时间复杂度", "python", "pyth", "PYTHON 排序", "复杂度 快速", "cafe", "größ", "写一个快"]
+)
+def test_what_is_there_is_found(history: History, query: str) -> None:
+    answered(history, TEXT)
+    assert len(history.read(conversations.page, "", query=query).result().conversations) == 1
+
+
+@pytest.mark.parametrize("query", ["序排", "快排", "ython", "排序 java", '"', "排 序", "NEAR(快 速)", "body:快"])
+def test_what_is_not_there_is_not_found(history: History, query: str) -> None:
+    answered(history, TEXT)
+    found = history.read(conversations.page, "", query=query).result().conversations
+    assert found == () or query == "排 序", "characters apart are words apart, and both are there"
+
+
+@pytest.mark.parametrize("query", ["，", "。", "%", "🙂", "_"])
+def test_signs_are_found_as_they_stand(history: History, query: str) -> None:
+    answered(history, "甲，乙。100% a_b 🙂")
+    answered(history, "nothing of it")
+    assert len(history.read(conversations.page, "", query=query).result().conversations) == 1
+
+
+def test_titles_answers_and_later_edits_are_found(history: History) -> None:
+    started = answered(history, "first words", "an answer about 北京")
+    history.write(conversations.change, "", started.conversation_id, None, {"title": "天气预报"}).result()
+    for query in ("first", "北京", "天气"):
+        (head,) = history.read(conversations.page, "", query=query).result().conversations
+        assert head.snippet is not None
+        assert [piece.t for piece in head.snippet if piece.hit] == [query]
+
+
+def test_an_excerpt_marks_every_hit_around_the_first() -> None:
+    pieces = search.excerpt("x" * 100 + "快速排序和快速幂" + "y" * 100, "快速")
+    assert pieces[0] == Piece("…")
+    assert [piece.t for piece in pieces if piece.hit] == ["快速", "快速"]
+    assert pieces[-1].t.endswith("y…")
+    assert search.excerpt("short", "nowhere") == (Piece("short"),)

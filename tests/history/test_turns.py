@@ -1,0 +1,92 @@
+import pytest
+
+from edgechat.errors import InvalidRequest, KeyReused, NotFound
+from edgechat.history import conversations, turns
+from edgechat.history.records import Failure, Outcome, Turn
+from edgechat.history.store import History
+from edgechat.types import Message
+from tests.history.conftest import answered, ask
+
+
+def test_a_turn_is_a_question_and_an_answer_to_come(history: History) -> None:
+    started = ask(history, "What is it?")
+    kept = history.read(conversations.get, "", started.conversation_id).result()
+    question, answer = kept.messages
+    assert (question.seq, question.role, question.content, question.status) == (1, "user", "What is it?", "complete")
+    assert (answer.seq, answer.parent_id, answer.status, answer.run_id) == (2, question.id, "running", started.run_id)
+    assert kept.title == "What is it?"
+    assert kept.version == 1
+
+
+def test_edits_and_second_answers_are_branches(history: History) -> None:
+    first = answered(history, "one", "1")
+    more = answered(history, "two", "2", conversation_id=first.conversation_id, parent_id=first.answer_id)
+    again = ask(history, None, conversation_id=first.conversation_id, parent_id=more.message_id)
+    edited = answered(history, "ONE", "I", conversation_id=first.conversation_id, parent_id=None)
+    last = ask(history, "three", conversation_id=first.conversation_id, after_latest=True)
+    nodes = {node.id: node for node in history.read(conversations.get, "", first.conversation_id).result().messages}
+    assert nodes[again.answer_id].parent_id == more.message_id == again.message_id
+    assert nodes[edited.message_id].parent_id is None
+    assert nodes[last.message_id].parent_id == edited.answer_id
+    assert [node.seq for node in nodes.values()] == list(range(1, len(nodes) + 1))
+    said = history.read(turns.path, more.answer_id).result()
+    assert said == [
+        Message("user", "one"),
+        Message("assistant", "1"),
+        Message("user", "two"),
+        Message("assistant", "2"),
+    ]
+    assert [m.content for m in history.read(turns.path, last.message_id).result()] == ["ONE", "I", "three"]
+
+
+def test_what_a_turn_hangs_on_is_checked(history: History) -> None:
+    mine, other = answered(history), answered(history)
+    foreign = answered(history, owner="somebody")
+    c = mine.conversation_id
+    for turn, error in [
+        (Turn(content=None), InvalidRequest),
+        (Turn(conversation_id="c-0", content="x"), NotFound),
+        (Turn(conversation_id=foreign.conversation_id, content="x"), NotFound),
+        (Turn(conversation_id=c, parent_id=other.answer_id, content="x"), NotFound),
+        (Turn(conversation_id=c, parent_id=foreign.answer_id, content="x"), NotFound),
+        (Turn(conversation_id=c, parent_id=mine.message_id, content="x"), InvalidRequest),
+        (Turn(conversation_id=c, parent_id=mine.answer_id, content=None), InvalidRequest),
+        (Turn(conversation_id=c, parent_id=None, content=None), InvalidRequest),
+    ]:
+        with pytest.raises(error):
+            history.write(turns.begin, "", turn, "lease").result()
+    assert len(history.read(conversations.get, "", c).result().messages) == 2
+
+
+def test_a_key_makes_a_turn_happen_once(history: History) -> None:
+    turn = Turn(content="once")
+    first, new = history.write(turns.begin, "", turn, "lease", "key").result()
+    assert new
+    assert history.write(turns.begin, "", turn, "lease", "key").result() == (first, False)
+    with pytest.raises(KeyReused):
+        history.write(turns.begin, "", Turn(content="other"), "lease", "key").result()
+    assert history.write(turns.begin, "other owner", turn, "lease", "key").result()[1]
+    assert len(history.read(conversations.page, "").result().conversations) == 1
+
+
+def test_an_answer_ends_once(history: History) -> None:
+    started = ask(history)
+    history.write(turns.checkpoint, started.answer_id, "Hal", "hm").result()
+    (_, answer) = history.read(conversations.get, "", started.conversation_id).result().messages
+    assert (answer.content, answer.reasoning, answer.status) == ("Hal", "hm", "running")
+    error = Failure("engine_failed", "gone", retryable=True)
+    assert history.write(turns.finish, started.answer_id, Outcome("error", "Hall", error=error)).result()
+    assert not history.write(turns.finish, started.answer_id, Outcome("complete", "other")).result()
+    history.write(turns.checkpoint, started.answer_id, "late", "").result()
+    answer = history.read(turns.answer_of, "", started.run_id).result()
+    assert (answer.content, answer.status, answer.error) == ("Hall", "error", error)
+    with pytest.raises(NotFound):
+        history.read(turns.answer_of, "somebody", started.run_id).result()
+
+
+def test_strange_text_is_kept_as_it_is(history: History) -> None:
+    text = "a\0b\u2028c\r\n<|im_end|> 🙂 \x1b[0m"
+    started = answered(history, text, text)
+    assert [m.content for m in history.read(conversations.get, "", started.conversation_id).result().messages] == [
+        text
+    ] * 2
