@@ -41,7 +41,7 @@ FEATURES = {
     "SVE": "sve",
 }
 REBUILD = "build the engine on this machine: make setup"
-PROBE = "import llama_cpp.llama_cpp as l; print(l.llama_print_system_info().decode())"
+PROBE = "from edgechat.engine.bindings import lib; print(lib.llama_print_system_info().decode())"
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]bad[/]"}
 
 

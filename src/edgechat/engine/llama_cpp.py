@@ -13,14 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# The library reads this when it aborts: without it, it tries to start a debugger.
-os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-
-import llama_cpp.llama_cpp as lib
-
 from edgechat import gguf
 from edgechat.engine import memory as memory_plan
 from edgechat.engine.base import Progress, Slice
+from edgechat.engine.bindings import lib
 from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling

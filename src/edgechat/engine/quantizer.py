@@ -10,10 +10,7 @@ import threading
 
 import msgspec
 
-os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # see llama_cpp.py
-
-import llama_cpp.llama_cpp as lib
-
+from edgechat.engine.bindings import lib
 from edgechat.engine.quantize import Job
 
 

@@ -1,0 +1,24 @@
+"""llama.cpp's C API, and nothing else of the package that binds it.
+
+The package's own front loads its high-level classes, numpy and a chat-template engine among them: a third of a second
+(a whole one on small boards) and 25 MB in every worker, for things that nothing here uses. So its modules are imported
+from a package without a front.
+"""
+
+import os
+import sys
+from importlib.util import find_spec
+from types import ModuleType
+
+# The library reads this when it aborts: without it, it tries to start a debugger.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+if "llama_cpp" not in sys.modules and (spec := find_spec("llama_cpp")) is not None:
+    package = ModuleType("llama_cpp", spec.origin)
+    package.__path__ = list(spec.submodule_search_locations or ())
+    package.__spec__ = spec
+    sys.modules["llama_cpp"] = package
+
+import llama_cpp.llama_cpp as lib
+
+__all__ = ["lib"]
