@@ -15,7 +15,7 @@ ROWS = [
     {"hub", "prompt", "engine", "history"},
     {"scheduler"},
     {"worker", "remote"},
-    {"cascade", "tune"},
+    {"cascade", "tune", "library"},
     {"runtime"},
     {"runs"},
     {"api", "bench"},

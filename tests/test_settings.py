@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,27 @@ def test_modelscopes_own_variable_is_read_and_ours_wins(tmp_path: Path) -> None:
     assert load(tmp_path, "", environ).modelscope_endpoint == "http://127.0.0.1:1"
     environ["EDGECHAT_MODELSCOPE_ENDPOINT"] = "https://mirror.example"
     assert load(tmp_path, "", environ).modelscope_endpoint == "https://mirror.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("90s", 90), ("10m", 600), ("1.5h", 5400), (5, 5), ("0", 0), (-1, math.inf), ("never", math.inf)],
+)
+def test_a_duration_is_a_number_with_a_unit(text: object, value: float) -> None:
+    assert settings.seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "soon", "10 parsecs", True, None])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a duration is"):
+        settings.seconds(text)
+
+
+def test_aliases_come_from_a_table_or_from_text(tmp_path: Path) -> None:
+    expected = {"fast": "qwen3-0.6b", "small": "smollm2-135m-instruct"}
+    table = "[aliases]\n" + "\n".join(f'{alias} = "{name}"' for alias, name in expected.items())
+    assert load(tmp_path, table).aliases == expected
+    text = ", ".join(f"{alias}={name}" for alias, name in expected.items())
+    assert load(tmp_path, "", {"EDGECHAT_ALIASES": text}).aliases == expected
+    with pytest.raises(ConfigError, match="alias=name"):
+        load(tmp_path, "", {"EDGECHAT_ALIASES": "fast"})

@@ -23,11 +23,13 @@
     │   ├── ContextLengthExceeded
     │   ├── NotFound                no such thing, or somebody else's
     │   ├── Stale                   it was changed since the client looked; carries what it is now
-    │   └── KeyReused               an Idempotency-Key that came with another body before
+    │   ├── KeyReused               an Idempotency-Key that came with another body before
+    │   └── RequestRefused          it ended the engine's process more than once
     └── ServiceError                the client may try again
         ├── QueueFull               more requests wait than the queue holds
         ├── NotReady                no model answers yet
         ├── EngineFailed            the engine's process died, hung or refused
+        │   └── EngineOutOfMemory
         ├── ShuttingDown            the server is being stopped
         └── Interrupted             the server stopped before the answer was whole
 
@@ -196,6 +198,12 @@ class KeyReused(RequestError):
     code = "idempotency_key_reused"
 
 
+class RequestRefused(RequestError):
+    """The engine's process died more than once over this content: it is not given to it for a while."""
+
+    code = "request_refused"
+
+
 class ServiceError(EdgechatError):
     """The server cannot answer now; trying again may help."""
 
@@ -231,6 +239,12 @@ class Interrupted(ServiceError):
     """The server that produced the answer stopped before it was whole."""
 
     code = "interrupted"
+
+
+class EngineOutOfMemory(EngineFailed):
+    """The engine's process died for lack of memory."""
+
+    code = "engine_out_of_memory"
 
 
 def tree(root: type[EdgechatError] = EdgechatError) -> list[type[EdgechatError]]:

@@ -12,6 +12,11 @@ ENGINES = {
     "llama_cpp": "edgechat.engine.llama_cpp:LlamaCpp",
     "fake": "edgechat.engine.fake:Fake",
 }
+# What is known before an engine loads a model, by the engine's name.
+FORECASTS = {
+    "llama_cpp": "edgechat.engine.memory:Forecast",
+    "fake": "edgechat.engine.fake:Forecast",
+}
 SOURCES = {
     "modelscope": "edgechat.hub.modelscope:ModelScope",
     "pypi": "edgechat.hub.pypi:Pypi",

@@ -1,12 +1,13 @@
-"""What the server does between its doors and its engine: get a model, load it, answer with it, tell the truth about it.
+"""What the server does between its doors and its engines: get the default model, load it, answer, tell the truth.
 
 choose ─► pull (downloading) ─► load (loading) ─► ready
    │         └─ the default cannot be had: the small model that comes as a package, and why
    └─ a model that the user named is never replaced: failed, and why
+
+Every other model on disk is loaded when somebody asks for it (library.py, worker/keeper.py).
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Literal
@@ -15,13 +16,17 @@ import msgspec
 import structlog
 
 from edgechat import machine, registry
-from edgechat.errors import EdgechatError, HubError, ModelNotFound, NotReady, StorageError
+from edgechat.engine.memory import DEFAULT_SHARE, free_memory
+from edgechat.errors import EdgechatError, HubError, NotReady, StorageError
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
+from edgechat.library import Library, Served, named
 from edgechat.settings import Settings
-from edgechat.types import AnyEvent, Done, GenRequest, Load, ModelInfo, Sampling, Struct
-from edgechat.worker.supervisor import Worker
+from edgechat.types import AnyEvent, Done, GenRequest, Struct
+from edgechat.worker.keeper import Keeper
+
+__all__ = ["Readiness", "Runtime", "Served"]
 
 State = Literal["starting", "downloading", "loading", "ready", "failed"]
 
@@ -40,51 +45,41 @@ class Readiness(Struct, frozen=True):
     languages: tuple[str, ...] = ()  # that the model speaks, where the catalog knows it
 
 
-class Served(Struct, frozen=True):
-    """The model that answers."""
-
-    name: str
-    sha256: str
-    recipe: str  # the type most of its weights have
-    sampling: Sampling
-    info: ModelInfo
-    since: int  # Unix time
-
-
 class Runtime:
-    """One server's model and its state. `run` once; everything else may be called from any task of the same loop."""
+    """One server's models and its state. `start` once; everything else may be called from any task of the same loop."""
 
     def __init__(self, settings: Settings) -> None:
         registry.check(registry.ENGINES, settings.engine, "engine")
         self.settings = settings
         self.store = Store(settings.home)
         self.catalog = Catalog.load(settings.home)
-        self._worker: Worker | None = None
-        self._served: Served | None = None
+        self.library = Library(settings, self.store, self.catalog)
+        memory = int(settings.memory) or int(free_memory() * DEFAULT_SHARE)
+        self.keeper = Keeper(memory, settings.threads or machine.cores(), self._ring)
         self._readiness = Readiness("starting", settings.model or self.catalog.default)
-        self._task: asyncio.Task[None] | None = None
-        self.changed = asyncio.Event()  # set whenever the readiness is a new one
+        self._tasks: list[asyncio.Task[None]] = []
+        self.changed = asyncio.Event()  # set whenever the readiness may be a new one
         self.failure: EdgechatError | None = None
 
     # ── life ──
 
     def start(self) -> None:
-        """Begin to get and load the model, in the background."""
-        self._task = asyncio.create_task(self._bring_up())
+        """Begin to get and load the default model, in the background."""
+        self._tasks = [asyncio.create_task(self._bring_up()), asyncio.create_task(self.keeper.run())]
 
     async def stop(self) -> None:
-        """End the worker and a pull that is under way."""
-        if self._task is not None:
-            self._task.cancel()
+        """End the workers and a pull that is under way."""
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
-        if self._worker is not None:
-            await self._worker.stop()
+                await task
+        await self.keeper.close()
 
     async def _bring_up(self) -> None:
         try:
             stored = await self._obtain()
             await self._load(stored)
+            await self.library.learn()
         except EdgechatError as error:
             self._fail(error)
         except Exception as error:
@@ -123,74 +118,92 @@ class Runtime:
         raise AssertionError("a pull ends with Published or an error")
 
     async def _load(self, stored: Stored) -> None:
-        """Start the worker and wait until the model answers."""
+        """Make `stored` the default, and wait until it answers."""
         entry = self.catalog.find(stored.name)
         languages = entry.languages if entry else ()
         self._tell(state="loading", model=stored.name, progress=None, languages=languages)
-        threads = self.settings.threads or machine.cores()
-        load = Load(
-            engine=self.settings.engine,
-            path=str(stored.path),
-            context=self.settings.context,
-            threads=threads,
-            memory=int(self.settings.memory),
-            queue=self.settings.queue,
-            digest=stored.sha256,
-            shelf=str(self.settings.home / "prefixes"),
-            shelf_bytes=int(self.settings.prefix_bytes),
-        )
-        self._worker = Worker(load)
-        info = await self._worker.start()
-        self._served = Served(
-            name=stored.name,
-            sha256=stored.sha256,
-            recipe=info.recipe,
-            sampling=entry.sampling if entry else Sampling(),
-            info=info,
-            since=int(time.time()),
-        )
+        await asyncio.to_thread(self.library.forecast, stored)
+        self.library.default = stored
+        info = await self.keeper.load(self.library.wanted(stored))
         self._tell(state="ready", progress=None, why=self._readiness.why or "; ".join(info.notes) or None)
 
     def _tell(self, **news: object) -> None:
         self._readiness = msgspec.structs.replace(self._readiness, **news)
+        self._ring()
+
+    def _ring(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    # ── answers ──
+    # ── what is there ──
 
     @property
     def readiness(self) -> Readiness:
-        """The state now: a worker that died shows as loading until it is back."""
-        worker = self._worker
-        if self._readiness.state != "ready" or worker is None or worker.ready:
-            return self._readiness
-        why = "the engine's process ended; it is being started again"
-        return msgspec.structs.replace(self._readiness, state="loading", why=why)
+        """The state now. The default counts as ready while it makes room for others: who asks gets it back."""
+        now, default = self._readiness, self.library.default
+        resident = self.keeper.resident(default.name) if default else None
+        if resident is None or resident.ready or now.state not in ("loading", "ready"):
+            return now
+        if now.state == "ready" and resident.failure is not None:
+            return msgspec.structs.replace(now, state="failed", why=str(resident.failure))
+        why = "the engine's process ended; it is being started again" if resident.info else now.why
+        return msgspec.structs.replace(now, state="loading", why=why, progress=resident.loading.fraction)
 
     @property
     def served(self) -> Served | None:
-        """The model that answers, once there is one."""
-        return self._served
+        """The default model, once it answers."""
+        default = self.library.default
+        return self._served(default) if default and self._readiness.state == "ready" else None
 
     def find(self, name: str | None) -> Served:
-        """The served model called `name`; None is the default. Raises NotReady or ModelNotFound."""
-        if self._served is None:
+        """The model called `name`, loaded or not; None is the default. Raises NotReady or ModelNotFound."""
+        if not name and self.library.default is None:
             raise NotReady(f"no model answers yet ({self._readiness.state}): see /readyz.")
-        if name not in (None, "", self._served.name):
-            raise ModelNotFound(f"no model {name!r} is served here; there is {self._served.name!r}.", "model")
-        return self._served
+        return self._served(self.library.get(name or ""))
+
+    def models(self) -> list[Served]:
+        """Everything that can be asked for, the default first, aliases last, under the name to ask with."""
+        found = []
+        for name in self.library.names():
+            with suppress(EdgechatError):  # damaged or gone meanwhile: it cannot be asked for
+                found.append(named(self.find(name), name))
+        return found
+
+    def _served(self, stored: Stored) -> Served:
+        resident = self.keeper.resident(stored.name)
+        return self.library.served(stored, resident.info if resident else None)
+
+    # ── answers ──
 
     async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
-        """The events of one answer. Raises NotReady while the engine is away."""
-        if self._worker is None:
+        """The events of one answer of `request.model`, `Loading` while it is brought in.
+
+        Raises ModelNotFound, NotReady while its engine is away, and what keeps the model from being loaded.
+        """
+        if not request.model and self._readiness.state == "failed":
+            raise NotReady("no model answers here: see /readyz.")
+        if not request.model and self.library.default is None:
             raise NotReady("no model answers yet: see /readyz.")
-        async with aclosing(self._worker.stream(request)) as events:
+        wanted = self.library.wanted(self.library.get(request.model))
+        async with aclosing(self.keeper.stream(wanted, request)) as events:
             async for event in events:
                 if isinstance(event, Done):
                     log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
                 yield event
 
     def forget(self, conversation: str) -> None:
-        """Destroy what the engine keeps of a conversation."""
-        if self._worker is not None:
-            self._worker.forget(conversation)
+        """Destroy what the engines keep of a conversation."""
+        self.keeper.forget(conversation)
+
+    async def load(self, name: str | None) -> Served:
+        """Load the model now. Raises what `stream` would."""
+        stored = self.library.get(self.find(name).name)
+        await self.keeper.load(self.library.wanted(stored))
+        return self._served(stored)
+
+    def keep(self, name: str | None, seconds: float) -> None:
+        """How long the model stays without being asked, from now on and while it is loaded.
+
+        0 unloads it after its running answers, infinity keeps it.
+        """
+        self.keeper.keep(self.find(name).name, seconds)

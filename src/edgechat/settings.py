@@ -3,19 +3,49 @@
 Each field's description is at once the flag's help, the table in docs/settings.md and what an error quotes.
 """
 
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from edgechat.errors import ConfigError, UnknownName
 
 PREFIX = "EDGECHAT_"
 _OURS_BUT_NO_SETTING = {"EDGECHAT_TORTURE"}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+
+
+def seconds(value: object) -> float:
+    """Seconds from a number or from text such as 90s, 10m, 1.5h; infinity for never and for less than 0.
+
+    Raises ValueError.
+    """
+    text = str(value).strip().lower()
+    if isinstance(value, bool) or not (text == "never" or text.startswith("-") or _DURATION.fullmatch(text)):
+        raise ValueError("a duration is a number with s, m, h or d, or never")
+    found = _DURATION.fullmatch(text)
+    return float(found[1]) * _UNITS[found[2]] if found else math.inf
+
+
+def _pairs(value: object) -> object:
+    """`a=b,c=d` as a table, for places that only hold text."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if not all(name.strip() and target.strip() for name, _, target in pairs):
+        raise ValueError("aliases are written alias=name,alias=name")
+    return {name.strip(): target.strip() for name, _, target in pairs}
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+Aliases = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 
 class Settings(BaseModel):
@@ -49,6 +79,14 @@ class Settings(BaseModel):
     memory: ByteSize = Field(
         default=ByteSize(0),
         description="most memory for weights, conversations and buffers, such as 1.2GB; 0 takes half of what is free",
+    )
+    keep_alive: Seconds = Field(
+        default=600.0,
+        description="how long a model that nobody asks stays loaded, such as 90s, 10m or never; the default one stays",
+    )
+    aliases: Aliases = Field(
+        default={},
+        description="more names for models on disk: a table in the file, or alias=name,alias=name",
     )
     queue: int = Field(default=64, ge=1, le=10_000, description="requests that may wait; one more gets a 429")
     prefix_bytes: ByteSize = Field(

@@ -103,6 +103,7 @@ class GenRequest(Struct, frozen=True):
     background: bool = False  # after everyone who waits for an answer
     realm: str = ""  # prefixes are shared within it, never across
     conversation: str = ""  # what `Forget` names
+    model: str = ""  # who answers: a name or an alias; "" is the default
 
 
 class Usage(Struct, frozen=True):
@@ -267,6 +268,12 @@ class Forget(ToWorker, frozen=True):
     conversation: str
 
 
+class Cores(ToWorker, frozen=True):
+    """Use at most `count` threads from now on: others need the rest."""
+
+    count: int
+
+
 # … and back.
 
 
@@ -300,7 +307,7 @@ class Told(FromWorker, frozen=True):
     event: AnyEvent
 
 
-AnyToWorker = Load | Generate | Cancel | Forget
+AnyToWorker = Load | Generate | Cancel | Forget | Cores
 AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
 
 

@@ -61,3 +61,11 @@ def test_where_fewer_threads_do_not_help_the_tries_become_rare() -> None:
     """Starved, but still faster with two: looking again and again would cost more than it can bring."""
     counts = run(Threads(2), lambda count: (0.030 / count, 0.7), 2000)
     assert counts.count(1) < 20
+
+
+def test_a_ceiling_holds_until_it_is_lifted() -> None:
+    threads = Threads(4)
+    threads.limit(2)
+    assert set(run(threads, lambda count: (0.02 / count, 1.0), EVERY + 50)) <= {1, 2}
+    threads.limit(9)
+    assert run(threads, lambda count: (0.02 / count, 1.0), 1) == [4]

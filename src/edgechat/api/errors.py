@@ -25,7 +25,7 @@ from edgechat import errors
 # Every class of errors.py has a row: a test holds it.
 STATUS: dict[type[errors.EdgechatError], int] = {
     errors.EdgechatError: 500,
-    errors.ConfigError: 500,
+    errors.ConfigError: 503,  # a model that does not fit, found when somebody asked for it
     errors.UnknownName: 500,
     errors.StorageError: 503,
     errors.NoSpace: 507,
@@ -37,10 +37,10 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.NotOnHub: 502,
     errors.UnsafeListing: 502,
     errors.HashMismatch: 502,
-    errors.ModelError: 500,
-    errors.ModelDamaged: 500,
-    errors.ModelFileInvalid: 500,
-    errors.TemplateInvalid: 500,
+    errors.ModelError: 503,
+    errors.ModelDamaged: 503,
+    errors.ModelFileInvalid: 503,
+    errors.TemplateInvalid: 503,
     errors.RequestError: 400,
     errors.InvalidRequest: 400,
     errors.ModelNotFound: 404,
@@ -48,12 +48,14 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.NotFound: 404,
     errors.Stale: 409,
     errors.KeyReused: 422,
+    errors.RequestRefused: 400,
     errors.ServiceError: 503,
     errors.QueueFull: 429,
     errors.NotReady: 503,
     errors.EngineFailed: 503,
     errors.ShuttingDown: 503,
     errors.Interrupted: 503,
+    errors.EngineOutOfMemory: 503,
 }
 RETRY_AFTER_S = 2
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -20,15 +21,14 @@ from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, ToolCall
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
 
-@router.get("/models", summary="The models that answer here; the first one is the default")
+@router.get("/models", summary="The models that can be asked for; the first one is the default")
 async def models(runtime: TheRuntime) -> dict[str, Any]:
-    served = runtime.served
-    return {"object": "list", "data": [model_object(served)] if served else []}
+    return {"object": "list", "data": [model_object(served) for served in runtime.models()]}
 
 
 @router.get("/models/{id:path}", summary="One model")
 async def model(id: str, runtime: TheRuntime) -> dict[str, Any]:
-    return model_object(runtime.find(id))
+    return model_object(msgspec.structs.replace(runtime.find(id), name=id))
 
 
 @router.post("/chat/completions", summary="Answer a conversation, whole or streamed")

@@ -172,8 +172,8 @@ def progress_of(event: AnyEvent | None) -> str | None:
             return f"queued {position} of {waiting}" + ("" if eta is None else f", about {eta:.0f} s")
         case Prefill(done=read, total=total):
             return f"prefill {read} of {total}"
-        case Loading(stage=stage):
-            return f"loading {stage}"
+        case Loading(stage=stage, fraction=fraction):
+            return f"loading {stage}" + ("" if fraction is None else f" {fraction:.0%}")
     return None
 
 

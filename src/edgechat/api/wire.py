@@ -107,6 +107,7 @@ class ChatRequest(Body):
             stop=stop,
             client=f"{client}/{self.user or ''}",
             background=background,
+            model=self.model or "",
         )
         limit = self.max_completion_tokens or self.max_tokens
         return msgspec.structs.replace(request, max_tokens=limit) if limit else request

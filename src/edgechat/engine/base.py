@@ -35,6 +35,21 @@ class Slice(NamedTuple):
     sampler: Sampler | None = None
 
 
+class Forecast(Protocol):
+    """What is known of a model file before it is loaded. Made from its path; raises ModelFileInvalid."""
+
+    def plan(self, context: int, memory: int) -> ModelInfo:
+        """What loading it within `memory` bytes would give; `context` 0 takes what is sensible.
+
+        `notes` tell what would be smaller than it could be. Raises ConfigError, with the number that would fit.
+        """
+        ...
+
+    def describe(self, context: int) -> ModelInfo:
+        """The same on a machine that has all the memory there is."""
+        ...
+
+
 class Engine(Protocol):
     """A loaded model."""
 

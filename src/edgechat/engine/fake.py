@@ -5,8 +5,9 @@ Its "model" is a JSON file; every field may be left out:
     {"replies": {"hello": "Hi there."},   answer by the last user message (the exact text)
      "reply": "…",                        answer to everything else; default: an echo of the prompt's last line
      "step_ms": 0,                        time of every step
-     "load_ms": 0,
+     "load_ms": 0, "load_fails": true,
      "context": 4096, "cells": 16384,     tokens of one conversation, and of all in memory
+     "memory": 1000,                      bytes that it says it takes
      "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
 
 One token is one byte of UTF-8, so that half characters, half stop strings and their repair are everyday life here.
@@ -21,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from edgechat.engine.base import Progress, Slice
-from edgechat.errors import EngineFailed, ModelFileInvalid
+from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling, Struct, Tokenizer
 
 END = 256
@@ -40,11 +41,51 @@ class Script(Struct, frozen=True):
     reply: str | None = None
     step_ms: float = 0
     load_ms: float = 0
+    load_fails: bool = False
     context: int = 4096
     cells: int | None = None
+    memory: int = 0
     fail_at: int | None = None
     hang_at: int | None = None
     exit_at: int | None = None
+
+
+def read(path: Path) -> Script:
+    """The script at `path`. Raises ModelFileInvalid."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Script)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ModelFileInvalid(f"{path} is not a script for the fake engine: {error}.") from error
+
+
+class Forecast:
+    """A script before it is recited; `Forecast` of base.py."""
+
+    def __init__(self, path: Path) -> None:
+        self._script = read(path)
+
+    def plan(self, context: int, memory: int) -> ModelInfo:
+        if self._script.memory > memory:
+            raise ConfigError(f"{memory} bytes of memory do not hold this script: it takes {self._script.memory}.")
+        return self.describe(context)
+
+    def describe(self, context: int) -> ModelInfo:
+        return info(self._script, context, 0)
+
+
+def info(script: Script, context: int, threads: int) -> ModelInfo:
+    """What the script is as a model."""
+    size = min(context or script.context, script.context)
+    return ModelInfo(
+        context=size,
+        cells=script.cells or 4 * size,
+        memory=script.memory,
+        vocabulary=259,
+        parameters=0,
+        recipe="none",
+        threads=threads,
+        engine="fake",
+    )
 
 
 class Bytes:
@@ -85,25 +126,14 @@ class Fake:
     template: str | None = TEMPLATE
 
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
-        try:
-            self.script = msgspec.json.decode(path.read_bytes(), type=Script)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ModelFileInvalid(f"{path} is not a script for the fake engine: {error}.") from error
+        del memory  # it takes what its script says
+        self.script = read(path)
         progress(Loading(stage="weights", fraction=0.5))
         time.sleep(self.script.load_ms / 1000)
+        if self.script.load_fails:
+            raise ModelFileInvalid(f"the fake engine does not take {path.name}, as its script says.")
         self.tokenizer: Tokenizer = Bytes()
-        size = min(context or self.script.context, self.script.context)
-        cells = self.script.cells or 4 * size
-        self.info = ModelInfo(
-            context=size,
-            cells=cells,
-            memory=memory,
-            vocabulary=259,
-            parameters=0,
-            recipe="none",
-            threads=threads,
-            engine="fake",
-        )
+        self.info = info(self.script, context, threads)
         self._cells: dict[int, list[int]] = {}
 
     def sampler(self, sampling: Sampling) -> Recital:

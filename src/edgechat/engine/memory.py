@@ -6,13 +6,15 @@ Constants were measured on llama.cpp 0.3.36 with 0.1 B to 0.6 B models on x86-64
 """
 
 from math import prod
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from edgechat import machine
+from edgechat import gguf, machine
 from edgechat.errors import ConfigError
 from edgechat.gguf import Header
+from edgechat.types import ModelInfo
 
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory with flash attention off
 SEQUENCES = 32  # running and kept conversations; each costs about half a megabyte
@@ -20,6 +22,7 @@ DEFAULT_CONTEXT = 4096  # where nobody asked: a trained context of 32k would cos
 CONVERSATIONS = 4  # full ones that are held at once where memory allows
 DEFAULT_SHARE = 0.5  # of the memory that is free, where nobody named a number
 LEAST_CONTEXT = 256
+ENDLESS = 1 << 62
 
 PROCESS = 90 << 20  # Python, numpy, the libraries
 PER_SEQUENCE = 600 << 10
@@ -59,6 +62,35 @@ def plan(header: Header, context: int, memory: int) -> Plan:
         )
     note = f"context {fitting} instead of {wanted}: {_size(limit)} of memory hold no more"
     return Plan(fitting, fitting, fixed + fitting * per_cell, (note,))
+
+
+class Forecast:
+    """A GGUF before it is loaded; `Forecast` of base.py."""
+
+    def __init__(self, path: Path) -> None:
+        self._header = gguf.read_header(path)
+
+    def plan(self, context: int, memory: int) -> ModelInfo:
+        return self._info(plan(self._header, context, memory))
+
+    def describe(self, context: int) -> ModelInfo:
+        trained = self._header.context or DEFAULT_CONTEXT
+        return self._info(plan(self._header, min(context, trained), ENDLESS))
+
+    def _info(self, planned: Plan) -> ModelInfo:
+        header = self._header
+        words = header.metadata.get("tokenizer.ggml.tokens")  # arrays are kept as their length
+        return ModelInfo(
+            context=planned.context,
+            cells=planned.cells,
+            memory=planned.bytes,
+            vocabulary=words if isinstance(words, int) else 0,
+            parameters=sum(prod(tensor.shape) for tensor in header.tensors),
+            recipe=header.quantisation,
+            threads=0,
+            engine="",
+            notes=planned.notes,
+        )
 
 
 def free_memory() -> int:

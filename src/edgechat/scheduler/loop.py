@@ -22,7 +22,7 @@ from edgechat.scheduler.pool import Pool
 from edgechat.scheduler.rate import Rate
 from edgechat.scheduler.shelf import Shelf
 from edgechat.scheduler.threads import Threads
-from edgechat.types import AnyEvent, Cancel, Delta, Failed, Forget, GenRequest, Prefill, Queued
+from edgechat.types import AnyEvent, Cancel, Cores, Delta, Failed, Forget, GenRequest, Prefill, Queued
 
 RUNNING = 16  # answers that have a seat at once
 MOST_OF_ONE = 12  # of them, one client's: the next client finds a seat at once
@@ -43,7 +43,7 @@ class Stop(NamedTuple):
     """End the loop, with all kept prefixes on the shelf."""
 
 
-Letter = Submit | Cancel | Forget | Stop
+Letter = Submit | Cancel | Forget | Cores | Stop
 
 
 class Loop:
@@ -92,6 +92,8 @@ class Loop:
                     self._cancel(id)
                 case Forget(conversation=conversation):
                     self._pool.forget(conversation)
+                case Cores(count=count):
+                    self._threads.limit(count)
                 case Submit():
                     self._accept(letter)
             letter = self._next()

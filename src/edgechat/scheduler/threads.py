@@ -20,8 +20,18 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         """Between 1 and `most` threads; begins with `most`."""
-        self.count = self.chosen = most
-        self._most = most
+        self._all = most
+        self._begin(most)
+
+    def limit(self, most: int) -> None:
+        """Take at most `most` threads from now on, and no more than it was made with: other models need the rest."""
+        most = max(1, min(most, self._all))
+        if most != self._most:
+            self._begin(most)
+
+    def _begin(self, most: int) -> None:
+        """Start with all of `most`; what was learned with another number says nothing now."""
+        self.count = self.chosen = self._most = most
         self._usual: dict[int, float] = {}  # seconds of a step with the chosen count, by readers
         self._signs = 0
         self._since = 0

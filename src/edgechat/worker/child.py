@@ -27,6 +27,7 @@ from edgechat.types import (
     AnyFromWorker,
     AnyToWorker,
     Cancel,
+    Cores,
     Failed,
     Forget,
     Generate,
@@ -82,7 +83,7 @@ def _serve_letters(stream: BinaryIO, prompter: Prompter, loop: Loop, post: Post)
                 except EdgechatError as error:
                     param = getattr(error, "param", None)
                     post.tell(id, Failed(code=error.code, message=str(error), param=param))
-            case Cancel() | Forget():
+            case Cancel() | Forget() | Cores():
                 loop.post(letter)
             case Load():
                 raise AssertionError("a worker loads once")

@@ -2,25 +2,29 @@
 
 starting ─► ready ─► (died) ─► starting …          after a pause that doubles with every quick death
     └──► failed: the model itself cannot be served; nothing to try again
+
+A new process knows nothing of the old one's answers: those ended when it died, and no answer's number is used twice.
 """
 
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from itertools import count
 
+import msgspec
 import structlog
 
 from edgechat import machine
-from edgechat.errors import EdgechatError, EngineFailed, NotReady, from_code
+from edgechat.errors import EdgechatError, NotReady, RequestRefused, from_code
 from edgechat.types import (
     AnyEvent,
     AnyFromWorker,
     AnyToWorker,
     Cancel,
+    Cores,
     Done,
     Failed,
     Forget,
@@ -31,10 +35,12 @@ from edgechat.types import (
     Loading,
     LoadProgress,
     ModelInfo,
+    Queued,
     Ready,
     Told,
 )
-from edgechat.worker import letters
+from edgechat.worker import deaths, letters
+from edgechat.worker.poison import Breaker, content_of
 
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
@@ -44,30 +50,48 @@ STEADY = 60.0  # seconds of life after which a death counts as the first again
 log = structlog.get_logger("worker")
 
 
+class _Open:
+    """An answer whose end has not come yet."""
+
+    def __init__(self, request: GenRequest) -> None:
+        self.events: asyncio.Queue[AnyEvent] = asyncio.Queue()
+        self.content = content_of(request)
+        self.waits = False  # in the queue, so that the engine cannot have died of it
+
+
 class Worker:
     """A Backend over one worker process."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called whenever `loading`, `ready`, `open` or `failure` is a new one."""
         self._load = load
+        self._changed = changed
         self._process: Process | None = None
-        self._answers: dict[int, asyncio.Queue[AnyEvent]] = {}
+        self._answers: dict[int, _Open] = {}
         self._ids = count(1)
         self._ready = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._heard = 0.0  # when the last letter came, or when nobody waited for one
         self._stderr: deque[str] = deque(maxlen=20)
+        self._ended_for: deaths.Cause | None = None  # why we ended the process ourselves
+        self._breaker = Breaker()
+        self._cores = load.threads
         self.loading: Loading | None = None
         self.info: ModelInfo | None = None
         self.failure: EdgechatError | None = None
+
+    # ── life ──
 
     async def start(self) -> ModelInfo:
         """Start the process and wait until the model answers. Raises what makes the model unservable."""
         self._keeper = asyncio.create_task(self._keep())
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._keeper}, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
+        try:
+            await asyncio.wait({ready, self._keeper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             ready.cancel()
+        if not self._ready.is_set():
             await self._keeper
         if self.failure is not None:
             raise self.failure
@@ -97,104 +121,155 @@ class Worker:
         return self._ready.is_set() and self.failure is None
 
     @property
+    def open(self) -> int:
+        """Answers that the process has not ended yet."""
+        return len(self._answers)
+
+    @property
     def pid(self) -> int | None:
         """The process's id, while there is one."""
         return self._process.pid if self._process else None
 
+    # ── answers ──
+
     async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
-        """The events of one answer. Closing the iterator cancels the answer in the worker."""
+        """The events of one answer. Closing the iterator cancels the answer in the worker.
+
+        Raises NotReady while the process is away, RequestRefused for what ended it before.
+        """
         if not self.ready:
             raise NotReady("the engine is starting again: try in a few seconds.")
-        id, events = next(self._ids), asyncio.Queue[AnyEvent]()
-        self._answers[id] = events
+        id, answer = next(self._ids), _Open(request)
+        if wait := self._breaker.refused_s(answer.content, asyncio.get_running_loop().time()):
+            raise RequestRefused(f"the engine died more than once over this request: it is refused for {wait:.0f} s.")
+        self._answers[id] = answer
+        self._changed()
         self._post(Generate(id=id, request=request))
-        ended = False
         try:
-            while not ended:
-                event = await events.get()
-                ended = isinstance(event, Done | Failed)
+            while True:
+                event = await answer.events.get()
                 yield event
+                if isinstance(event, Done | Failed):
+                    return
         finally:
-            del self._answers[id]
-            if not ended:
+            if id in self._answers:  # its end has not come: nobody reads it any more
+                self._end(id)
                 self._post(Cancel(id=id))
 
     def forget(self, conversation: str) -> None:
         """Nothing of a deleted conversation stays in the engine's memory or among its kept prefixes."""
         self._post(Forget(conversation=conversation))
 
+    def grant(self, cores: int) -> None:
+        """Let the engine use at most `cores` threads from now on."""
+        if cores != self._cores:
+            self._cores = cores
+            if self._ready.is_set():
+                self._post(Cores(count=cores))
+
+    def _end(self, id: int) -> None:
+        del self._answers[id]
+        self._changed()
+
     def _post(self, letter: AnyToWorker) -> None:
         """Write a letter without waiting: it must go out even while its sender is being cancelled."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.write(letters.pack(letter))
 
+    # ── the process ──
+
     async def _keep(self) -> None:
         """Run the process again and again, until its model turns out to be unservable."""
-        deaths = 0
+        deaths_in_a_row = 0
         while not (self.failure or self._stopping):
-            await asyncio.sleep(PAUSES[min(deaths, len(PAUSES) - 1)])
+            await asyncio.sleep(PAUSES[min(deaths_in_a_row, len(PAUSES) - 1)])
             born = asyncio.get_running_loop().time()
-            status = await self._run_once()
+            death = await self._run_once()
             lived = asyncio.get_running_loop().time() - born
-            deaths = 1 if lived > STEADY else deaths + 1
+            deaths_in_a_row = 1 if lived > STEADY else deaths_in_a_row + 1
             if not (self.failure or self._stopping):
-                log.error("worker ended", status=status, after_s=round(lived, 1), last_words=list(self._stderr)[-3:])
+                words = list(self._stderr)[-3:]
+                log.error("worker ended", cause=death.cause, status=death.status, after_s=round(lived, 1), words=words)
                 if self.info is None:
-                    self.failure = EngineFailed(self._epitaph(status))
+                    self.failure = death.while_loading()
+        self._changed()
 
-    def _epitaph(self, status: int) -> str:
-        words = f" Its last words: {self._stderr[-1]}" if self._stderr else ""
-        return f"the engine's process ended while it loaded the model (status {status}).{words} See `edgechat doctor`."
-
-    async def _run_once(self) -> int:
-        """One life of the process; returns its exit status. Every open answer hears of the end at once."""
+    async def _run_once(self) -> deaths.Death:
+        """One life of the process, and how it ended. Every open answer hears of the end at once."""
         command = (sys.executable, "-m", "edgechat.worker.child")
+        kills = deaths.kills_for_memory()
+        self._ended_for = None
+        self._stderr.clear()
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=machine.plain_environment(), start_new_session=True
         )
         self._process = process
         assert process.stdout is not None
         assert process.stderr is not None
-        helpers = [asyncio.create_task(self._listen(process.stderr)), asyncio.create_task(self._watch(process))]
+        listener = asyncio.create_task(self._listen(process.stderr))
+        watch = asyncio.create_task(self._watch())
         try:
             self._post(self._load)
             await self._read(process.stdout)
-            return await process.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await process.wait()
+                    await listener
         finally:
             self._process = None
             self._ready.clear()
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
-            for helper in helpers:
-                helper.cancel()
-            self._fail_all()
+            status = await process.wait()
+            listener.cancel()
+            watch.cancel()
+            more_kills = deaths.kills_for_memory() > kills
+            cause: deaths.Cause | None = "stopped" if self._stopping else self._ended_for
+            death = deaths.explain(status, cause, more_kills, list(self._stderr))
+            self._fail_all(death)
+        return death
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
-        """Take in letters until the stream ends."""
+        """Take in letters until the stream ends, or makes no sense."""
         with suppress(asyncio.IncompleteReadError):
             while True:
                 (length,) = letters.LENGTH.unpack(await stream.readexactly(letters.LENGTH.size))
                 if length > letters.MAX_LETTER:
-                    log.error("the worker's letters make no sense; it is started again", length=length)
-                    return
-                self._take(letters.from_worker.decode(await stream.readexactly(length)))
+                    break
+                letter = await stream.readexactly(length)
+                try:
+                    self._take(letters.from_worker.decode(letter))
+                except msgspec.DecodeError:
+                    break
+            self._end_process("nonsense")
 
     def _take(self, letter: AnyFromWorker) -> None:
         self._heard = asyncio.get_running_loop().time()
         match letter:
             case Told(id=id, event=event):
-                if events := self._answers.get(id):
-                    events.put_nowait(event)
+                if answer := self._answers.get(id):
+                    self._tell(id, answer, event)
+                return
             case LoadProgress(event=event):
                 self.loading = event
             case Ready(info=info):
                 self.info, self.loading = info, None
                 self._ready.set()
+                if self._cores != self._load.threads:
+                    self._post(Cores(count=self._cores))
             case LoadFailed(code=code, message=message):
                 self.failure = from_code(code, message)
+        self._changed()
 
-    async def _watch(self, process: Process) -> None:
+    def _tell(self, id: int, answer: _Open, event: AnyEvent) -> None:
+        answer.waits = isinstance(event, Queued) and event.position > 0
+        answer.events.put_nowait(event)
+        if isinstance(event, Done):
+            self._breaker.answered(answer.content)
+        if isinstance(event, Done | Failed):
+            self._end(id)
+
+    async def _watch(self) -> None:
         """End a process that says nothing while somebody waits for it."""
         clock = asyncio.get_running_loop().time
         while True:
@@ -202,20 +277,33 @@ class Worker:
             if not self._answers:
                 self._heard = clock()
             elif clock() - self._heard > HANG_S:
-                log.error("the worker hangs; it is ended", silent_s=HANG_S)
-                process.kill()
+                self._end_process("hang")
                 return
+
+    def _end_process(self, cause: deaths.Cause) -> None:
+        self._ended_for = cause
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         """Keep the process's last words; they name the cause when it dies."""
-        while line := await stream.readline():
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # longer than anybody wants to read
+                continue
+            if not line:
+                return
             self._stderr.append(line.decode(errors="replace").rstrip())
             log.debug("worker says", line=self._stderr[-1])
 
-    def _fail_all(self) -> None:
-        gone = Failed(
-            code=EngineFailed.code,
-            message="the engine's process ended; it is being started again. Try once more.",
-        )
-        for events in self._answers.values():
-            events.put_nowait(gone)
+    def _fail_all(self, death: deaths.Death) -> None:
+        """Tell every reader; what was being answered is remembered."""
+        answers, self._answers = self._answers, {}
+        if death.blames_request:
+            suspects = {answer.content for answer in answers.values() if not answer.waits}
+            self._breaker.died(suspects, asyncio.get_running_loop().time())
+        for answer in answers.values():
+            answer.events.put_nowait(death.told())
+        self._changed()

@@ -1,0 +1,126 @@
+"""What can be asked for: the default model, every other one on disk, and the aliases that point at them.
+
+Reading a header takes a tenth of a second, so what is known of a file is kept by its hash. `learn` reads in a thread.
+"""
+
+import asyncio
+import time
+from datetime import datetime
+
+import msgspec
+
+from edgechat import registry
+from edgechat.engine.base import Forecast
+from edgechat.errors import ModelError, ModelNotFound
+from edgechat.hub.catalog import Catalog
+from edgechat.hub.store import Hold, Store, Stored
+from edgechat.settings import Settings
+from edgechat.types import Load, ModelInfo, Sampling, Struct
+from edgechat.worker.keeper import Wanted
+
+
+class Served(Struct, frozen=True):
+    """A model that answers when it is asked."""
+
+    name: str
+    sha256: str
+    recipe: str  # the type most of its weights have
+    sampling: Sampling
+    info: ModelInfo  # as it is loaded; as it would be, where it is not
+    since: int  # Unix time
+    loaded: bool = False
+
+
+class Library:
+    """The models of one server, by name."""
+
+    def __init__(self, settings: Settings, store: Store, catalog: Catalog) -> None:
+        self.settings = settings
+        self.store = store
+        self.catalog = catalog
+        self.default: Stored | None = None  # once it is known; it may lie outside the store
+        self._forecasts: dict[str, Forecast] = {}  # by SHA-256
+
+    def find(self, name: str | None) -> Stored | None:
+        """The model called `name`, or that an alias of that name points at; None and "" are the default."""
+        if not name:
+            return self.default
+        name = self.settings.aliases.get(name, name)
+        if self.default is not None and name == self.default.name:
+            return self.store.find(name) or self.default
+        return self.store.find(name) or self.store.by_reference(name)
+
+    def get(self, name: str) -> Stored:
+        """The same. Raises ModelNotFound, which says what there is."""
+        stored = self.find(name)
+        if stored is None:
+            known = self.catalog.find(name)
+            hint = f"get it with `edgechat pull {name}`." if known else f"there is {', '.join(self.names()) or 'none'}."
+            raise ModelNotFound(f"no model {name!r} is here; {hint}", "model")
+        return stored
+
+    def names(self) -> list[str]:
+        """Everything that can be asked for: the default, the others, the aliases."""
+        names = [self.default.name] if self.default else []
+        names += [stored.name for stored in self.store.list() if stored.name not in names]
+        return names + [alias for alias in self.settings.aliases if alias not in names and self.find(alias)]
+
+    async def learn(self) -> None:
+        """Read the headers that were not read yet, beside the loop. What cannot be read is passed over."""
+        for stored in [*self.store.list(), *([self.default] if self.default else [])]:
+            try:
+                await asyncio.to_thread(self.forecast, stored)
+            except ModelError:
+                continue
+
+    def forecast(self, stored: Stored) -> Forecast:
+        """What is known of the file. Raises ModelFileInvalid."""
+        found = self._forecasts.get(stored.sha256)
+        if found is None:
+            make = registry.load(registry.FORECASTS, self.settings.engine, "engine")
+            found = self._forecasts[stored.sha256] = make(stored.path)
+        return found
+
+    def served(self, stored: Stored, info: ModelInfo | None) -> Served:
+        """`stored` as clients see it; `info` is what it is loaded as. Raises ModelFileInvalid."""
+        entry = self.catalog.find(stored.name)
+        known = info or self.forecast(stored).describe(self.settings.context)
+        return Served(
+            name=stored.name,
+            sha256=stored.sha256,
+            recipe=known.recipe,
+            sampling=entry.sampling if entry else Sampling(),
+            info=known,
+            since=int(datetime.fromisoformat(stored.pulled).timestamp() if stored.pulled else time.time()),
+            loaded=info is not None,
+        )
+
+    def wanted(self, stored: Stored) -> Wanted:
+        """How `stored` is loaded. The default stays; the others go when nobody asks."""
+        settings, forecast = self.settings, self.forecast(stored)
+        default = self.default is not None and stored.name == self.default.name
+        context = settings.context
+        if context and not default:  # --context was meant for the default: another one may know less
+            context = forecast.describe(context).context
+        load = Load(
+            engine=settings.engine,
+            path=str(stored.path),
+            context=context,
+            threads=0,
+            queue=settings.queue,
+            digest=stored.sha256,
+            shelf=str(settings.home / "prefixes"),
+            shelf_bytes=int(settings.prefix_bytes),
+        )
+
+        def take() -> Hold:
+            self.store.ensure(stored)
+            return self.store.hold(stored)
+
+        wanted = Wanted(stored.name, load, forecast, take)
+        return wanted if default else wanted._replace(keep=settings.keep_alive)
+
+
+def named(served: Served, name: str) -> Served:
+    """The same model under an alias."""
+    return msgspec.structs.replace(served, name=name)

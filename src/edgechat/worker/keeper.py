@@ -1,0 +1,314 @@
+"""Keeps models loaded, each in a worker: loads on first use, makes room, divides the cores, lets go of idle ones.
+
+    stream(wanted, request)
+      │   leaving? wait until it is gone        not there? bring it in
+      ▼
+    door (one at a time, in the order of asking) ─► room: whoever is idle longest goes; a busy one after its answers
+      ▼
+    worker.start ─► Loading … to everybody who waits ─► worker.stream
+
+pool.py holds the books and decides; here it is done.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import ExitStack, aclosing, suppress
+from math import inf
+from typing import NamedTuple, Protocol
+
+import msgspec
+import structlog
+
+from edgechat.engine.base import Forecast
+from edgechat.errors import ConfigError, EdgechatError, NotReady
+from edgechat.types import AnyEvent, Failed, GenRequest, Load, Loading, ModelInfo
+from edgechat.worker.pool import Pool, Tenant
+from edgechat.worker.supervisor import Worker
+
+SWEEP_S = 1.0  # seconds between two looks for models that stayed long enough
+RESTART_S = 10.0  # seconds that a request waits for a worker that is being started again
+FAILED_S = 5.0  # seconds for which a model that could not be loaded is not tried again
+
+log = structlog.get_logger("models")
+
+
+class Held(Protocol):
+    """Bytes that stay on disk until they are released."""
+
+    def release(self) -> None:
+        """Let go. A second time does nothing."""
+        ...
+
+
+class Wanted(NamedTuple):
+    """A model as it would be loaded. `load.memory` and `load.threads` are filled in here; `keep` is in seconds.
+
+    `take` is called in a thread before every load: it checks the bytes and holds them, or raises ModelDamaged.
+    """
+
+    name: str
+    load: Load
+    forecast: Forecast
+    take: Callable[[], Held]
+    keep: float = inf
+
+
+class Resident(Tenant):
+    """One model in its worker, from the moment it is asked for until its process is gone."""
+
+    def __init__(self, wanted: Wanted, now: float) -> None:
+        super().__init__(wanted.name, keep=wanted.keep, used=now)
+        self.wanted = wanted
+        self.waiting = 0  # requests that are not in the worker yet
+        self.worker: Worker | None = None
+        self.held: Held | None = None
+        self.failure: EdgechatError | None = None
+        self.failed_at = 0.0
+        self.changed = asyncio.Event()  # set, and replaced, whenever something is new
+        self.arriving: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether its worker takes a request now."""
+        return self.worker is not None and self.worker.ready
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What it turned out to be, once it was loaded."""
+        return self.worker.info if self.worker else None
+
+    @property
+    def loading(self) -> Loading:
+        """How far it is."""
+        if self.worker is None:
+            return Loading(stage="check" if self.bytes else "room")
+        return self.worker.loading or Loading(stage="start")
+
+
+class Keeper:
+    """All loaded models of one server."""
+
+    def __init__(self, memory: int, cores: int, changed: Callable[[], None] = lambda: None) -> None:
+        """`memory` bytes and `cores` for all models together; `changed` is called whenever something is new."""
+        self.pool: Pool[Resident] = Pool(memory, cores)
+        self._changed = changed
+        self._residents: dict[str, Resident] = {}  # by name; one that leaves stays here until it is gone
+        self._door = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def resident(self, name: str) -> Resident | None:
+        """The model called `name`, if it is loaded or on its way in or out."""
+        return self._residents.get(name)
+
+    # ── asking ──
+
+    async def stream(self, wanted: Wanted, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+        """The events of one answer, `Loading` while the model is brought in.
+
+        Raises what keeps it from answering; after the first event that is a `Failed`.
+        """
+        begun = False
+        async with aclosing(self._events(wanted, request)) as events:
+            try:
+                async for event in events:
+                    begun = True
+                    yield event
+            except EdgechatError as error:
+                if not begun:
+                    raise
+                yield Failed(error.code, str(error), getattr(error, "param", None))
+
+    async def _events(self, wanted: Wanted, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+        resident = await self._ask(wanted)
+        with ExitStack() as held:  # counts as busy, until the worker counts it
+            held.callback(self._release, resident)
+            async with aclosing(self._arrival(resident)) as arrival:
+                async for loading in arrival:
+                    yield loading
+            assert resident.worker is not None
+            async with aclosing(resident.worker.stream(request)) as events:
+                async for event in events:
+                    held.close()
+                    yield event
+
+    async def load(self, wanted: Wanted) -> ModelInfo:
+        """Load the model now. Raises what makes it unservable."""
+        resident = await self._ask(wanted)
+        try:
+            async for _ in self._arrival(resident):
+                pass
+            assert resident.info is not None
+            return resident.info
+        finally:
+            self._release(resident)
+
+    def keep(self, name: str, seconds: float) -> None:
+        """From now on the model stays that long without being asked; 0 lets it go with its last answer."""
+        if resident := self._residents.get(name):
+            resident.keep = seconds
+            self._settle(resident)
+
+    def forget(self, conversation: str) -> None:
+        """Nothing of a deleted conversation stays in any engine's memory or among its kept prefixes."""
+        for resident in self.pool.tenants:
+            if resident.worker is not None:
+                resident.worker.forget(conversation)
+
+    async def unload(self, name: str) -> None:
+        """Let the model go after its running answers, and wait until it is gone."""
+        if resident := self._residents.get(name):
+            await self._dismiss(resident)
+
+    async def run(self) -> None:
+        """Let models go when their time is up, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._sweep()
+
+    async def close(self) -> None:
+        """End all workers; answers that run end with an error event."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(one.worker.stop() for one in self.pool.tenants if one.worker))
+
+    async def _ask(self, wanted: Wanted) -> Resident:
+        """The resident for a request, which counts as waiting until `_release`."""
+        while True:
+            resident = self._residents.get(wanted.name)
+            if resident is not None and resident.failure and self._now() - resident.failed_at >= FAILED_S:
+                resident = None
+            if resident is None:
+                resident = self._residents[wanted.name] = Resident(wanted, self._now())
+                resident.arriving = self._spawn(self._bring_in(resident))
+            if not resident.leaving:
+                resident.waiting += 1
+                self._settle(resident)
+                return resident
+            await resident.changed.wait()
+
+    def _release(self, resident: Resident) -> None:
+        resident.waiting -= 1
+        self._settle(resident)
+
+    async def _arrival(self, resident: Resident) -> AsyncGenerator[Loading, None]:
+        """How the model comes in, until it is ready. Raises what keeps it out."""
+        told, deadline = None, self._now() + RESTART_S
+        while not resident.ready:
+            if resident.failure is not None:
+                raise resident.failure
+            if resident.info is not None and self._now() > deadline:  # it was here: its process died
+                raise NotReady("the engine is starting again: try in a few seconds.")
+            changed = resident.changed
+            if resident.loading != told:
+                yield (told := resident.loading)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await changed.wait()
+
+    # ── coming and going ──
+
+    async def _bring_in(self, resident: Resident) -> None:
+        """Make room, start the worker. What goes wrong is the resident's failure."""
+        wanted = resident.wanted
+        try:
+            async with self._door:
+                resident.bytes = (await self._room(wanted)).memory
+                memory = self.pool.room
+                self.pool.enter(resident)
+            resident.held = await asyncio.to_thread(wanted.take)
+            load = msgspec.structs.replace(wanted.load, memory=memory, threads=self.pool.cores)
+            resident.worker = Worker(load, lambda: self._settle(resident))
+            info = await resident.worker.start()
+            resident.bytes = max(resident.bytes, info.memory)
+            log.info("loaded", model=wanted.name, megabytes=resident.bytes >> 20, context=info.context)
+        except EdgechatError as error:
+            self._fail(resident, error)
+        except Exception as error:
+            log.exception("a bug")
+            self._fail(resident, EdgechatError(f"edgechat failed inside ({type(error).__name__}); the log says where."))
+        self._settle(resident)
+
+    async def _room(self, wanted: Wanted) -> ModelInfo:
+        """Unload others until the model fits whole; alone, it may come with a smaller context. Raises ConfigError."""
+        wanted.forecast.plan(wanted.load.context, self.pool.memory)  # nobody goes for one that will not fit
+        while True:
+            with suppress(ConfigError):
+                planned = wanted.forecast.plan(wanted.load.context, self.pool.room)
+                if not planned.notes:
+                    return planned
+            victim = self.pool.victim()
+            if victim is None:
+                return wanted.forecast.plan(wanted.load.context, self.pool.room)
+            await self._dismiss(victim)
+
+    def _fail(self, resident: Resident, error: EdgechatError) -> None:
+        if resident.failure is not None:
+            return
+        resident.failure, resident.failed_at = error, self._now()
+        self._forget(resident)
+        log.error("not loaded", model=resident.name, why=str(error))
+
+    def _forget(self, resident: Resident) -> None:
+        """Its process is gone: its memory and its bytes are free."""
+        self.pool.leave(resident)
+        if resident.held is not None:
+            resident.held.release()
+
+    async def _dismiss(self, resident: Resident) -> None:
+        """Let nobody new in, wait for the running answers, end the worker."""
+        self._send_off(resident)
+        while resident in self.pool.tenants or self._residents.get(resident.name) is resident:
+            await resident.changed.wait()
+
+    def _send_off(self, resident: Resident) -> None:
+        if not resident.leaving:
+            resident.leaving = True
+            self._spawn(self._see_off(resident))
+
+    async def _see_off(self, resident: Resident) -> None:
+        while resident.busy:
+            await resident.changed.wait()
+        if resident.arriving is not None:
+            resident.arriving.cancel()
+        if resident.worker is not None:
+            await resident.worker.stop()
+        self._forget(resident)
+        if self._residents.get(resident.name) is resident:
+            del self._residents[resident.name]
+        log.info("unloaded", model=resident.name)
+        self._settle(resident)
+
+    def _sweep(self) -> None:
+        """Unload who stayed long enough."""
+        for resident in self.pool.expired(self._now()):
+            self._send_off(resident)
+
+    # ── the books ──
+
+    def _settle(self, resident: Resident) -> None:
+        """Something is new with `resident`: enter it, act on it, tell whoever waits for it."""
+        worker, was_busy = resident.worker, resident.busy
+        resident.busy = resident.waiting + (worker.open if worker else 0)
+        if was_busy or resident.busy:
+            resident.used = self._now()
+        if worker is not None and worker.failure is not None and resident.failure is None:
+            self._fail(resident, worker.failure)
+        for one, cores in self.pool.shares():
+            if one.worker is not None:
+                one.worker.grant(cores)
+        if not resident.busy:
+            self._sweep()
+        resident.changed.set()
+        resident.changed = asyncio.Event()
+        self._changed()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

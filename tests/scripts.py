@@ -1,0 +1,21 @@
+"""Scripts of the fake engine as models on disk."""
+
+import json
+
+from edgechat.hub.source import File, Manifest
+from edgechat.hub.store import Store, Stored
+
+
+def publish(store: Store, name: str, **script: object) -> Stored:
+    """Put a script into the store, by its own way in. Its reply is its name unless `script` has another."""
+    source = f"pypi:{name}==1:model.json"
+    stage = store.stage(source)
+    assert stage.take()
+    try:
+        manifest = Manifest(name=name, source=source, revision="1", files=(File("model.json"),))
+        stage.begin(manifest)
+        stage.files.mkdir(parents=True, exist_ok=True)
+        (stage.files / "model.json").write_text(json.dumps({"reply": name} | script))
+        return store.publish(stage, manifest, source)
+    finally:
+        stage.leave()
