@@ -6,6 +6,7 @@ python scripts/docs.py --check    fails if one of them is stale
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,17 @@ def commands() -> str:
     """Help of every command, as a terminal shows it."""
     root: Any = typer.main.get_command(cli.app)
     parts = [NOTE, "# Commands\n"]
-    for name, command in [("", root), *sorted(root.commands.items())]:
-        title = f"edgechat {name}".strip()
+    for title, command in _tree("edgechat", root):
         context = click.Context(command, info_name=title, terminal_width=100, max_content_width=100)
         parts.append(f"## {title}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
+
+
+def _tree(title: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """`command` and, where it is a group, all below it."""
+    yield title, command
+    for name, child in sorted(getattr(command, "commands", {}).items()):
+        yield from _tree(f"{title} {name}", child)
 
 
 def settings() -> str:
@@ -36,7 +43,7 @@ def settings() -> str:
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "the platform's data folder" if field.default is PydanticUndefined else f"`{field.default}`"
-        default = "none" if field.default is None else default
+        default = "none" if field.default in (None, ()) else default
         rows.append(f"| `{name}` | `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     intro = (
         "A setting comes from `config.toml` in the home folder (or `--config FILE`), from the environment, or from a\n"

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 ROWS = [
     {"errors", "types", "registry", "settings", "gguf", "machine"},
     {"observe"},
-    {"hub", "prompt", "engine", "history"},
+    {"hub", "prompt", "engine", "history", "keys"},
     {"scheduler"},
     {"worker", "remote"},
     {"cascade", "tune", "library"},

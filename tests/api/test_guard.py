@@ -39,12 +39,14 @@ def test_names_of_this_machine_come_in(host: str) -> None:
 def test_other_names_stay_out(host: str) -> None:
     refused = refusal("GET", [("host", host)])
     assert refused is not None
-    assert refused[0] == 403
+    assert refused.status == 403
 
 
 def test_one_host_exactly() -> None:
-    assert refusal("GET", []) == (400, "A request names exactly one Host.")
-    assert refusal("GET", [HOST, HOST]) == (400, "A request names exactly one Host.")
+    for headers in ([], [HOST, HOST]):
+        refused = refusal("GET", headers)
+        assert refused is not None
+        assert refused.status == 400
 
 
 @pytest.mark.parametrize(
@@ -67,14 +69,14 @@ def test_one_host_exactly() -> None:
 def test_state_changes_from_elsewhere_stay_out(method: str, header: tuple[str, str], status: int) -> None:
     refused = refusal(method, [HOST, JSON, header])
     assert refused is not None
-    assert refused[0] == status
+    assert refused.status == status
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 def test_state_changes_come_as_json(kind: str) -> None:
     refused = refusal("POST", [HOST, ("content-type", kind)])
     assert refused is not None
-    assert refused[0] == 415
+    assert refused.status == 415
 
 
 def test_the_page_itself_comes_in() -> None:

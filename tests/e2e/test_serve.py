@@ -42,7 +42,9 @@ def test_a_cut_model_file_is_one_line_and_an_exit_status(smollm2: Path, tmp_path
     [
         (["--model", "no-such-model"], {}, 2, "unknown"),
         (["--model", "/no/such/file.gguf"], {}, 2, "/no/such/file.gguf"),
-        (["--host", "0.0.0.0"], {}, 2, "need a key"),
+        (["--host", "0.0.0.0"], {}, 2, "edgechat key add"),
+        (["--check-config"], {"EDGECHAT_HOSTS": "chat.example"}, 2, "edgechat key add"),
+        (["--tls-cert", "/no/such.pem"], {}, 2, "/no/such.pem"),
         ([], {"EDGECHAT_PROT": "1"}, 2, "did you mean 'port'"),
         (["--port", "99999"], {}, 2, "port"),
         (["--engine", "lama", "--model", "x"], {}, 2, "llama_cpp"),

@@ -4,17 +4,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from edgechat import __version__
-from edgechat.api import conversations, errors, native, openai, runs
-from edgechat.api.guard import Guard
+from edgechat.api import conversations, errors, login, native, openai, runs
+from edgechat.api.access import Access
+from edgechat.api.guard import Guard, Rules
 from edgechat.api.page import mount_page
 from edgechat.api.request_id import RequestId
 from edgechat.history.store import History
+from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
-ROUTERS = (openai.router, native.router, runs.router, conversations.router)  # one per dialect
+# One per dialect.
+ROUTERS = (openai.router, native.router, runs.router, conversations.router, login.router)
 
 
 def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
@@ -40,12 +44,19 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         docs_url=None,  # those pages load scripts from other hosts
         redoc_url=None,
     )
+    settings = runtime.settings
     app.state.runtime = runtime
     app.state.runs = kept
+    app.state.keys = keys_of(settings)
+    app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
     mount_page(app)
-    app.add_middleware(Guard)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], max_age=600)
+    app.add_middleware(Guard, Rules.of(settings.hosts, settings.cors_origins))
     app.add_middleware(RequestId)  # the outermost: refusals have an id too
     return app

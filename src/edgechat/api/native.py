@@ -9,7 +9,7 @@ from pydantic import Field
 
 from edgechat.api.fields import Strict
 from edgechat.api.reply import accepted, whole
-from edgechat.api.requests import StrictRoute, TheRuntime, client_of, until_gone
+from edgechat.api.requests import StrictRoute, TheRuntime, client_of, realm_of, until_gone
 from edgechat.types import GenRequest, Message
 
 router = APIRouter(route_class=StrictRoute)
@@ -35,7 +35,9 @@ async def readyz(runtime: TheRuntime) -> Response:
 @router.post("/chat", summary="One question, one answer")
 async def chat(body: ChatInput, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(None)
-    wanted = GenRequest((Message("user", body.input),), served.sampling, client=client_of(request))
+    wanted = GenRequest(
+        (Message("user", body.input),), served.sampling, client=client_of(request), realm=realm_of(request)
+    )
     events = await accepted(runtime, wanted)
 
     async def reply() -> dict[str, Any]:

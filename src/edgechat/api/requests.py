@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from edgechat.api.access import Caller
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
@@ -49,21 +50,26 @@ def runtime_of(request: Request) -> Runtime:
 TheRuntime = Annotated[Runtime, Depends(runtime_of)]
 
 
+def caller_of(request: Request) -> Caller:
+    """Who sends the request, as access.py found out."""
+    caller: Caller = request.state.caller
+    return caller
+
+
 def runs_of(request: Request) -> Runs:
     """The runs that the app was made with."""
     runs: Runs = request.app.state.runs
     return runs
 
 
-def owner_of(request: Request) -> str:
-    """Whose conversations the request may see; everybody's are in one place as long as there are no keys."""
-    del request
-    return ""
-
-
 def client_of(request: Request) -> str:
-    """Whose request it is, as far as the address tells."""
-    return request.client.host if request.client else ""
+    """Whose turn it is: the key's, or the address's where no keys are asked for."""
+    return caller_of(request).client
+
+
+def realm_of(request: Request) -> str:
+    """Whose texts it may meet: the key's, or everybody's where no keys are asked for."""
+    return caller_of(request).realm
 
 
 def background_of(request: Request) -> bool:

@@ -31,7 +31,7 @@ def _root(
     """What every command has."""
 
 
-for command in ("serve", "chat", "models", "doctor", "bench"):
+for command in ("serve", "chat", "models", "doctor", "bench", "key"):
     import_module(f"edgechat.cli.{command}").register(app)
 
 

@@ -12,10 +12,13 @@ import typer
 import uvicorn
 
 from edgechat import registry
+from edgechat.api import server as http
+from edgechat.api.server import check_tls
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
 from edgechat.errors import AddressInUse, ConfigError
 from edgechat.history.store import History
+from edgechat.keys import check_exposure
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
@@ -49,6 +52,8 @@ def serve(
     home: options.Home = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     config: options.Config = None,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings and stop.")] = False,
 ) -> None:
@@ -58,7 +63,11 @@ def serve(
     a small one that comes as a package, and the reason is shown.
     """
     flags = {"model": model, "host": host, "port": port, "context": context, "threads": threads, "engine": engine}
-    settings = options.load(config, home=home, log_level=log_level, log_format=log_format, **flags)
+    settings = options.load(
+        config, home=home, tls_cert=tls_cert, tls_key=tls_key, log_level=log_level, log_format=log_format, **flags
+    )
+    check_exposure(settings)
+    check_tls(settings)
     if check_config:
         out.print("The settings are good.")
         return
@@ -66,19 +75,20 @@ def serve(
 
 
 async def _serve(settings: Settings) -> None:
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     history = History(settings.home)
     history.open()
     history.claim()
     runtime = Runtime(settings)
-    quiet = {"log_level": "warning", "access_log": False}
     create_app = registry.load(registry.DOORS, "http", "door")
-    config = uvicorn.Config(create_app(runtime, history), timeout_graceful_shutdown=DRAIN_S, **quiet)  # type: ignore[arg-type]
+    config = http.config(settings, create_app(runtime, history))
+    config.timeout_graceful_shutdown = DRAIN_S
     server = _Server(config)
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, server.stop)
     address, port = listener.getsockname()[:2]
-    url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+    scheme = "https" if settings.tls_cert else "http"
+    url = f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
     out.print(f"edgechat listens on {url}")
     announcer = asyncio.create_task(_announce(runtime, server, url))
     try:
@@ -103,10 +113,11 @@ async def _announce(runtime: Runtime, server: uvicorn.Server, url: str) -> None:
     out.print(f"Page: {url}/   API: {url}/v1   Stop: Ctrl-C")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A bound socket, taken before anything slow starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named as TCP, or asyncio leaves Nagle's algorithm on and every small write may wait 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

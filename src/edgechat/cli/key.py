@@ -1,0 +1,97 @@
+"""`edgechat key`: who may come in."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from edgechat.cli import options
+from edgechat.cli.follow import out
+from edgechat.keys import Key, Keys, Limits, keys_of
+
+Count = Annotated[int | None, typer.Option(min=0, help="0: no limit; otherwise the server's setting holds.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        help="Add, list and revoke the keys that clients and the page come in with.", no_args_is_help=True
+    )
+    group.command("add")(add)
+    group.command("list")(list_)
+    group.command("revoke")(revoke)
+    app.add_typer(group, name="key")
+
+
+def _keys(home: Path | None, config: Path | None) -> Keys:
+    return keys_of(options.load(config, home=home))
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="Who or what comes in with it.")],
+    operator: Annotated[bool, typer.Option("--operator", help="May look after the server: metrics, models.")] = False,
+    model: Annotated[list[str] | None, typer.Option("--model", help="A model it may use; all without this.")] = None,
+    requests_per_minute: Count = None,
+    requests_per_day: Count = None,
+    tokens_per_minute: Count = None,
+    tokens_per_day: Count = None,
+    streams: Count = None,
+    max_tokens: Count = None,
+    home: options.Home = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make a key. It is shown once: only its hash is kept.
+
+    A running server knows it at once. From the first key on, every request but the health checks needs one.
+    """
+    limits = Limits(requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, streams, max_tokens)
+    key, secret = _keys(home, config).add(name, operator, tuple(model or ()), limits)
+    if as_json:
+        typer.echo(json.dumps({"key": secret, **_public(key)}, ensure_ascii=False))
+        return
+    typer.echo(secret)
+    typer.echo("This is shown once. Clients send it as `Authorization: Bearer KEY`; the page asks for it.", err=True)
+
+
+def list_(home: options.Home = None, config: options.Config = None, as_json: options.Json = False) -> None:
+    """Show the keys, without their secrets."""
+    keys = _keys(home, config).all()
+    if as_json:
+        typer.echo(json.dumps([_public(key) for key in keys], ensure_ascii=False))
+        return
+    if not keys:
+        out.print("There is no key: only this machine comes in. edgechat key add NAME makes one.")
+        return
+    table = Table("name", "id", "created", "operator", "models", "limits", "revoked", box=None, pad_edge=False)
+    for key in keys:
+        models = ", ".join(key.models) or "all"
+        table.add_row(
+            key.name, key.id, key.created, "yes" if key.operator else "", models, _words(key), key.revoked or ""
+        )
+    out.print(table)
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(help="The key's name or id.")],
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Close the door to a key, and end its logins. A running server knows it at once."""
+    key = _keys(home, config).revoke(name)
+    out.print(f"{key.name} is revoked.")
+
+
+def _public(key: Key) -> dict[str, object]:
+    """All there is to know about a key but its hash."""
+    about: dict[str, object] = msgspec.to_builtins(key)
+    del about["sha256"]
+    return about
+
+
+def _words(key: Key) -> str:
+    limits = msgspec.structs.asdict(key.limits)
+    return ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None) or "as set"
