@@ -133,15 +133,10 @@ class Settings(BaseModel):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    @field_validator("hosts", "cors_origins", "trusted_proxies", mode="before")
+    @field_validator("hosts", "cors_origins", "trusted_proxies", "modelscope_mirrors", mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:
+    def _listed(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("modelscope_mirrors", mode="before")
-    @classmethod
-    def _listed(cls, mirrors: object) -> object:
-        return [part.strip() for part in mirrors.split(",") if part.strip()] if isinstance(mirrors, str) else mirrors
 
     @field_validator("modelscope_endpoint")
     @classmethod
