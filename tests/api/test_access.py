@@ -1,5 +1,6 @@
 """Route × credential and Host × Origin, each as a data file; sessions; what one key's owner cannot see of another's."""
 
+import json
 import re
 import socket
 import tomllib
@@ -191,3 +192,36 @@ def test_each_key_is_a_client_and_a_realm_of_its_own(guarded: Guarded) -> None:
     assert cached(guarded.user) == 0
     assert cached(guarded.user) > 100
     assert cached(guarded.other) == 0
+
+
+def test_what_one_key_wrote_is_not_there_for_another(guarded: Guarded) -> None:
+    """The same answer as for an id that nobody has, for every verb."""
+    mine, theirs = ({"x-api-key": key} for key in (guarded.user, guarded.other))
+    with httpx.Client(base_url=guarded.base, timeout=10) as client:
+        run = client.post("/api/runs", json={"content": "a canary for one pair of eyes"}, headers=mine).json()
+        ids = {"run": run["run_id"], "conversation": run["conversation_id"]}
+        paths = [
+            ("GET", "/api/conversations/{conversation}", None),
+            ("PATCH", "/api/conversations/{conversation}", {"title": "taken", "version": 1}),
+            ("DELETE", "/api/conversations/{conversation}", None),
+            ("POST", "/api/conversations/{conversation}/restore", {}),
+            ("GET", "/api/runs/{run}/events", None),
+            ("DELETE", "/api/runs/{run}", None),
+            ("POST", "/api/runs", {"conversation_id": "{conversation}", "content": "x"}),
+            ("POST", "/api/runs", {"parent_id": run["message_id"], "content": "x"}),
+        ]
+        for method, path, body in paths:
+            real, unknown = (
+                client.request(
+                    method,
+                    path.format(**names),
+                    headers=theirs | {"Content-Type": "application/json"},
+                    content=None if body is None else json.dumps(body).replace("{conversation}", names["conversation"]),
+                )
+                for names in (ids, {"run": "none", "conversation": "none"})
+            )
+            assert real.status_code == unknown.status_code, (method, path, real.text, unknown.text)
+            assert real.status_code in (400, 404), (method, path, real.text)
+            assert "canary" not in real.text
+        assert "canary" not in client.get("/api/conversations", params={"q": "canary"}, headers=theirs).text
+        assert client.get(f"/api/conversations/{ids['conversation']}", headers=mine).status_code == 200
