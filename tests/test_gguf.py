@@ -1,3 +1,5 @@
+import os
+import random
 import struct
 from pathlib import Path
 
@@ -39,7 +41,8 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "cut.gguf" in str(caught.value)
 
 
-def bad(kind: str) -> bytes:
+def bad() -> dict[str, bytes]:
+    """Files that break one rule each."""
     head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1)
     endless = 1 << 62
     return {
@@ -55,35 +58,35 @@ def bad(kind: str) -> bytes:
         "unknown type": head + ggufs.text("k") + struct.pack("<I", 77) + bytes(64),
         "odd alignment": ggufs.gguf({"general.alignment": 33}),
         "no alignment": ggufs.gguf({"general.alignment": 0}),
+        "endless alignment": ggufs.gguf({"general.alignment": 1 << 30}),
+        "truth for an alignment": ggufs.gguf({"general.alignment": True}),
+        "a key twice": b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + 2 * (ggufs.text("k") + ggufs.value(1)) + bytes(64),
+        "a key without a name": ggufs.gguf({"": 1}),
+        "a tensor twice": ggufs.gguf(tensors={"w": (4,), "v": (4,)}).replace(ggufs.text("v"), ggufs.text("w")),
+        "a long tensor name": ggufs.gguf(tensors={"w" * 64: (4,)}),
+        "a tensor without a name": ggufs.gguf(tensors={"": (4,)}),
+        "a side of nothing": ggufs.gguf(tensors={"w": (0, 4)}),
+        "a negative side": ggufs.gguf(tensors={"w": (4,)}).replace(struct.pack("<Q", 4), struct.pack("<q", -4), 1),
+        "an unknown type beyond the end": ggufs.gguf(tensors={"w": (4,)}).replace(
+            struct.pack("<QIQ", 4, 0, 0), struct.pack("<QIQ", 4, 99, 1 << 40)
+        ),
+        "numbers beyond the end": head + ggufs.text("k") + struct.pack("<IIQ", 9, 4, 9_999_999) + bytes(64),
+        "texts beyond the end": head + ggufs.text("k") + struct.pack("<IIQ", 9, 8, 1_999_999) + bytes(64),
+        "too many texts": head + ggufs.text("k") + struct.pack("<IIQ", 9, 8, 2_000_001) + bytes(64),
         "five dimensions": ggufs.gguf(tensors={"w": (1, 1, 1, 1, 1)}),
         "overflowing shape": ggufs.gguf(tensors={"w": (4,)}).replace(
             struct.pack("<Q", 4), struct.pack("<Q", endless), 1
         ),
-    }[kind]
+    }
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "another format",
-        "a page",
-        "version 9",
-        "endless keys",
-        "endless tensors",
-        "endless key",
-        "endless text",
-        "endless array",
-        "array of arrays",
-        "unknown type",
-        "odd alignment",
-        "no alignment",
-        "five dimensions",
-        "overflowing shape",
-    ],
-)
+BAD = bad()
+
+
+@pytest.mark.parametrize("kind", BAD)
 def test_a_forged_file_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ModelFileInvalid, match=r"m\.gguf is not a usable GGUF model"):
-        gguf.read_header(ggufs.write(tmp_path / "m.gguf", bad(kind)))
+        gguf.read_header(ggufs.write(tmp_path / "m.gguf", BAD[kind]))
 
 
 def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
@@ -91,3 +94,42 @@ def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
         gguf.read_header(tmp_path / "none.gguf")
     with pytest.raises(ModelFileInvalid):
         gguf.read_header(ggufs.write(tmp_path / "empty.gguf", b""))
+
+
+def test_bytes_changed_anywhere_never_do_more_than_be_refused(tmp_path: Path) -> None:
+    """Every answer is a header or one line; nothing else gets out, however the numbers are made up."""
+    whole, draw = ggufs.gguf(QWEN), random.Random(5)
+    kinds = [b"\xff" * 8, struct.pack("<Q", 1 << 60), struct.pack("<Q", (1 << 31) - 1), bytes(8)]
+    for _ in range(20_000 if os.environ.get("EDGECHAT_TORTURE") else 1000):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            at, news = draw.randrange(len(data)), draw.choice([draw.randbytes(draw.randint(1, 9)), *kinds])
+            data[at : at + len(news)] = news
+        try:
+            gguf.read_header(ggufs.write(tmp_path / "m.gguf", bytes(data)))
+        except ModelFileInvalid as error:
+            assert "\n" not in str(error)
+
+
+def test_the_dearest_header_is_bounded_by_what_it_holds(tmp_path: Path) -> None:
+    """As many keys as are allowed, each claiming as much as is allowed: refused at the first that does not hold."""
+    head = b"GGUF" + struct.pack("<IQQ", 3, gguf.MAX_TENSORS, gguf.MAX_KEYS)
+    keys = b"".join(ggufs.text(f"k{i}") + struct.pack("<IIQ", 9, 8, 200) + bytes(8 * 200) for i in range(10_100))
+    with pytest.raises(ModelFileInvalid, match="more than 2,000,000 texts"):
+        gguf.read_header(ggufs.write(tmp_path / "m.gguf", head + keys))
+
+
+def test_a_model_in_parts_is_one_header(tmp_path: Path) -> None:
+    ggufs.write(tmp_path / "m-00001-of-00002.gguf", ggufs.gguf(QWEN, {"a": (4, 2)}))
+    with pytest.raises(ModelFileInvalid, match=r"m-00002-of-00002\.gguf cannot be read"):
+        gguf.read_header(tmp_path / "m-00001-of-00002.gguf")
+    ggufs.write(tmp_path / "m-00002-of-00002.gguf", ggufs.gguf({"split.no": 1}, {"b": (4, 2)}))
+    header = gguf.read_header(tmp_path / "m-00001-of-00002.gguf")
+    assert (header.name, [tensor.name for tensor in header.tensors]) == ("Tiny", ["a", "b"])
+    with pytest.raises(ModelFileInvalid, match="part 2 of 2: name the first"):
+        gguf.read_header(tmp_path / "m-00002-of-00002.gguf")
+
+
+def test_a_model_is_never_half_a_million_parts(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileInvalid, match="part 1 of 99999"):
+        gguf.read_header(ggufs.write(tmp_path / "m-00001-of-99999.gguf", ggufs.gguf(QWEN)))

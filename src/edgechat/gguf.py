@@ -1,7 +1,8 @@
 """A GGUF file's header, read within hard bounds.
 
 The file is untrusted. This reader allocates nothing that the file's numbers ask for, never recurses, and checks that
-every tensor lies inside the file, so that a cut or forged file is named before the engine maps it.
+every tensor lies inside the file, so that a cut or forged file is named before the engine maps it. Its bounds hold for
+the whole header, not for one value only: however a header is made up, it is read or refused in well under a second.
 
     magic "GGUF" · version · tensor count · key count
     keys:    name · type · value
@@ -12,6 +13,7 @@ Format: the GGUF specification in ggml's docs/gguf.md.
 """
 
 import mmap
+import re
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -25,10 +27,16 @@ MAX_KEYS = 100_000
 MAX_TENSORS = 100_000
 MAX_STRING = 1 << 20
 MAX_ARRAY = 10_000_000
+MAX_TEXTS = 2_000_000  # in all arrays together; a vocabulary of 262,144 tokens has 800,000
 MAX_NAME = 65_535
+MAX_TENSOR_NAME = 63  # ggml's own
+MAX_ALIGNMENT = 1 << 16
+MAX_PARTS = 256
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
+_PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 
 # type id -> (name, values per block, bytes per block); ggml.h. A type that is not listed is left to the engine.
 TENSOR_TYPES = {
@@ -116,10 +124,26 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check the header of the GGUF at `path`.
+    """Read and check the header of the GGUF at `path`; of a model in several files, those of all that lie beside it.
 
     Raises ModelFileInvalid, naming the file and what is wrong with it.
     """
+    first, *others = (_read_one(part) for part in parts(path))
+    return Header(first.metadata, tuple(tensor for header in (first, *others) for tensor in header.tensors))
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """The files of the model that `path` is the first file of: it alone, or m-00001-of-00003.gguf and its brothers."""
+    found = _PART.fullmatch(path.name)
+    if found is None:
+        return (path,)
+    stem, number, count = found[1], int(found[2]), int(found[3])
+    if number != 1 or not 0 < count <= MAX_PARTS:
+        raise ModelFileInvalid(f"{path.name} is part {number} of {count}: name the first one.")
+    return tuple(path.with_name(f"{stem}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1))
+
+
+def _read_one(path: Path) -> Header:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(data).header()
@@ -136,6 +160,7 @@ class _Reader:
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.at = 0
+        self.texts = 0
 
     def header(self) -> Header:
         if self.data[:4] != b"GGUF":
@@ -146,12 +171,21 @@ class _Reader:
             raise ValueError(f"GGUF version {version} is not read here")
         tensor_count = self.bounded("Q", MAX_TENSORS, "tensors")
         key_count = self.bounded("Q", MAX_KEYS, "keys")
-        metadata = {self.string(MAX_NAME): self.value() for _ in range(key_count)}
+        metadata: dict[str, Value] = {}
+        for _ in range(key_count):
+            key = self.string(MAX_NAME)
+            if not key or key in metadata:
+                raise ValueError(f"it has the key {key[:80]!r} twice, or a key without a name")
+            metadata[key] = self.value()
         infos = [self.tensor_info() for _ in range(tensor_count)]
+        if len({name for name, *_ in infos}) < len(infos):
+            raise ValueError("it has two tensors of one name")
         alignment = metadata.get("general.alignment", 32)
-        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
+        if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
             raise ValueError("its alignment is not a power of two")
         start = (self.at + alignment - 1) // alignment * alignment
+        if self.at > len(self.data):
+            raise struct.error
         return Header(metadata, tuple(self.placed(info, start) for info in infos))
 
     def scalar(self, code: str) -> int:
@@ -182,12 +216,22 @@ class _Reader:
             return self.scalar(self.code(kind))
         kind, length = self.scalar("I"), self.bounded("Q", MAX_ARRAY, "values in one array")
         if kind == _STRING:
-            for _ in range(length):
-                size = self.bounded("Q", MAX_STRING, "bytes of text in one value")
-                self.at += size
+            self.skip_texts(length)
         else:
             self.at += length * struct.calcsize(self.code(kind))
         return length
+
+    def skip_texts(self, count: int) -> None:
+        self.texts += count
+        if self.texts > MAX_TEXTS:
+            raise ValueError(f"it holds more than {MAX_TEXTS:,} texts")
+        at, data, end = self.at, self.data, len(self.data)
+        for _ in range(count):
+            (size,) = _LENGTH.unpack_from(data, at)
+            at += 8 + size
+            if at > end:
+                raise struct.error
+        self.at = at
 
     def code(self, kind: int) -> str:
         if kind not in _SCALARS:
@@ -195,13 +239,17 @@ class _Reader:
         return _SCALARS[kind]
 
     def tensor_info(self) -> tuple[str, tuple[int, ...], int, int]:
-        name = self.string(MAX_NAME)
+        name = self.string(MAX_TENSOR_NAME)
         rank = self.bounded("I", 4, "dimensions of one tensor")
         shape = tuple(self.scalar("Q") for _ in range(rank))
+        if not name or not all(0 < side < 1 << 63 for side in shape):
+            raise ValueError(f"its tensor {name!r} has no name, or a side of no or endless length")
         return name, shape, self.scalar("I"), self.scalar("Q")
 
     def placed(self, info: tuple[str, tuple[int, ...], int, int], start: int) -> Tensor:
         name, shape, kind, offset = info
+        if start + offset > len(self.data):
+            raise ValueError(f"it is cut off: {name} should begin at byte {start + offset}")
         if kind not in TENSOR_TYPES:
             return Tensor(name, shape, f"type {kind}", start + offset, None)
         label, block, width = TENSOR_TYPES[kind]
