@@ -31,7 +31,8 @@ def _root(
     """What every command has."""
 
 
-for command in ("serve", "chat", "models", "doctor", "bench", "key"):
+COMMANDS = ("serve", "chat", "models", "keep", "update", "quantize", "doctor", "bench", "key")
+for command in COMMANDS:
     import_module(f"edgechat.cli.{command}").register(app)
 
 

@@ -1,10 +1,12 @@
 """`edgechat pull` and `edgechat models`: getting models, and what is there."""
 
 import asyncio
-import json
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
@@ -12,14 +14,37 @@ from rich.table import Column, Table
 from edgechat import gguf
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.errors import ModelFileInvalid
+from edgechat.engine import memory
+from edgechat.errors import ConfigError, ModelFileInvalid
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
-from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
-from edgechat.hub.store import Store, Stored
+from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
+from edgechat.hub.store import Kept, Store, Stored
 from edgechat.settings import Settings
+from edgechat.types import Struct
 
-USUAL_CONTEXT = 4096  # tokens that the memory column is computed for
+
+class Row(Struct, frozen=True):
+    """One model, as `models --json` tells it. None is what nobody knows."""
+
+    name: str
+    source: str
+    revision: str | None
+    sha256: str | None
+    size: int | None  # bytes
+    licence: str
+    quantisation: str | None
+    context: int | None  # tokens it was trained to read
+    ram: int | None  # bytes it takes when it is served with the settings of now
+    loaded: bool  # some process reads it now
+    state: str  # here | damaged | to pull
+    why: str | None = None  # what is wrong, or why it cannot be served with these settings
+    pinned: bool = False
+    update: str | None = None  # the digest that its source has, where that is another one
+    checked: str | None = None  # when its source was asked last
+    previous: str | None = None  # the digest that `rollback` returns to
+    first_use: bool = False  # its source offers no hash: what came first was trusted
+    made_from: str | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -33,35 +58,40 @@ def pull_model(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Get a model and check it. A pull that was stopped goes on where it was."""
+    """Get a model and check it. A pull that was stopped goes on where it was; a damaged model is mended."""
     settings = options.load(config, home=home)
-    entry = Catalog.load().find(model)
+    entry = Catalog.load(settings.home).find(model)
     if entry:
-        out.print(f"{entry.title}, licence {entry.licence}. {entry.licence_note}".rstrip(), markup=False)
+        out.print(f"{entry.title or entry.name}, licence {entry.licence}. {entry.licence_note}".rstrip(), markup=False)
     try:
-        stored = asyncio.run(_pull(model, settings))
+        last = asyncio.run(watch(pull(model, settings, Store(settings.home))))
     except KeyboardInterrupt:
         out.print(f"Stopped; what is there is kept. Go on: edgechat pull {model}", markup=False)
         raise typer.Exit(130) from None
+    assert isinstance(last, Published)
+    stored = last.model
     out.print(f"{stored.name} is ready: {megabytes(stored.size)}, SHA-256 {stored.sha256[:12]}…", markup=False)
+    if stored.first_use:
+        out.print("Its source offers no hash: these bytes are trusted because they came first, and pinned from now on.")
 
 
-async def _pull(model: str, settings: Settings) -> Stored:
+async def watch(events: AsyncGenerator[PullEvent, None]) -> PullEvent:
+    """Show how far `events` are: bytes, rate, time left. Returns the last one."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=out, transient=True) as bar:
+    last: PullEvent = Resolving()
+    quiet = not out.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=out, transient=True, disable=quiet) as bar:
         task = bar.add_task("asking", total=None)
-        async with aclosing(pull(model, settings, Store(settings.home))) as steps:
-            async for step in steps:
-                match step:
+        async with aclosing(events) as steps:
+            async for last in steps:
+                match last:
                     case Resolving(source=source):
                         bar.update(task, description=f"asking {source}")
                     case Fetching(done=done, total=total):
                         bar.update(task, description="fetching", completed=done, total=total or None)
                     case Verifying():
                         bar.update(task, description="checking every byte")
-                    case Published(model=stored):
-                        return stored
-    raise AssertionError("a pull ends with Published or an error")
+    return last
 
 
 def models(
@@ -71,43 +101,94 @@ def models(
 ) -> None:
     """List the models that are here, and those that have a name in the catalog."""
     settings = options.load(config, home=home)
-    stored = {model.name: model for model in Store(settings.home).list()}
-    rows = [_row(model) for model in stored.values()]
-    rows += [_offer(entry) for entry in Catalog.load().model if entry.name not in stored]
+    store, catalog = Store(settings.home), Catalog.load(settings.home)
+    here = [_row(kept, store, settings) for kept in store.kept()]
+    names = {row.name for row in here}
+    rows = [*here, *(_offer(entry) for entry in catalog.model if entry.name not in names)]
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        typer.echo(msgspec.json.encode(rows).decode())
         return
-    table = Table(
-        Column("name", no_wrap=True),
-        "state",
-        "size",
-        "weights",
-        "context",
-        f"RAM at {USUAL_CONTEXT}",
-        "licence",
-        box=None,
-    )
+    table = Table(Column("name", no_wrap=True), "state", "size", "weights", "context", "RAM", "licence", box=None)
     for row in rows:
-        ram = megabytes(row["ram"]) if row["ram"] else "?"
-        weights, context = row["quantisation"] or "?", str(row["context"] or "?")
-        table.add_row(row["name"], row["state"], megabytes(row["size"]), weights, context, ram, row["licence"] or "?")
+        size, ram = (megabytes(count) if count else "?" for count in (row.size, row.ram))
+        weights, context = row.quantisation or "?", str(row.context or "?")
+        table.add_row(row.name, _state(row), size, weights, context, ram, row.licence)
     out.print(table)
+    for row in rows:
+        if row.why:
+            out.print(f"{row.name}: {row.why}", markup=False)
 
 
-def _row(model: Stored) -> dict[str, Any]:
-    """A model on disk. `ram` in bytes: weights and a 16-bit KV cache; `loaded` is not known from outside a server."""
-    row = {name: getattr(model, name) for name in ("name", "source", "revision", "sha256", "size", "licence")}
+def _state(row: Row) -> str:
+    """What a person wants to know first."""
+    marks = [
+        "loaded" if row.loaded else row.state,
+        *(["pinned"] if row.pinned else []),
+        *(["update known"] if row.update else []),
+        *(["trusted on first use"] if row.first_use else []),
+    ]
+    return ", ".join(marks)
+
+
+def _row(kept: Kept, store: Store, settings: Settings) -> Row:
+    """A model on disk."""
+    model, wrong = kept.model, kept.wrong
+    header: gguf.Header | None = None
+    if wrong is None and model.path.is_file():
+        try:
+            header = gguf.read_header(model.path)
+        except ModelFileInvalid as error:
+            wrong = str(error)
+    ram, short = _ram(header, settings) if header else (None, None)
+    return Row(
+        name=model.name,
+        source=model.source,
+        revision=model.revision,
+        sha256=model.sha256,
+        size=model.size,
+        licence=model.licence or (header.licence if header else None) or "unknown",
+        quantisation=header.quantisation if header else None,
+        context=header.context if header else None,
+        ram=ram,
+        loaded=store.is_held(model),
+        state="damaged" if wrong else "here",
+        why=f"{wrong}. Mend it: edgechat pull {model.name}" if wrong else short,
+        pinned=kept.pinned,
+        update=kept.newer,
+        checked=kept.checked,
+        previous=kept.previous.sha256 if kept.previous else None,
+        first_use=model.first_use,
+        made_from=model.made_from,
+    )
+
+
+def _ram(header: gguf.Header, settings: Settings) -> tuple[int, str | None]:
+    """(bytes that the engine plans for the model here, or would need at least; why it cannot be served so)."""
     try:
-        header = gguf.read_header(model.path)
-    except ModelFileInvalid:
-        return row | {"quantisation": None, "context": None, "ram": None, "loaded": None, "state": "damaged"}
-    cache = (header.kv_bytes_per_token or 0) * min(USUAL_CONTEXT, header.context or USUAL_CONTEXT)
-    told = {"quantisation": header.quantisation, "context": header.context, "ram": model.size + cache}
-    return row | told | {"loaded": None, "state": "here"}
+        return memory.plan(header, settings.context, int(settings.memory)).bytes, None
+    except ConfigError as error:
+        wanted = min(header.context or memory.LEAST_CONTEXT, settings.context or memory.LEAST_CONTEXT)
+        return memory.fixed_bytes(header) + wanted * memory.cell_bytes(header), str(error)
 
 
-def _offer(entry: Entry) -> dict[str, Any]:
+def _offer(entry: Entry) -> Row:
     """A model that can be pulled."""
-    row: dict[str, Any] = {"name": entry.name, "source": entry.sources[0], "revision": None, "sha256": entry.sha256}
-    row |= {"size": entry.size, "licence": entry.licence, "quantisation": None, "context": entry.context}
-    return row | {"ram": None, "loaded": False, "state": "to pull"}
+    return Row(
+        name=entry.name,
+        source=entry.sources[0],
+        revision=None,
+        sha256=entry.sha256,
+        size=entry.total,
+        licence=entry.licence,
+        quantisation=None,
+        context=entry.context or None,
+        ram=None,
+        loaded=False,
+        state="to pull",
+    )
+
+
+def described(model: Stored, home: Path) -> str:
+    """`model` and where it lies, for a line of text."""
+    where = "" if home in model.path.parents else f" at {model.path}"
+    return f"{model.name}{where} ({megabytes(model.size)}, SHA-256 {model.sha256[:12]}…)"

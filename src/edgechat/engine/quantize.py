@@ -87,8 +87,8 @@ async def quantize(
     header = await asyncio.to_thread(gguf.read_header, source)
     if header.quantisation not in WHOLE and not allow_requantize:
         raise ConfigError(
-            f"{source.name} is {header.quantisation} already, and rounding twice costs quality: take an F16 or Q8_0 "
-            "source, or say --allow-requantize."
+            f"the source is {header.quantisation} already, and rounding twice costs quality: take one in F16 or Q8_0, "
+            "or say --allow-requantize."
         )
     part = target.with_name(target.name + ".part")
     head = HEADS[recipe.head] if recipe.head else None

@@ -10,7 +10,7 @@ offline? ─► lock ─► Resolving ─► probe ─► child: resolve ─► 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from threading import Event
@@ -121,12 +121,13 @@ async def first_that_works(
     store: Store,
     catalog: Catalog,
     beside: Stored | None = None,
+    refused: Collection[str] = (),
 ) -> AsyncGenerator[AnyPullEvent, None]:
     """Transfer from one reference after the other until one can be had. Raises what all of them complained about."""
     failures: list[HubError] = []
     for reference in references:
         try:
-            async with aclosing(Transfer(reference, entry, settings, store, catalog, beside).run()) as events:
+            async with aclosing(Transfer(reference, entry, settings, store, catalog, beside, refused).run()) as events:
                 async for event in events:
                     yield event
             return
@@ -176,7 +177,10 @@ def _lying(text: str, store: Store, catalog: Catalog, stop: Event) -> Stored:
 
 
 class Transfer:
-    """One reference, from one source. With `beside`, what it has now becomes the candidate of that model."""
+    """One reference, from one source.
+
+    With `beside`, what it has now becomes the candidate of that model, unless its digest is `refused`.
+    """
 
     def __init__(
         self,
@@ -186,12 +190,14 @@ class Transfer:
         store: Store,
         catalog: Catalog,
         beside: Stored | None = None,
+        refused: Collection[str] = (),
     ) -> None:
         self.reference = reference
         self.entry = entry
         self.settings = settings
         self.store = store
         self.beside = beside
+        self.refused = refused
         self.reserved = [] if entry else catalog.names
 
     async def run(self) -> AsyncGenerator[AnyPullEvent, None]:
@@ -263,9 +269,15 @@ class Transfer:
         return self.store.find(self.entry.name) if self.entry else self.store.by_reference(str(self.reference))
 
     def _same(self, manifest: Manifest) -> Stored | None:
-        """The same bytes of the same source, where they are here already."""
-        stored = self.beside or self.store.by_reference(manifest.source)
-        return stored if stored and stored.sha256 == manifest.digest else None
+        """The same bytes of the same source, where they are here already; or what stays where they are refused."""
+        if self.beside is None:
+            stored = self.store.by_reference(manifest.source)
+            return stored if stored and stored.sha256 == manifest.digest else None
+        if manifest.digest in (self.beside.sha256, *self.refused):
+            return self.beside
+        self.store.note(self.beside.name, manifest.digest)
+        candidate = self.store.candidate(self.beside.name)
+        return candidate if candidate and candidate.sha256 == manifest.digest else None
 
     def _pinned(self, manifest: Manifest) -> Manifest:
         """`manifest` with the sizes and hashes that are known already, which the source must not contradict."""

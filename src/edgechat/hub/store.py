@@ -86,6 +86,10 @@ class Store:
             for marker in self._markers.all()
         )
 
+    def current(self, name: str) -> Stored:
+        """The version that `name` stands for, whole or not. Raises UnknownName."""
+        return self._stored(self.marker(name).current)
+
     def previous(self, name: str) -> Stored | None:
         """The version that `name` stood for before its last update, if it is there and whole."""
         marker = self._markers.read(name)

@@ -1,0 +1,96 @@
+"""`edgechat quantize`: a model in smaller weights, made here and kept like a pulled one."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from edgechat import machine
+from edgechat.cli import options
+from edgechat.cli.follow import out
+from edgechat.cli.models import described, watch
+from edgechat.engine.quantize import BODIES, Recipe
+from edgechat.engine.quantize import quantize as write
+from edgechat.errors import StorageError
+from edgechat.hub.catalog import Catalog
+from edgechat.hub.disk import writing
+from edgechat.hub.pull import Published, in_thread, pull
+from edgechat.hub.source import File, Manifest
+from edgechat.hub.store import Store, Stored
+from edgechat.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(quantize)
+
+
+def quantize(
+    source: Annotated[str, typer.Argument(help="Model to start from, named as for `pull`.", show_default=False)],
+    type: Annotated[  # noqa: A002  (the name in the usage line)
+        str,
+        typer.Argument(
+            help=f"What to write: {', '.join(BODIES)}; with /TYPE behind it, the type of the head (such as "
+            "IQ4_NL/IQ4_NL).",
+            show_default=False,
+        ),
+    ],
+    allow_requantize: Annotated[
+        bool,
+        typer.Option("--allow-requantize", help="Take a source below 8 bits: what it lost already is lost twice."),
+    ] = False,
+    threads: options.Threads = None,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Write a model again in other types. Best from F16 or Q8_0; the result is listed with what it was made from."""
+    settings = options.load(config, home=home, threads=threads)
+    recipe = Recipe.parse(type)
+    try:
+        stored = asyncio.run(_make(source, recipe, settings, allow_requantize))
+    except KeyboardInterrupt:
+        out.print("Stopped; nothing is kept.")
+        raise typer.Exit(130) from None
+    out.print(f"{described(stored, settings.home)} is ready: edgechat serve --model {stored.name}", markup=False)
+
+
+async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantize: bool) -> Stored:
+    store, catalog = Store(settings.home), Catalog.load(settings.home)
+    last = await watch(pull(source, settings, store, catalog))
+    assert isinstance(last, Published)
+    start = last.model
+    name = f"{start.name}-{str(recipe).lower().replace('/', '-')}"
+    made_from = f"{start.name} (SHA-256 {start.sha256}) as {recipe}"
+    stage = store.stage(made_from)
+    with writing(store.models):
+        if not stage.take():
+            raise StorageError(f"{name} is being made already.")
+    try:
+        file = f"{name}.gguf"
+        manifest = Manifest(
+            name,
+            f"quantized:{start.sha256}:{recipe}",
+            start.revision,
+            (File(file),),
+            start.licence,
+            made_from=made_from,
+        )
+        stage.clear()
+        stage.begin(manifest)
+        columns, quiet = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()), not out.is_terminal
+        with Progress(*columns, console=out, transient=True, disable=quiet) as bar:
+            task = bar.add_task(f"writing {name}", total=1.0)
+            with store.hold(start):
+                await write(
+                    start.path,
+                    stage.files / file,
+                    recipe,
+                    settings.threads or machine.cores(),
+                    allow_requantize,
+                    tell=lambda done: bar.update(task, completed=done),
+                )
+        return await in_thread(lambda stop: store.publish(stage, manifest, made_from, catalog.names, stop))
+    finally:
+        stage.clear()
+        stage.leave()

@@ -1,0 +1,125 @@
+"""`edgechat update` and `edgechat rollback`: newer versions, and the way back."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+from rich.status import Status
+
+from edgechat import machine
+from edgechat.cli import options
+from edgechat.cli.follow import out
+from edgechat.cli.keep import Name, Names
+from edgechat.cli.models import watch
+from edgechat.errors import ConfigError, EdgechatError, EngineFailed, from_code
+from edgechat.hub.store import Store, Stored
+from edgechat.hub.update import Beside, UpToDate
+from edgechat.hub.update import update as look
+from edgechat.settings import Settings
+from edgechat.types import Delta, Failed, GenRequest, Load, Message, Sampling
+from edgechat.worker.supervisor import Worker
+
+PROBE = GenRequest((Message("user", "Hello"),), Sampling(temperature=0.0), max_tokens=4)
+PROBE_CONTEXT = 512  # tokens: enough for a greeting, and little memory beside a server that runs
+PROBE_S = 300.0  # for loading from a slow card and a few tokens
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(update)
+    app.command()(rollback)
+
+
+def update(
+    names: Names = None,
+    pin: Annotated[
+        bool | None, typer.Option("--pin/--unpin", help="Keep the named models where they are, or no more.")
+    ] = None,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Take newer versions of models, once they have answered a probe; the old ones stay for `rollback`.
+
+    Ends with status 1 if one could not be asked for, or did not answer: that model stays as it was.
+    """
+    settings = options.load(config, home=home)
+    store = Store(settings.home)
+    if pin is not None:
+        _pin(store, names, pin)
+        return
+    failed = False
+    for name in names or store.names():
+        try:
+            asyncio.run(_update(name, settings, store))
+        except ConfigError:
+            raise
+        except EdgechatError as error:
+            failed = True
+            out.print(f"{name} stays as it is: {error}", markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _pin(store: Store, names: list[str] | None, pin: bool) -> None:
+    if not names:
+        raise ConfigError("--pin and --unpin want the names of models.")
+    for name in names:
+        store.pin(name, pin)
+        out.print(f"{name} {'stays where it is' if pin else 'takes updates again'}.", markup=False)
+
+
+async def _update(name: str, settings: Settings, store: Store) -> None:
+    last = await watch(look(name, settings, store))
+    if isinstance(last, UpToDate):
+        out.print(f"{name}: nothing to do, {last.why}.", markup=False)
+        return
+    assert isinstance(last, Beside)
+    try:
+        with Status(f"asking the new {name} for a word", console=out):
+            await answers(last.candidate, settings, store)
+    except EdgechatError as error:
+        store.reject(name)
+        raise EngineFailed(f"its new version does not answer ({error})") from None
+    stored = store.promote(name)
+    out.print(
+        f"{name} is updated: SHA-256 {last.model.sha256[:12]}… is now {stored.sha256[:12]}…. "
+        f"Back: edgechat rollback {name}",
+        markup=False,
+    )
+
+
+async def answers(model: Stored, settings: Settings, store: Store) -> None:
+    """Load `model` in a worker of its own and have it say something. Raises EdgechatError if it does not."""
+    store.ensure(model)
+    threads = settings.threads or machine.cores()
+    with store.hold(model):
+        worker = Worker(
+            Load(
+                engine=settings.engine,
+                path=str(model.path),
+                context=PROBE_CONTEXT,
+                threads=threads,
+                memory=int(settings.memory),
+            )
+        )
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await worker.start()
+                async with aclosing(worker.stream(PROBE)) as events:
+                    said = [event async for event in events]
+        except TimeoutError:
+            raise EngineFailed(f"it says nothing within {PROBE_S:.0f} s.") from None
+        finally:
+            await worker.stop()
+    if isinstance(said[-1], Failed):
+        raise from_code(said[-1].code, said[-1].message)
+    if not any(isinstance(event, Delta) for event in said):
+        raise EngineFailed("it ends without a word.")
+
+
+def rollback(name: Name, home: options.Home = None, config: options.Config = None) -> None:
+    """Return to the version before the last update; called again, to the later one."""
+    settings = options.load(config, home=home)
+    stored = Store(settings.home).rollback(name)
+    out.print(f"{name} is SHA-256 {stored.sha256[:12]}… again, pulled {stored.pulled}.", markup=False)

@@ -1,0 +1,57 @@
+"""quantize: made here, kept like a pulled model, with its lineage."""
+
+import json
+
+import pytest
+
+from edgechat import gguf
+from tests import ggufs
+from tests.cli.conftest import Bench, Command
+from tests.engine.test_quantize import METADATA, SHAPES
+from tests.hub.conftest import TINY, TINY_FILE
+
+MADE = "tiny-q4_k_m-q8_0-q4_0"
+
+
+@pytest.fixture
+def pulled(hub: Bench, command: Command) -> Bench:
+    hub.put(f"Qwen/Tiny-GGUF/{TINY_FILE}", ggufs.gguf(METADATA, SHAPES))
+    assert command("pull", TINY).status == 0
+    return hub
+
+
+def test_the_product_is_kept_with_its_lineage(pulled: Bench, command: Command) -> None:
+    ran = command("quantize", "tiny-q4_k_m", "q8_0/q4_0")
+    assert ran.status == 0, ran
+    assert f"edgechat serve --model {MADE}" in ran.said
+    stored = pulled.store.find(MADE)
+    assert stored is not None
+    assert {tensor.type for tensor in gguf.read_header(stored.path).tensors} == {"Q8_0", "Q4_0", "F32"}
+    row = next(row for row in json.loads(command("models", "--json").said) if row["name"] == MADE)
+    assert row["made_from"].startswith("tiny-q4_k_m (SHA-256 ")
+    assert row["made_from"].endswith(" as Q8_0/Q4_0")
+    assert command("verify", MADE).status == 0
+    assert "made here" in command("update", MADE).said
+    assert not [path for path in pulled.store.staging.iterdir() if path.is_dir()]
+
+    # The original is still what its reference names, and the product cannot be fetched again.
+    assert command("pull", TINY).said.startswith("tiny-q4_k_m is ready")
+    stored.path.unlink()
+    ran = command("pull", MADE)
+    assert ran.status == 1
+    assert "Make it again: edgechat quantize" in ran.complained
+
+
+def test_rounding_twice_asks_for_leave(pulled: Bench, command: Command) -> None:
+    assert command("quantize", "tiny-q4_k_m", "q8_0/q4_0").status == 0
+    assert command("quantize", "tiny-q4_k_m", "q4_0/q4_0").status == 0
+    ran = command("quantize", "tiny-q4_k_m-q4_0-q4_0", "q8_0")
+    assert (ran.status, ran.complained.count("\n")) == (2, 1)
+    assert "--allow-requantize" in ran.complained
+    assert command("quantize", "tiny-q4_k_m-q4_0-q4_0", "q8_0", "--allow-requantize").status == 0
+
+
+def test_an_unknown_type_is_a_usage_error(pulled: Bench, command: Command) -> None:
+    ran = command("quantize", "tiny-q4_k_m", "q9")
+    assert ran.status == 2
+    assert "unknown quantisation 'Q9'" in ran.complained
