@@ -6,8 +6,11 @@ from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
 
 
-def publish(store: Store, name: str, **script: object) -> Stored:
-    """Put a script into the store, by its own way in. Its reply is its name unless `script` has another."""
+def publish(store: Store, name: str, beside: bool = False, **script: object) -> Stored:
+    """Put a script into the store, by its own way in. Its reply is its name unless `script` has another.
+
+    `beside` makes it the candidate of the model that has the name.
+    """
     source = f"pypi:{name}==1:model.json"
     stage = store.stage(source)
     assert stage.take()
@@ -16,6 +19,6 @@ def publish(store: Store, name: str, **script: object) -> Stored:
         stage.begin(manifest)
         stage.files.mkdir(parents=True, exist_ok=True)
         (stage.files / "model.json").write_text(json.dumps({"reply": name} | script))
-        return store.publish(stage, manifest, source)
+        return store.publish(stage, manifest, source, beside=name if beside else None)
     finally:
         stage.leave()

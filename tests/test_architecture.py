@@ -16,6 +16,7 @@ ROWS = [
     {"scheduler"},
     {"worker", "remote"},
     {"cascade", "tune", "library"},
+    {"upkeep"},
     {"runtime"},
     {"runs"},
     {"api", "bench"},

@@ -16,7 +16,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Hold, Store, Stored
 from edgechat.settings import Settings
 from edgechat.types import Load, ModelInfo, Sampling, Struct
-from edgechat.worker.keeper import Wanted
+from edgechat.worker.resident import Wanted
 
 
 class Served(Struct, frozen=True):
@@ -44,10 +44,10 @@ class Library:
     def find(self, name: str | None) -> Stored | None:
         """The model called `name`, or that an alias of that name points at; None and "" are the default."""
         if not name:
-            return self.default
+            name = self.default.name if self.default else ""
         name = self.settings.aliases.get(name, name)
-        if self.default is not None and name == self.default.name:
-            return self.store.find(name) or self.default
+        if self.default is not None and self.default.pulled is None and name == self.default.name:
+            return self.default  # it lies outside the store
         return self.store.find(name) or self.store.by_reference(name)
 
     def get(self, name: str) -> Stored:
@@ -61,7 +61,7 @@ class Library:
 
     def names(self) -> list[str]:
         """Everything that can be asked for: the default, the others, the aliases."""
-        names = [self.default.name] if self.default else []
+        names = [self.default.name] if self.default and self.find(None) else []
         names += [stored.name for stored in self.store.list() if stored.name not in names]
         return names + [alias for alias in self.settings.aliases if alias not in names and self.find(alias)]
 

@@ -24,6 +24,7 @@ from edgechat.hub.store import Store, Stored
 from edgechat.library import Library, Served, named
 from edgechat.settings import Settings
 from edgechat.types import AnyEvent, Done, GenRequest, Struct
+from edgechat.upkeep import Upkeep
 from edgechat.worker.keeper import Keeper
 
 __all__ = ["Readiness", "Runtime", "Served"]
@@ -65,7 +66,8 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to get and load the default model, in the background."""
-        self._tasks = [asyncio.create_task(self._bring_up()), asyncio.create_task(self.keeper.run())]
+        upkeep = Upkeep(self.library, self.keeper)
+        self._tasks = [asyncio.create_task(work) for work in (self._bring_up(), self.keeper.run(), upkeep.run())]
 
     async def stop(self) -> None:
         """End the workers and a pull that is under way."""
@@ -142,6 +144,9 @@ class Runtime:
         """The state now. The default counts as ready while it makes room for others: who asks gets it back."""
         now, default = self._readiness, self.library.default
         resident = self.keeper.resident(default.name) if default else None
+        if now.state == "ready" and default and self.library.find(None) is None:
+            gone = f"{default.name} is not on disk any more, or damaged"
+            return msgspec.structs.replace(now, state="failed", why=gone, hint=f"edgechat pull {default.name}")
         if resident is None or resident.ready or now.state not in ("loading", "ready"):
             return now
         if now.state == "ready" and resident.failure is not None:
@@ -152,7 +157,7 @@ class Runtime:
     @property
     def served(self) -> Served | None:
         """The default model, once it answers."""
-        default = self.library.default
+        default = self.library.find(None)
         return self._served(default) if default and self._readiness.state == "ready" else None
 
     def find(self, name: str | None) -> Served:
@@ -171,7 +176,11 @@ class Runtime:
 
     def _served(self, stored: Stored) -> Served:
         resident = self.keeper.resident(stored.name)
-        return self.library.served(stored, resident.info if resident else None)
+        if resident is None or resident.info is None:
+            return self.library.served(stored, None)
+        # For a moment after an update, what answers is still the version before.
+        stored = msgspec.structs.replace(stored, sha256=resident.wanted.load.digest)
+        return self.library.served(stored, resident.info)
 
     # ── answers ──
 

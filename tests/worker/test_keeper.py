@@ -15,7 +15,8 @@ from edgechat.engine.fake import Forecast
 from edgechat.errors import ModelFileInvalid
 from edgechat.hub.store import Hold
 from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Load, Loading, Message, Queued
-from edgechat.worker.keeper import Keeper, Wanted
+from edgechat.worker.keeper import Keeper
+from edgechat.worker.resident import Wanted
 
 Model = Callable[..., Wanted]
 

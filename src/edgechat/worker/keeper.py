@@ -13,16 +13,15 @@ pool.py holds the books and decides; here it is done.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, aclosing, suppress
-from math import inf
-from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
 
-from edgechat.engine.base import Forecast
 from edgechat.errors import ConfigError, EdgechatError, NotReady
-from edgechat.types import AnyEvent, Failed, GenRequest, Load, Loading, ModelInfo
-from edgechat.worker.pool import Pool, Tenant
+from edgechat.types import AnyEvent, Failed, GenRequest, Loading, ModelInfo
+from edgechat.worker import probe
+from edgechat.worker.pool import Pool
+from edgechat.worker.resident import Resident, Wanted
 from edgechat.worker.supervisor import Worker
 
 SWEEP_S = 1.0  # seconds between two looks for models that stayed long enough
@@ -30,59 +29,6 @@ RESTART_S = 10.0  # seconds that a request waits for a worker that is being star
 FAILED_S = 5.0  # seconds for which a model that could not be loaded is not tried again
 
 log = structlog.get_logger("models")
-
-
-class Held(Protocol):
-    """Bytes that stay on disk until they are released."""
-
-    def release(self) -> None:
-        """Let go. A second time does nothing."""
-        ...
-
-
-class Wanted(NamedTuple):
-    """A model as it would be loaded. `load.memory` and `load.threads` are filled in here; `keep` is in seconds.
-
-    `take` is called in a thread before every load: it checks the bytes and holds them, or raises ModelDamaged.
-    """
-
-    name: str
-    load: Load
-    forecast: Forecast
-    take: Callable[[], Held]
-    keep: float = inf
-
-
-class Resident(Tenant):
-    """One model in its worker, from the moment it is asked for until its process is gone."""
-
-    def __init__(self, wanted: Wanted, now: float) -> None:
-        super().__init__(wanted.name, keep=wanted.keep, used=now)
-        self.wanted = wanted
-        self.waiting = 0  # requests that are not in the worker yet
-        self.worker: Worker | None = None
-        self.held: Held | None = None
-        self.failure: EdgechatError | None = None
-        self.failed_at = 0.0
-        self.changed = asyncio.Event()  # set, and replaced, whenever something is new
-        self.arriving: asyncio.Task[None] | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether its worker takes a request now."""
-        return self.worker is not None and self.worker.ready
-
-    @property
-    def info(self) -> ModelInfo | None:
-        """What it turned out to be, once it was loaded."""
-        return self.worker.info if self.worker else None
-
-    @property
-    def loading(self) -> Loading:
-        """How far it is."""
-        if self.worker is None:
-            return Loading(stage="check" if self.bytes else "room")
-        return self.worker.loading or Loading(stage="start")
 
 
 class Keeper:
@@ -95,6 +41,11 @@ class Keeper:
         self._residents: dict[str, Resident] = {}  # by name; one that leaves stays here until it is gone
         self._door = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def residents(self) -> list[Resident]:
+        """Every model that is loaded or on its way in or out, one for each name."""
+        return list(self._residents.values())
 
     def resident(self, name: str) -> Resident | None:
         """The model called `name`, if it is loaded or on its way in or out."""
@@ -159,6 +110,49 @@ class Keeper:
         if resident := self._residents.get(name):
             await self._dismiss(resident)
 
+    async def replace(self, wanted: Wanted, accept: Callable[[], object] = lambda: None) -> None:
+        """Let `wanted` take over from the model of its name, which leaves after its answers. No request fails.
+
+        The new one must answer a probe first: beside the old one where memory holds both, else in its place while
+        requests wait. `accept` is called before anybody else gets it. Raises what is wrong with it; then the old one
+        answers on.
+        """
+        old, new = self._residents.get(wanted.name), Resident(wanted, self._now())
+        if old is not None and old.failure is not None:
+            old = None
+        new.trial = True
+        beside = old is None or self._fits_beside(old, wanted)
+        if old is not None:
+            new.keep = old.keep
+            if not beside:
+                old.successor = new
+                await self._dismiss(old)
+        self._hold(new)
+        try:
+            await self._bring_in(new, spared=old)
+            if new.failure is not None:
+                raise new.failure
+            assert new.worker is not None
+            await probe.answers(new.worker)
+            accept()
+            self._residents[wanted.name] = new
+            if old is not None:
+                self._send_off(old)
+        except EdgechatError:
+            self._send_off(new)
+            if old is not None and not beside:
+                self._begin(old.wanted)
+            raise
+        finally:
+            new.trial = False
+            self._release(new)
+
+    def _fits_beside(self, old: Resident, wanted: Wanted) -> bool:
+        try:
+            return not wanted.forecast.plan(wanted.load.context, self.pool.memory - old.bytes).notes
+        except ConfigError:
+            return False
+
     async def run(self) -> None:
         """Let models go when their time is up, for ever."""
         while True:
@@ -179,13 +173,21 @@ class Keeper:
             if resident is not None and resident.failure and self._now() - resident.failed_at >= FAILED_S:
                 resident = None
             if resident is None:
-                resident = self._residents[wanted.name] = Resident(wanted, self._now())
-                resident.arriving = self._spawn(self._bring_in(resident))
-            if not resident.leaving:
-                resident.waiting += 1
-                self._settle(resident)
+                resident = self._begin(wanted)
+            if not (resident.leaving or resident.trial):
+                self._hold(resident)
                 return resident
             await resident.changed.wait()
+
+    def _hold(self, resident: Resident) -> None:
+        resident.waiting += 1
+        self._settle(resident)
+
+    def _begin(self, wanted: Wanted) -> Resident:
+        """Let `wanted` come in under its name."""
+        resident = self._residents[wanted.name] = Resident(wanted, self._now())
+        resident.arriving = self._spawn(self._bring_in(resident))
+        return resident
 
     def _release(self, resident: Resident) -> None:
         resident.waiting -= 1
@@ -208,12 +210,12 @@ class Keeper:
 
     # ── coming and going ──
 
-    async def _bring_in(self, resident: Resident) -> None:
+    async def _bring_in(self, resident: Resident, spared: Resident | None = None) -> None:
         """Make room, start the worker. What goes wrong is the resident's failure."""
         wanted = resident.wanted
         try:
             async with self._door:
-                resident.bytes = (await self._room(wanted)).memory
+                resident.bytes = (await self._room(wanted, spared)).memory
                 memory = self.pool.room
                 self.pool.enter(resident)
             resident.held = await asyncio.to_thread(wanted.take)
@@ -229,7 +231,7 @@ class Keeper:
             self._fail(resident, EdgechatError(f"edgechat failed inside ({type(error).__name__}); the log says where."))
         self._settle(resident)
 
-    async def _room(self, wanted: Wanted) -> ModelInfo:
+    async def _room(self, wanted: Wanted, spared: Resident | None) -> ModelInfo:
         """Unload others until the model fits whole; alone, it may come with a smaller context. Raises ConfigError."""
         wanted.forecast.plan(wanted.load.context, self.pool.memory)  # nobody goes for one that will not fit
         while True:
@@ -237,7 +239,7 @@ class Keeper:
                 planned = wanted.forecast.plan(wanted.load.context, self.pool.room)
                 if not planned.notes:
                     return planned
-            victim = self.pool.victim()
+            victim = self.pool.victim(spared)
             if victim is None:
                 return wanted.forecast.plan(wanted.load.context, self.pool.room)
             await self._dismiss(victim)
@@ -276,6 +278,8 @@ class Keeper:
         self._forget(resident)
         if self._residents.get(resident.name) is resident:
             del self._residents[resident.name]
+            if resident.successor is not None:
+                self._residents[resident.name] = resident.successor
         log.info("unloaded", model=resident.name)
         self._settle(resident)
 

@@ -1,0 +1,122 @@
+"""A running server follows its store: versions take over under load, broken ones do not, removed ones leave."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edgechat.errors import ModelNotFound
+from edgechat.hub.store import Store
+from edgechat.runtime import Runtime
+from edgechat.settings import Settings
+from edgechat.types import AnyEvent, Delta, Done, GenRequest, Message
+from tests.scripts import publish
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgechat.upkeep.WATCH_S", 0.1)
+
+
+@asynccontextmanager
+async def serving(home: Path, model: str = "m", **settings: object) -> AsyncIterator[Runtime]:
+    runtime = Runtime(Settings(home=home, model=model, engine="fake", **settings))  # type: ignore[arg-type]
+    runtime.start()
+    try:
+        await until(lambda: runtime.readiness.state in ("ready", "failed"))
+        assert runtime.readiness.state == "ready", runtime.readiness
+        yield runtime
+    finally:
+        await runtime.stop()
+
+
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def ask(runtime: Runtime, model: str = "") -> str:
+    request = GenRequest((Message("user", "hello"),), model=model)
+    events: list[AnyEvent] = [event async for event in runtime.stream(request)]
+    assert isinstance(events[-1], Done), events[-1]
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+async def flood(runtime: Runtime, stop: asyncio.Event, said: list[str]) -> None:
+    while not stop.is_set():
+        said.append(await ask(runtime))
+
+
+def update(store: Store, name: str, **script: object) -> None:
+    """What `edgechat update` leaves: the new version is the current one, the old one the previous."""
+    publish(store, name, beside=True, **script)
+    store.promote(name)
+
+
+@pytest.mark.parametrize("memory", ["1MB", "1500B"], ids=["beside", "in its place"])
+async def test_an_update_under_load_fails_no_request(tmp_path: Path, memory: str) -> None:
+    store, said, stop = Store(tmp_path), list[str](), asyncio.Event()
+    publish(store, "m", reply="old", memory=1000, load_ms=200)
+    async with serving(tmp_path, memory=memory) as runtime:
+        readers = [asyncio.create_task(flood(runtime, stop, said)) for _ in range(5)]
+        await until(lambda: len(said) > 50)
+        update(store, "m", reply="new", memory=1000, load_ms=200)
+        await until(lambda: said.count("new") > 50)
+        stop.set()
+        await asyncio.gather(*readers)
+        assert set(said) == {"old", "new"}
+        assert "old" not in said[-20:]
+        await until(lambda: len(runtime.keeper.pool.tenants) == 1)
+        assert runtime.served is not None
+        assert runtime.served.sha256 == store.list()[0].sha256
+
+
+@pytest.mark.parametrize("memory", ["1MB", "1500B"], ids=["beside", "in its place"])
+@pytest.mark.parametrize("fault", [{"load_fails": True}, {"reply": ""}, {"exit_at": 0}, {"fail_at": 0}])
+async def test_a_version_that_does_not_answer_leaves_the_old_one_serving(
+    tmp_path: Path, fault: dict[str, object], memory: str
+) -> None:
+    store, said, stop = Store(tmp_path), list[str](), asyncio.Event()
+    good = publish(store, "m", reply="old", memory=1000)
+    async with serving(tmp_path, memory=memory) as runtime:
+        reader = asyncio.create_task(flood(runtime, stop, said))
+        update(store, "m", **({"memory": 1000} | fault))
+        await until(lambda: (now := store.find("m")) and now.sha256 == good.sha256)  # rolled back
+        before = len(said)
+        await until(lambda: len(said) > before + 5)
+        stop.set()
+        await reader
+        assert set(said) == {"old"}
+        await until(lambda: len(runtime.keeper.pool.tenants) == 1)
+
+
+async def test_a_removed_model_finishes_its_answers_and_is_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store, "m")
+    publish(store, "other", reply="o" * 100, step_ms=10)
+    async with serving(tmp_path) as runtime:
+        running = asyncio.create_task(ask(runtime, "other"))
+        await until(lambda: (one := runtime.keeper.resident("other")) and one.ready)
+        store.remove("other")
+        with pytest.raises(ModelNotFound):
+            runtime.find("other")
+        assert await running == "o" * 100
+        await until(lambda: runtime.keeper.resident("other") is None)
+        assert await ask(runtime) == "m"
+
+
+async def test_a_removed_default_is_told_and_comes_back_with_a_pull(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store, "m")
+    async with serving(tmp_path) as runtime:
+        store.remove("m")
+        await until(lambda: runtime.keeper.resident("m") is None)
+        gone = runtime.readiness
+        assert (gone.state, gone.hint) == ("failed", "edgechat pull m")
+        publish(store, "m")
+        back = runtime.readiness
+        assert back.state == "ready"
+        assert await ask(runtime) == "m"
