@@ -22,6 +22,11 @@ QWEN_SCRIPT = ROOT.parent / "shared" / "models" / "qwen-test-model.sh"
 FakeModel = Callable[..., Path]
 
 
+def rambling(characters: int) -> str:
+    """A long text that is no loop."""
+    return " ".join(map(str, range(characters)))[:characters]
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the person who runs the tests gets in; nothing is written outside the test's folder."""

@@ -336,6 +336,16 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def added(self) -> dict[str, int]:
+        """Tokens by their text that were added to the vocabulary for a purpose, and yet are found in plain content."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Tokens of the vocabulary: ids go from 0 to size - 1."""
+        ...
+
+    @property
     def bos(self) -> int | None:
         """The token a prompt must begin with, where the vocabulary asks for one."""
         ...

@@ -10,7 +10,7 @@ import pytest
 
 from edgechat.scheduler.loop import RUNNING
 from tests.api.conftest import serving
-from tests.conftest import FakeModel
+from tests.conftest import FakeModel, rambling
 
 ROUTE = "/v1/chat/completions"
 
@@ -221,7 +221,7 @@ def test_a_failure_in_the_answer_is_an_error_and_no_false_end(
 
 
 def test_those_who_wait_see_their_place_as_a_comment(fake_model: FakeModel, tmp_path: Path) -> None:
-    with serving(fake_model(reply="x" * 900, step_ms=5), tmp_path / "home") as base, ExitStack() as open_:
+    with serving(fake_model(reply=rambling(900), step_ms=5), tmp_path / "home") as base, ExitStack() as open_:
         for user in range(RUNNING):
             long = body(stream=True, user=str(user))
             answer = open_.enter_context(httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=10))
@@ -231,7 +231,7 @@ def test_those_who_wait_see_their_place_as_a_comment(fake_model: FakeModel, tmp_
 
 
 def test_a_full_queue_is_a_429_that_says_when(fake_model: FakeModel, tmp_path: Path) -> None:
-    with serving(fake_model(reply="x" * 900, step_ms=5), tmp_path / "home", queue=1) as base, ExitStack() as open_:
+    with serving(fake_model(reply=rambling(900), step_ms=5), tmp_path / "home", queue=1) as base, ExitStack() as open_:
         for user in range(RUNNING + 1):
             long = body(stream=True, user=str(user))
             open_.enter_context(httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=10))
@@ -248,7 +248,7 @@ def test_a_priority_is_one_of_two(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_frees_the_engine(fake_model: FakeModel, tmp_path: Path, stream: bool) -> None:
-    with serving(fake_model(reply="x" * 4000, step_ms=5), tmp_path / "home") as base:
+    with serving(fake_model(reply=rambling(4000), step_ms=5), tmp_path / "home") as base:
         long = body(stream=stream, max_tokens=4000)
         with (
             pytest.raises(httpx.ReadTimeout),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FakeModel
+from tests.conftest import FakeModel, rambling
 
 EDGECHAT = Path(sys.executable).with_name("edgechat")
 
@@ -53,7 +53,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(fake_model: FakeModel) -> Iterator[Terminal]:
-    script = fake_model(replies={"count": "1 2 3 4 5 6 7 8 9 " * 200}, step_ms=10)
+    script = fake_model(replies={"count": rambling(3600)}, step_ms=10)
     terminal = Terminal("--engine", "fake", "--model", str(script))
     yield terminal
     terminal.close()

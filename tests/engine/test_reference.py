@@ -9,7 +9,7 @@ from edgechat.engine.base import Slice
 from edgechat.engine.llama_cpp import LlamaCpp
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
-from edgechat.types import Message, Sampling
+from edgechat.types import GenRequest, Message, Sampling
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 
@@ -24,7 +24,8 @@ def test_greedy_answers_are_the_references(model: str, reference: str, request: 
     assert engine.template is not None
     prompter = Prompter(Template(engine.template), engine.tokenizer, engine.info.context)
     for case in json.loads((REFERENCE / reference).read_text()):
-        prompt = prompter.encode([Message(role, content) for role, content in case["messages"]])
+        messages = tuple(Message(role, content) for role, content in case["messages"])
+        prompt = prompter.prepare(GenRequest(messages)).tokens
         assert prompt == case["prompt"]
         assert greedy(engine, prompt, len(case["answer"])) == case["answer"]
     engine.close()

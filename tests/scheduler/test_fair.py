@@ -3,6 +3,7 @@
 import pytest
 
 from edgechat.engine.fake import Bytes
+from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.fair import PATIENCE, FairQueue
 from edgechat.types import GenRequest, Message
@@ -16,7 +17,7 @@ class Bench:
     def push(self, client: str, background: bool = False, now: float = 0.0) -> Answer:
         request = GenRequest((Message("user", "x"),), client=client, background=background)
         self.count += 1
-        answer = Answer(self.count, request, [1], Bytes(), now)
+        answer = Answer(self.count, request, Prepared([1]), Bytes(), now)
         assert self.queue.try_push(answer)
         return answer
 
@@ -92,7 +93,7 @@ def test_the_queue_is_bounded_but_keeps_its_promises() -> None:
     running = bench.push("a")
     assert bench.queue.pop(0) is running
     bench.push("a")
-    refused = Answer(9, GenRequest((Message("user", "x"),)), [1], Bytes(), 0)
+    refused = Answer(9, GenRequest((Message("user", "x"),)), Prepared([1]), Bytes(), 0)
     assert not bench.queue.try_push(refused)
     bench.queue.push_back(running)
     assert len(bench.queue) == 2

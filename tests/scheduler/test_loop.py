@@ -12,7 +12,7 @@ from edgechat.engine.fake import Fake
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.loop import RUNNING, Loop, Stop, Submit
-from edgechat.types import AnyEvent, Cancel, Delta, Done, Failed, GenRequest, Message, Prefill, Queued
+from edgechat.types import AnyEvent, Cancel, Delta, Done, Failed, GenRequest, Guards, Message, Prefill, Queued
 
 
 class Bench:
@@ -45,7 +45,7 @@ class Bench:
         turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
         request = GenRequest(turns, **asked)
         self.open += 1
-        self.loop.post(Submit(id, request, self.prompter.encode(turns)))
+        self.loop.post(Submit(id, request, self.prompter.prepare(request)))
 
     def one_by_one(self, *asks: Callable[[], None]) -> None:
         """Run the loop; each request is made when the one before is done."""
@@ -72,7 +72,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_an_answer_is_accepted_read_said_and_done(bench: Bench) -> None:
-    bench.ask(1, "好" * 100)
+    bench.ask(1, "好" * 100, guards=Guards(loop=False))
     bench.loop.run()
     assert bench.text(1) == "You said: " + "好" * 100
     kinds = [type(event) for _, event in bench.events]

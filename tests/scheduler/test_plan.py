@@ -3,6 +3,7 @@
 from collections import Counter
 
 from edgechat.engine.fake import Bytes
+from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.fair import FairQueue
 from edgechat.scheduler.pace import LEAST, Pace
@@ -31,7 +32,7 @@ class Room:
     def add(self, client: str, count: int, prompt: int = 1, background: bool = False) -> None:
         for _ in range(count):
             request = GenRequest((), client=client, background=background)
-            answer = Answer(len(self.running), request, [5] * prompt, Bytes(), self.now)
+            answer = Answer(len(self.running), request, Prepared([5] * prompt), Bytes(), self.now)
             self.clients.try_push(answer)
             self.clients.pop(self.now)
             answer.start(answer.id, 0, self.now)

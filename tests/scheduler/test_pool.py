@@ -7,6 +7,7 @@ import pytest
 
 from edgechat.engine.base import Slice
 from edgechat.engine.fake import Fake
+from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.pool import Pool
 from edgechat.scheduler.shelf import Shelf
@@ -25,7 +26,7 @@ class House:
 
     def answer(self, text: str) -> Answer:
         self.now += 1
-        answer = Answer(self.now, GenRequest(()), list(text.encode()), self.engine.tokenizer, self.now)
+        answer = Answer(self.now, GenRequest(()), Prepared(list(text.encode())), self.engine.tokenizer, self.now)
         assert self.pool.seat(answer, 0, self.now)
         tokens = answer.tokens[answer.done :]
         for at in range(0, len(tokens), 50):

@@ -63,7 +63,7 @@ class Life:
             )
             self.expected[id] = f"You said: {topic}"[:most]
             self.text[id] = ""
-            self.loop.post(Submit(id, request, self.prompter.encode(request.messages)))
+            self.loop.post(Submit(id, request, self.prompter.prepare(request)))
 
     def run(self) -> None:
         step = self.loop._step

@@ -223,7 +223,7 @@ async def test_two_busy_models_share_the_cores_and_get_them_back(model: Model, m
     granted: list[tuple[str, int]] = []
     grant = "edgechat.worker.supervisor.Worker.grant"
     monkeypatch.setattr(grant, lambda worker, cores: granted.append((Path(worker._load.path).stem, cores)))
-    a, b = model("a", reply="a" * 200, step_ms=5), model("b")
+    a, b = model("a", reply="a" * 190, step_ms=5), model("b")
     async with keeping(cores=2) as keeper:
         running = asyncio.create_task(events_of(keeper, a))
         await until(lambda: (one := keeper.resident("a")) and one.ready and one.busy)

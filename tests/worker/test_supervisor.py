@@ -13,7 +13,7 @@ import pytest
 from edgechat.errors import EngineFailed, ModelFileInvalid, NotReady
 from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Load, Message
 from edgechat.worker.supervisor import Worker
-from tests.conftest import FakeModel
+from tests.conftest import FakeModel, rambling
 
 
 def ask(text: str, **more: object) -> GenRequest:
@@ -52,7 +52,7 @@ async def test_answers_come_through(fake_model: FakeModel) -> None:
 
 
 async def test_a_killed_worker_is_told_within_two_seconds_and_comes_back(fake_model: FakeModel) -> None:
-    async with worker(fake_model(reply="x" * 5000, step_ms=2)) as w:
+    async with worker(fake_model(reply=rambling(5000), step_ms=2)) as w:
         async with aclosing(w.stream(ask("go", max_tokens=5000))) as events:
             async for event in events:
                 if isinstance(event, Delta):
@@ -64,7 +64,7 @@ async def test_a_killed_worker_is_told_within_two_seconds_and_comes_back(fake_mo
         assert isinstance(rest[-1], Failed)
         assert rest[-1].code == "engine_failed"
         await within(10, lambda: w.ready)
-        assert text_of(await events_of(w, ask("again", max_tokens=3))) == "xxx"
+        assert text_of(await events_of(w, ask("again", max_tokens=3))) == rambling(3)
 
 
 async def test_a_request_while_the_engine_is_away_is_refused_politely(fake_model: FakeModel) -> None:
@@ -106,13 +106,13 @@ async def test_a_worker_that_hangs_is_replaced_and_its_reader_is_told(
 
 
 async def test_closing_the_stream_frees_the_engine(fake_model: FakeModel) -> None:
-    async with worker(fake_model(reply="x" * 100_000, step_ms=1)) as w:
+    async with worker(fake_model(reply=rambling(100_000), step_ms=1)) as w:
         async with aclosing(w.stream(ask("long", max_tokens=100_000))) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     break
         async with asyncio.timeout(1):
-            assert text_of(await events_of(w, ask("short", max_tokens=2))) == "xx"
+            assert text_of(await events_of(w, ask("short", max_tokens=2))) == rambling(2)
 
 
 async def test_a_bad_model_fails_at_start_with_its_own_words(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_stop_leaves_no_process(fake_model: FakeModel) -> None:
 
 async def test_a_worker_ends_with_its_server(fake_model: FakeModel) -> None:
     """The server is gone when stdin ends; a worker in the middle of a step does not outlive it."""
-    async with worker(fake_model(reply="x" * 1000, step_ms=50)) as w:
+    async with worker(fake_model(reply=rambling(1000), step_ms=50)) as w:
         task = asyncio.create_task(events_of(w, ask("x", max_tokens=1000)))
         await asyncio.sleep(0.3)
         process = w._process

@@ -1,6 +1,6 @@
 """What an engine is: it speaks tokens, one step at a time, and knows nothing of text, people or queues.
 
-    load → Engine ── sampler(sampling) → Sampler
+    load → Engine ── sampler(sampling, guide, top) → Sampler
                   ── step([Slice …])   → one forward pass; a token for every slice that asks for one
                   ── trim, share, save, restore: what sequences hold
 
@@ -10,13 +10,27 @@ Exactly one thread calls an engine, except for `tokenizer`, which any thread may
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from edgechat.types import Loading, ModelInfo, Sampling, Tokenizer
+from edgechat.types import Loading, ModelInfo, Sampling, Scored, Tokenizer
 
 Progress = Callable[[Loading], None]
 
 
+class Guide(Protocol):
+    """What an answer has to follow, and how far it is."""
+
+    def mask(self) -> bytes:
+        """A bit for each token of the vocabulary, the least significant first: whether it may come next."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """The token that was drawn."""
+        ...
+
+
 class Sampler(Protocol):
     """Draws the tokens of one answer, and remembers what it drew where penalties need it."""
+
+    scored: Scored | None  # the token drawn last, where log probabilities were asked for
 
     def close(self) -> None:
         """Free what it holds."""
@@ -57,8 +71,11 @@ class Engine(Protocol):
     tokenizer: Tokenizer
     template: str | None  # the model's own chat template, Jinja
 
-    def sampler(self, sampling: Sampling) -> Sampler:
-        """A sampler for one answer."""
+    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Sampler:
+        """A sampler for one answer, which follows `guide` and scores its tokens and `top` alternatives, None for none.
+
+        Scores are those of the model, before bias, penalties, guide and temperature.
+        """
         ...
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:

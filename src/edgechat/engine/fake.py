@@ -8,10 +8,12 @@ Its "model" is a JSON file; every field may be left out:
      "load_ms": 0, "load_fails": true,
      "context": 4096, "cells": 16384,     tokens of one conversation, and of all in memory
      "memory": 1000,                      bytes that it says it takes
+     "template": "…",                     default: in the manner of ChatML
      "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
 
 One token is one byte of UTF-8, so that half characters, half stop strings and their repair are everyday life here.
-Control tokens are ids from 256 on, in the manner of ChatML.
+Control tokens are ids from 256 on, in the manner of ChatML. Where a guide forbids what it would say, it falls back on
+the plainest text that is allowed, and says no more of its own.
 """
 
 import os
@@ -21,11 +23,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgechat.engine.base import Progress, Slice
+from edgechat.engine.base import Guide, Progress, Slice
 from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid
-from edgechat.types import Loading, ModelInfo, Sampling, Struct, Tokenizer
+from edgechat.types import Loading, ModelInfo, Sampling, Scored, Struct, Tokenizer
 
 END = 256
+PLAIN = b'"}]0nt{[:, '  # the letters of the plainest JSON
 GONE = -1  # a position that was trimmed and not filled again
 SPECIALS = {"<|im_end|>": END, "<|im_start|>": 257, "<|endoftext|>": 258}
 TEMPLATE = (
@@ -45,6 +48,7 @@ class Script(Struct, frozen=True):
     context: int = 4096
     cells: int | None = None
     memory: int = 0
+    template: str = TEMPLATE
     fail_at: int | None = None
     hang_at: int | None = None
     exit_at: int | None = None
@@ -92,6 +96,11 @@ class Bytes:
     """Tokenizer of bytes and three control tokens."""
 
     bos: int | None = None
+    size = 259
+
+    @property
+    def added(self) -> dict[str, int]:
+        return {}
 
     @property
     def specials(self) -> dict[str, int]:
@@ -110,9 +119,32 @@ class Bytes:
 class Recital:
     """The tokens of one answer still to come."""
 
-    def __init__(self) -> None:
+    def __init__(self, guide: Guide | None, top: int | None) -> None:
         self.rest: list[int] | None = None
         self.said = 0
+        self.scored: Scored | None = None
+        self._guide = guide
+        self._top = top
+
+    def draw(self) -> int:
+        """The next token; it is the likeliest one, and those after it in the vocabulary follow."""
+        token = self.rest.pop(0) if self.rest else END
+        if self._guide is not None:
+            token = self._guided(token, self._guide)
+        self.said += 1
+        if self._top is not None:
+            others = [Scored(n % 256, bytes([n % 256]), -3.0 - n + token) for n in range(token + 1, token + self._top)]
+            drawn = Scored(token, Bytes().piece(token), -0.1)
+            self.scored = Scored(drawn.token, drawn.piece, drawn.logprob, (drawn, *others)[: self._top])
+        return token
+
+    def _guided(self, token: int, guide: Guide) -> int:
+        mask = guide.mask()
+        legal = [n for n in (token, END, *PLAIN, *range(256)) if mask[n // 8] >> n % 8 & 1]
+        if legal[0] != token:
+            self.rest = []
+        guide.accept(legal[0])
+        return int(legal[0])
 
     def close(self) -> None:
         self.rest = []
@@ -123,7 +155,6 @@ class Fake:
 
     max_batch = 64
     sequences = 32
-    template: str | None = TEMPLATE
 
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
         del memory  # it takes what its script says
@@ -132,13 +163,14 @@ class Fake:
         time.sleep(self.script.load_ms / 1000)
         if self.script.load_fails:
             raise ModelFileInvalid(f"the fake engine does not take {path.name}, as its script says.")
+        self.template: str | None = self.script.template
         self.tokenizer: Tokenizer = Bytes()
         self.info = info(self.script, context, threads)
         self._cells: dict[int, list[int]] = {}
 
-    def sampler(self, sampling: Sampling) -> Recital:
+    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Recital:
         del sampling  # it recites
-        return Recital()
+        return Recital(guide, top)
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:
         time.sleep(self.script.step_ms / 1000)
@@ -157,8 +189,7 @@ class Fake:
         if recital.rest is None:
             recital.rest = [*self._reply(cells).encode(), END]
         self._misbehave(recital.said)
-        recital.said += 1
-        return recital.rest.pop(0) if recital.rest else END
+        return recital.draw()
 
     def _reply(self, cells: list[int]) -> str:
         turns = _text(cells).split("<|im_start|>user\n")

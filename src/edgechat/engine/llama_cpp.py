@@ -15,16 +15,16 @@ from pathlib import Path
 
 from edgechat import gguf
 from edgechat.engine import memory as memory_plan
-from edgechat.engine.base import Progress, Slice
+from edgechat.engine.base import Guide, Progress, Slice
 from edgechat.engine.bindings import lib
+from edgechat.engine.llama_sampler import Chain
 from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling
 
 MAX_BATCH = 512  # tokens the library is set up to take in one step
-PENALTY_WINDOW = 1 << 15  # tokens: the whole answer
 _WARNING = 3  # ggml_log_level
-_CONTROL = 8  # llama_token_attr
+_CONTROL, _USER_DEFINED = 8, 16  # llama_token_attr
 
 
 @lib.llama_log_callback
@@ -40,13 +40,17 @@ class Vocabulary:
     def __init__(self, model: ctypes.c_void_p) -> None:
         self._vocab = lib.llama_model_get_vocab(model)
         self.size = int(lib.llama_vocab_n_tokens(self._vocab))
-        self.specials = {
-            lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace"): token
-            for token in range(self.size)
-            if lib.llama_vocab_get_attr(self._vocab, token) & _CONTROL
-        }
+        self.specials = self._with(_CONTROL)
+        self.added = self._with(_USER_DEFINED)
         adds_bos = lib.llama_vocab_get_add_bos(self._vocab)
         self.bos: int | None = int(lib.llama_vocab_bos(self._vocab)) if adds_bos else None
+
+    def _with(self, attribute: int) -> dict[str, int]:
+        return {
+            lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace"): token
+            for token in range(self.size)
+            if lib.llama_vocab_get_attr(self._vocab, token) & attribute
+        }
 
     def encode(self, text: str) -> list[int]:
         data = text.encode()
@@ -68,41 +72,6 @@ class Vocabulary:
 
     def is_end(self, token: int) -> bool:
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
-
-
-class Chain:
-    """A llama.cpp sampler chain. Order as llama.cpp's own tools have it: bias, penalties, cuts, temperature, draw."""
-
-    def __init__(self, sampling: Sampling, vocabulary: int) -> None:
-        self.pointer = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        for sampler in _samplers(sampling, vocabulary):
-            lib.llama_sampler_chain_add(self.pointer, sampler)
-
-    def close(self) -> None:
-        if self.pointer:
-            lib.llama_sampler_free(self.pointer)
-            self.pointer = None
-
-
-def _samplers(s: Sampling, vocabulary: int) -> list[object]:
-    chain: list[object] = []
-    if s.logit_bias:
-        biases = (lib.llama_logit_bias * len(s.logit_bias))(*s.logit_bias.items())
-        chain.append(lib.llama_sampler_init_logit_bias(vocabulary, len(biases), biases))
-    if s.repetition_penalty != 1 or s.frequency_penalty or s.presence_penalty:
-        rules = (s.repetition_penalty, s.frequency_penalty, s.presence_penalty)
-        chain.append(lib.llama_sampler_init_penalties(vocabulary, PENALTY_WINDOW, *rules))
-    if s.temperature == 0:
-        return [*chain, lib.llama_sampler_init_greedy()]
-    if s.top_k:
-        chain.append(lib.llama_sampler_init_top_k(s.top_k))
-    if s.top_p < 1:
-        chain.append(lib.llama_sampler_init_top_p(s.top_p, 1))
-    if s.min_p:
-        chain.append(lib.llama_sampler_init_min_p(s.min_p, 1))
-    chain.append(lib.llama_sampler_init_temp(s.temperature))
-    seed = int.from_bytes(os.urandom(4)) if s.seed is None else s.seed & 0xFFFFFFFF
-    return [*chain, lib.llama_sampler_init_dist(seed)]
 
 
 class LlamaCpp:
@@ -175,8 +144,8 @@ class LlamaCpp:
             raise EngineFailed(f"llama.cpp finds no memory for {cells} tokens of {path.name}: try a smaller --memory.")
         return context
 
-    def sampler(self, sampling: Sampling) -> Chain:
-        return Chain(sampling, self.tokenizer.size)
+    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Chain:
+        return Chain(sampling, self.tokenizer, guide, top)
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:
         rows = self._fill(batch)
@@ -184,9 +153,7 @@ class LlamaCpp:
         if status:
             raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
         return [
-            int(lib.llama_sampler_sample(part.sampler.pointer, self._context, row))
-            if isinstance(part.sampler, Chain)
-            else None
+            part.sampler.draw(self._context, row) if isinstance(part.sampler, Chain) else None
             for part, row in zip(batch, rows, strict=True)
         ]
 

@@ -5,28 +5,33 @@ is worth stealing. What people wrote belongs to them: it must never act as a con
 the template between marks that nobody can write, and come out as places in the finished prompt:
 
     content  "  hi <|im_end|> "          marks sit inside the outer white space, so that a template's trim still trims
-    marked   "  ⟦hi <|im_end|>⟧ "
-    rendered "<|im_start|>user\\n⟦hi <|im_end|>⟧<|im_end|>\\n"
+    marked   "  ⟦hi <⟧⟦|im_end|>⟧ "      and after every < and [, so that a template that looks for markup sees none
+    rendered "<|im_start|>user\\n⟦hi <⟧⟦|im_end|>⟧<|im_end|>\\n"
     prompt   "<|im_start|>user\\nhi <|im_end|><|im_end|>\\n"     content = characters 17 to 30
 """
 
+import json
 import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgechat.errors import InvalidRequest, TemplateInvalid
-from edgechat.types import Message
+from edgechat.prompt.tools import CALL
+from edgechat.types import Message, Tool, ToolCall
 
 MAX_TEMPLATE = 1 << 18  # characters
+THINK, UNTHINK = "<think>", "</think>"
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# A word or phrase of which no control token can be made. Left without marks: some templates look at such words.
+_HARMLESS = re.compile(r"[\w .,:;'()/+*=?!-]*")
 
 
 class Prompt(NamedTuple):
@@ -34,6 +39,12 @@ class Prompt(NamedTuple):
 
     text: str
     contents: tuple[tuple[int, int], ...]
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the answer begins inside the model's thinking."""
+        written = self.contents[-1][1] if self.contents else 0
+        return self.text[written:].rstrip().endswith(THINK)
 
 
 class Template:
@@ -49,28 +60,37 @@ class Template:
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.globals.update(raise_exception=_refuse, strftime_now=lambda form: datetime.now().strftime(form))
+        environment.filters["tojson"] = _to_json
+        self.source = source
         self._names = {"bos_token": bos, "eos_token": eos}
         try:
             self._template = environment.from_string(source)
+            asked = meta.find_undeclared_variables(environment.parse(source))
         except TemplateError as error:
             raise TemplateInvalid(f"the model's chat template does not compile: {error}.") from error
+        self.knows_tools = "tools" in asked and CALL in source
+        self.thinking_switch = "enable_thinking" in asked
+        self.thinks = THINK in source
 
-    def render(self, messages: Sequence[Message]) -> Prompt:
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), thinking: bool | None = None) -> Prompt:
         """The prompt that asks for the next assistant turn after `messages`.
 
         Raises InvalidRequest when the template itself refuses the conversation (roles out of turn, say), and
         TemplateInvalid when it fails.
         """
         # Letters and digits only: no filter of a template (tojson, escape) changes them.
-        opening, closing = f"A{secrets.token_hex(12)}", f"Z{secrets.token_hex(12)}"
-        turns = [{"role": m.role, "content": _mark(m.content, opening, closing)} for m in messages]
+        marks = _Marks(f"A{secrets.token_hex(12)}", f"Z{secrets.token_hex(12)}")
+        names: dict[str, Any] = {**self._names, "tools": [_tool(tool, marks) for tool in tools] or None}
+        if thinking is not None:
+            names["enable_thinking"] = thinking
         try:
-            marked = self._template.render(messages=turns, add_generation_prompt=True, tools=None, **self._names)
+            turns = [_turn(message, marks) for message in messages]
+            marked = self._template.render(messages=turns, add_generation_prompt=True, **names)
         except _Refused as error:
             raise InvalidRequest(f"this model's template refuses the conversation: {error}", "messages") from error
         except Exception as error:  # the template is foreign code: anything may come out of it
             raise TemplateInvalid(f"the model's chat template failed: {type(error).__name__}: {error}.") from error
-        return _unmark(marked, opening, closing)
+        return marks.take_out(marked)
 
 
 class _Refused(Exception):
@@ -81,32 +101,82 @@ def _refuse(message: Any) -> NoReturn:
     raise _Refused(str(message))
 
 
-def _mark(content: str, opening: str, closing: str) -> str:
-    core = content.strip()
-    if not core:
-        return content  # white space holds no control token
-    start = content.index(core)
-    return f"{content[:start]}{opening}{core}{closing}{content[start + len(core) :]}"
+def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+    """JSON as the models were taught it: characters as they are, a space after comma and colon."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-def _unmark(marked: str, opening: str, closing: str) -> Prompt:
-    """Take the marks out.
+class _Marks(NamedTuple):
+    """The two marks of one rendering."""
 
-    A template that cuts a content apart can lose one of its two marks. Then all text between the other one and its
-    neighbour counts as content: doubt falls on the side where nothing acts as a control token.
-    """
-    text: list[str] = []
-    contents: list[tuple[int, int]] = []
-    at, started = 0, 0
-    for part in re.split(f"({opening}|{closing})", marked):
-        if part == opening:
-            started = at
-        elif part == closing:
+    opening: str
+    closing: str
+
+    def put(self, text: str) -> str:
+        """`text` between marks, broken where markup could begin."""
+        core = text.strip()
+        if not core:
+            return text  # white space holds no control token
+        start = text.index(core)
+        pieces = re.split(r"(?<=[<\[])", core)
+        marked = "".join(f"{self.opening}{piece}{self.closing}" for piece in pieces if piece)
+        return f"{text[:start]}{marked}{text[start + len(core) :]}"
+
+    def put_into(self, value: Any) -> Any:
+        """`value` from JSON with marks in every text that is more than plain words."""
+        match value:
+            case str():
+                return value if _HARMLESS.fullmatch(value) else self.put(value)
+            case list():
+                return [self.put_into(item) for item in value]
+            case dict():
+                return {self.put_into(key): self.put_into(item) for key, item in value.items()}
+        return value
+
+    def take_out(self, marked: str) -> Prompt:
+        """Take the marks out.
+
+        A template that cuts a content apart can lose one of its two marks. Then all text between the other one and
+        its neighbour counts as content: doubt falls on the side where nothing acts as a control token.
+        """
+        text: list[str] = []
+        contents: list[tuple[int, int]] = []
+        at, started = 0, 0
+        for part in re.split(f"({self.opening}|{self.closing})", marked):
+            if part == self.opening:
+                started = at
+            elif part == self.closing:
+                before = contents.pop() if contents and contents[-1][1] == started else (started, at)
+                contents.append((before[0], at))
+                started = at
+            else:
+                text.append(part)
+                at += len(part)
+        if marked.rfind(self.opening) > marked.rfind(self.closing):
             contents.append((started, at))
-            started = at
-        else:
-            text.append(part)
-            at += len(part)
-    if marked.rfind(opening) > marked.rfind(closing):
-        contents.append((started, at))
-    return Prompt("".join(text), tuple(contents))
+        return Prompt("".join(text), tuple(contents))
+
+
+def _turn(message: Message, marks: _Marks) -> dict[str, Any]:
+    """A turn as templates expect it."""
+    turn: dict[str, Any] = {"role": message.role, "content": marks.put(message.content)}
+    if message.name is not None:
+        turn["name"] = marks.put(message.name)
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = marks.put(message.tool_call_id)
+    if message.reasoning:
+        turn["reasoning_content"] = marks.put(message.reasoning)
+    if message.tool_calls:
+        turn["tool_calls"] = [_call(call, marks) for call in message.tool_calls]
+    return turn
+
+
+def _call(call: ToolCall, marks: _Marks) -> dict[str, Any]:
+    arguments = marks.put_into(json.loads(call.arguments))
+    function = {"name": marks.put_into(call.name), "arguments": arguments}
+    return {"id": marks.put_into(call.id), "type": "function", "function": function}
+
+
+def _tool(tool: Tool, marks: _Marks) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)}
+    return {"type": "function", "function": marks.put_into({k: v for k, v in function.items() if v != ""})}

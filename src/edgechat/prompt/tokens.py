@@ -1,52 +1,152 @@
-"""A rendered prompt to token ids: control tokens come from the template's own text only.
+"""A request to the token ids the model reads: control tokens come from the template's own text only.
 
 The prompt is split at the control tokens that lie wholly in template text; everything between two of them is tokenised
-whole, as plain content, so that harmless conversations get the same ids as with the reference tokeniser.
+whole, as plain content, so that harmless conversations get the same ids as with the reference tokeniser. Some
+vocabularies also have tokens that are plain by type but markup by use (<tool_call>, <think>): where such a word stands
+in content, the text is tokenised in two parts, so that it becomes letters and not that token.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from edgechat.errors import ContextLengthExceeded
-from edgechat.prompt.template import Prompt, Template
-from edgechat.types import Message, Tokenizer
+from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError
+from edgechat.prompt import budget
+from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
+from edgechat.prompt.tools import CALL, CALLED, spelled_out, without_system
+from edgechat.types import CAP, GenRequest, Message, Tokenizer
+
+MARKUP = {THINK, UNTHINK, CALL, CALLED, "<tool_response>", "</tool_response>"}
+ANSWER = 1 / 4  # of the context, at most, that dropping turns makes free for the answer
+
+
+class Prepared(NamedTuple):
+    """A prompt that fits."""
+
+    tokens: list[int]
+    dropped: int = 0  # messages that did not
+    thinks: bool = False  # the answer begins inside the model's thinking
+    may_think: bool = False  # the answer may begin with thinking
 
 
 class Prompter:
-    """Turns conversations into token ids for one model. Safe to call from several threads."""
+    """Turns requests into token ids for one model. Safe to call from several threads."""
 
     def __init__(self, template: Template, tokenizer: Tokenizer, context: int) -> None:
-        self._template = template
+        self.template = template
         self._tokenizer = tokenizer
         self._context = context
-        longest_first = sorted(tokenizer.specials, key=len, reverse=True)
-        self._specials = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._specials = _any_of(tokenizer.specials)
+        self._markup = _any_of(word for word in tokenizer.added if word in MARKUP or word in template.source)
+        self._has_system = self._takes([Message("system", "Be kind."), Message("user", "Hello")])
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the prompt for the next assistant turn.
+    def prepare(self, request: GenRequest) -> Prepared:
+        """Token ids of what the model reads before it answers `request`.
 
         Raises ContextLengthExceeded when they leave no room for one token of answer, naming both numbers.
         """
-        ids = list(self._ids(self._template.render(messages)))
+        self._check_thinking(request.thinking)
+        if request.prompt is not None:
+            return Prepared(self._checked(self._raw(request.prompt), "prompt"))
+        tools = request.tools if request.tool_choice != "none" else ()
+        thinks = False
+
+        def encode(messages: Sequence[Message]) -> list[int]:
+            nonlocal thinks
+            turns, known = list(messages), tools
+            if not self.template.knows_tools:
+                turns, known = spelled_out(turns, tools), ()
+            if not self._has_system:
+                turns = without_system(turns)
+            prompt = self.template.render(turns, known, request.thinking)
+            thinks = prompt.thinks
+            return self._with_bos(list(self._ids(prompt)))
+
+        if request.truncation == "disabled":
+            return Prepared(self._checked(encode(request.messages), "messages"), 0, thinks, self.template.thinks)
+        answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
+        fitted = budget.fit(request.messages, self._context - answer, encode, self._count)
+        return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, self.template.thinks)
+
+    def _check_thinking(self, wanted: bool | None) -> None:
+        """A wish that the template cannot fulfil is refused; one that it fulfils anyway is not."""
+        if self.template.thinking_switch or wanted is None or wanted == self.template.thinks:
+            return
+        how = "does not think before it answers" if wanted else "has no switch to turn its thinking off"
+        raise InvalidRequest(f"this model {how}.", "enable_thinking")
+
+    def _takes(self, messages: Sequence[Message]) -> bool:
+        try:
+            self.template.render(messages)
+        except RequestError:
+            return False
+        return True
+
+    def _raw(self, prompt: str | Sequence[int]) -> list[int]:
+        """A prompt that goes through no template; given as ids, it is taken as it stands."""
+        if isinstance(prompt, str):
+            return self._with_bos(self._tokenizer.encode(prompt) if prompt else [])
+        outside = [token for token in prompt if not 0 <= token < self._tokenizer.size]
+        if outside:
+            limit = self._tokenizer.size - 1
+            raise InvalidRequest(f"prompt has token {outside[0]}; the model's go from 0 to {limit}.", "prompt")
+        return list(prompt)
+
+    def _with_bos(self, ids: list[int]) -> list[int]:
         bos = self._tokenizer.bos
-        if bos is not None and ids[:1] != [bos]:
-            ids.insert(0, bos)
+        return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
+
+    def _checked(self, ids: list[int], param: str) -> list[int]:
+        if not ids:
+            raise InvalidRequest("the prompt has no token: say something.", param)
         if len(ids) >= self._context:
             raise ContextLengthExceeded(
                 f"the conversation has {len(ids)} tokens, this model's context here is {self._context} "
                 "including the answer: send less, or serve it with a larger --context.",
-                "messages",
+                param,
             )
         return ids
 
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text))
+
     def _ids(self, prompt: Prompt) -> Iterator[int]:
         at = 0
+        contents = _Ranges(prompt.contents)
         for found in self._specials.finditer(prompt.text):
-            if any(start < found.end() and found.start() < end for start, end in prompt.contents):
+            if contents.touch(found.start(), found.end()):
                 continue
-            if at < found.start():
-                yield from self._tokenizer.encode(prompt.text[at : found.start()])
+            yield from self._plain(prompt.text, at, found.start(), contents)
             yield self._tokenizer.specials[found.group()]
             at = found.end()
-        if at < len(prompt.text):
-            yield from self._tokenizer.encode(prompt.text[at:])
+        yield from self._plain(prompt.text, at, len(prompt.text), contents)
+
+    def _plain(self, text: str, start: int, end: int, contents: "_Ranges") -> Iterator[int]:
+        """The ids of `text` from `start` to `end`; markup that people wrote is cut in two after its first letter."""
+        begun, at = start, start
+        while (found := self._markup.search(text, at, end)) is not None:
+            at = found.end()
+            if contents.touch(found.start(), found.end()):
+                at = found.start() + 1
+                yield from self._tokenizer.encode(text[begun:at])
+                begun = at
+        if begun < end:
+            yield from self._tokenizer.encode(text[begun:end])
+
+
+class _Ranges:
+    """Ranges in ascending order that do not overlap."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._starts = [start for start, _ in ranges]
+        self._ends = [end for _, end in ranges]
+
+    def touch(self, start: int, end: int) -> bool:
+        """Whether one of them has a character from `start` to `end`."""
+        before = bisect_left(self._starts, end)
+        return before > 0 and self._ends[before - 1] > start
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))) or r"(?!)")

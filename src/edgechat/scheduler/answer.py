@@ -3,24 +3,54 @@
     prompt   ├──── cached ────┼──── to read, slice by slice ────┤
     position 0             cached                  done     len(prompt)  then one position per token said
 
+    token ─► Detokenizer (whole characters, stop strings) ─► Reply (thinking, calls, text) ─► events
+
 An answer that had to give up its place is put back with all it has: what it said counts as prompt to be read again.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import Literal
 
+import msgspec
+
+from edgechat.errors import EngineFailed
 from edgechat.prompt.detokenize import Detokenizer
-from edgechat.types import CAP, Done, GenRequest, Timing, Tokenizer, Usage
+from edgechat.prompt.reply import Piece, Reply
+from edgechat.prompt.tokens import Prepared
+from edgechat.scheduler import repeat
+from edgechat.scheduler.constrain import Grammar
+from edgechat.types import (
+    CAP,
+    Delta,
+    Done,
+    Failed,
+    GenRequest,
+    Guard,
+    Scored,
+    StopReason,
+    Timing,
+    Tokenizer,
+    Usage,
+)
+
+Said = Piece | Done | Failed
 
 
 class Answer:
     """The state of one request in the scheduler. Times are in seconds of one monotonic clock."""
 
-    def __init__(self, id: int, request: GenRequest, prompt: Sequence[int], tokenizer: Tokenizer, now: float) -> None:
+    def __init__(
+        self,
+        id: int,
+        request: GenRequest,
+        prompt: Prepared,
+        tokenizer: Tokenizer,
+        now: float,
+        grammar: Grammar | None = None,
+    ) -> None:
         self.id = id
         self.request = request
-        self.tokens = list(prompt)  # the prompt, then everything said
+        self.grammar = grammar
+        self.tokens = list(prompt.tokens)  # the prompt, then everything said
         self.asked = len(self.tokens)  # length of the prompt
         self.arrived = now
         self.started: float | None = None
@@ -29,9 +59,16 @@ class Answer:
         self.seq = -1  # the engine's sequence, while it has one
         self.done = 0  # positions the engine holds
         self.cached = 0  # tokens of the prompt that need not be read
-        self._most = CAP if request.max_tokens is None and request.guards.cap else request.max_tokens or sys.maxsize
+        self._dropped = prompt.dropped
         self._tokenizer = tokenizer
         self._text = Detokenizer(tokenizer.piece, request.stop)
+        self._reply = _reply(id, request, prompt, grammar is not None)
+        self._scored: list[Scored] = []  # of tokens whose text is not told yet
+        self._thought = 0
+        capped = request.max_tokens is None and request.guards.cap
+        self._most = CAP if capped else request.max_tokens or sys.maxsize
+        self._acted: list[Guard] = []
+        self._capped = capped
 
     @property
     def client(self) -> str:
@@ -68,32 +105,95 @@ class Answer:
         """What the next step feeds, at most `most` tokens."""
         return self.tokens[self.done : self.done + most]
 
-    def say(self, token: int, context: int, now: float) -> tuple[str, Done | None]:
-        """Take in a drawn token: the text it makes certain, and the end if this is it."""
+    def say(self, token: int, context: int, now: float, scored: Scored | None = None) -> list[Said]:
+        """Take in a drawn token: what it makes certain; the last one is Done or Failed if this is the end."""
         self.first_token = self.first_token or now
         self.last_token = now
+        if self.grammar is not None and self.grammar.failure:
+            return [Failed(EngineFailed.code, f"the answer's grammar cannot go on: {self.grammar.failure}")]
         if self._tokenizer.is_end(token):
-            return self._text.finish(), self._ended("eos")
+            return self._end("eos")
         self.tokens.append(token)
-        text = self._text.push(token)
+        self._thought += self._reply.thinking
+        if scored is not None:
+            self._scored.append(scored)
+        told: list[Said] = [*self._with_scores(self._reply.push(self._text.push(token)))]
         if self._text.stopped:
-            return text, self._ended("stop")
+            return [*told, *self._end("stop")]
+        if self.grammar is not None and self.grammar.complete:
+            return [*told, *self._end("eos")]
         if self.said >= self._most or len(self.tokens) >= context:
-            return text + self._text.finish(), self._ended("length")
-        return text, None
+            return [*told, *self._cut_off(len(self.tokens) < context)]
+        if self.request.guards.loop and self.said % repeat.LOOK == 0 and repeat.repeats(self.tokens[self.asked :]):
+            self._acted.append("loop")
+            return [*told, *self._close(), *self._end("loop")]
+        return told
 
-    def _ended(self, reason: Literal["eos", "stop", "length"]) -> Done:
+    def _cut_off(self, by_limit: bool) -> list[Said]:
+        if by_limit and self._capped:
+            self._acted.append("cap")
+        return [*self._close(), *self._end("length")]
+
+    def _close(self) -> list[Said]:
+        """What makes a cut-off JSON text a legal one."""
+        if self.grammar is None or not self.request.guards.close or not self._reply.saying:
+            return []
+        text = "".join(self._text.push(token) for token in self.grammar.closing())
+        if text:
+            self._acted.append("close")
+        return [*self._reply.push(text)]
+
+    def _with_scores(self, pieces: list[Piece]) -> list[Piece]:
+        """`pieces`, the first said one with the log probabilities that are due."""
+        if not self._reply.saying:
+            self._scored.clear()
+        for at, piece in enumerate(pieces):
+            if isinstance(piece, Delta) and self._scored:
+                pieces[at] = msgspec.structs.replace(piece, logprobs=tuple(self._scored))
+                self._scored.clear()
+        return pieces
+
+    def _end(self, reason: StopReason) -> list[Said]:
+        """The rest of the text, and the end."""
+        rest = self._with_scores([*self._reply.push(self._text.finish()), *self._reply.finish()])
+        if self._scored:
+            rest.append(Delta("", tuple(self._scored)))
+        if self._reply.mended:
+            self._acted.append("repair")
+        called = self._reply.calls and reason in ("eos", "stop")
+        return [*rest, self._done("tool_calls" if called else reason)]
+
+    def _done(self, reason: StopReason) -> Done:
         first = self.first_token or self.last_token
         started = self.arrived if self.started is None else self.started
         seconds = self.last_token - first
         rate = (self.said - 1) / seconds if self.said > 1 and seconds > 0 else None
         return Done(
-            finish_reason="length" if reason == "length" else "stop",
+            finish_reason="tool_calls"
+            if reason == "tool_calls"
+            else "length"
+            if reason in ("length", "loop")
+            else "stop",
             stop_reason=reason,
-            usage=Usage(prompt_tokens=self.asked, completion_tokens=self.said, cached_tokens=self.cached),
+            usage=Usage(self.asked, self.said, self.cached, self._thought),
             timing=Timing(
                 queue_ms=round((started - self.arrived) * 1000, 1),
                 prefill_ms=round((first - started) * 1000, 1),
                 decode_tok_s=rate and round(rate, 1),
             ),
+            dropped_messages=self._dropped,
+            guards=tuple(self._acted),
         )
+
+
+def _reply(id: int, request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
+    active = request.prompt is None and request.tool_choice != "none"
+    names = request.tool_names or [tool.name for tool in request.tools]
+    return Reply(
+        id=f"call_{id}",
+        thinks=prompt.thinks,
+        may_think=prompt.may_think,
+        tools=names if active else (),
+        guided=guided,
+        repair=request.guards.repair,
+    )

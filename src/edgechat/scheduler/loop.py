@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from edgechat.engine.base import Engine, Sampler, Slice
 from edgechat.errors import ContextLengthExceeded, EdgechatError, QueueFull
+from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
+from edgechat.scheduler.constrain import Grammar
 from edgechat.scheduler.fair import FairQueue
 from edgechat.scheduler.pace import Pace
 from edgechat.scheduler.plan import Part, plan
@@ -22,7 +24,7 @@ from edgechat.scheduler.pool import Pool
 from edgechat.scheduler.rate import Rate
 from edgechat.scheduler.shelf import Shelf
 from edgechat.scheduler.threads import Threads
-from edgechat.types import AnyEvent, Cancel, Cores, Delta, Failed, Forget, GenRequest, Prefill, Queued
+from edgechat.types import AnyEvent, Cancel, Cores, Done, Failed, Forget, GenRequest, Prefill, Queued
 
 RUNNING = 16  # answers that have a seat at once
 MOST_OF_ONE = 12  # of them, one client's: the next client finds a seat at once
@@ -36,7 +38,8 @@ class Submit(NamedTuple):
 
     id: int
     request: GenRequest
-    prompt: list[int]
+    prompt: Prepared
+    grammar: Grammar | None = None
 
 
 class Stop(NamedTuple):
@@ -115,7 +118,8 @@ class Loop:
         return self._letters.get()
 
     def _accept(self, letter: Submit) -> None:
-        answer = Answer(letter.id, letter.request, letter.prompt, self._engine.tokenizer, time.monotonic())
+        tokenizer, now = self._engine.tokenizer, time.monotonic()
+        answer = Answer(letter.id, letter.request, letter.prompt, tokenizer, now, letter.grammar)
         if not self._queue.try_push(answer):
             wait = self._rate.wait(1) or 1.0
             message = f"{self._queue.limit} requests wait already: try again in {wait:.0f} s."
@@ -159,7 +163,8 @@ class Loop:
                 break
             self._running[answer.id] = answer
             if answer.id not in self._samplers:
-                self._samplers[answer.id] = self._engine.sampler(answer.request.sampling)
+                wanted = answer.request
+                self._samplers[answer.id] = self._engine.sampler(wanted.sampling, answer.grammar, wanted.logprobs)
             seated = True
         if seated and len(self._queue):
             self._tell_places()
@@ -224,11 +229,10 @@ class Loop:
             self._tell(answer.id, Prefill(done=answer.done, total=answer.asked))
         if token is None:
             return
-        text, done = answer.say(token, self._engine.info.context, now)
-        if text:
-            self._tell(answer.id, Delta(text=text))
-        if done is not None:
-            self._tell(answer.id, done)
+        said = answer.say(token, self._engine.info.context, now, self._samplers[answer.id].scored)
+        for event in said:
+            self._tell(answer.id, event)
+        if said and isinstance(said[-1], Done | Failed):
             self._rate.finished(now)
             self._close(answer, keep=True)
 

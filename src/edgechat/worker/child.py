@@ -1,6 +1,6 @@
 """The worker process: letters in on stdin, letters out on stdout, one model, two threads.
 
-    reader thread   stdin ─► prompt (template, tokens) ─► loop's letters        ends the process when stdin ends
+    reader thread   stdin ─► intake (prompt, grammar) ─► loop's letters         ends the process when stdin ends
     main thread     loop: engine steps ─► stdout
 
 Started by supervisor.py as `python -m edgechat.worker.child`.
@@ -15,12 +15,15 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from edgechat import registry
 from edgechat.engine.base import Engine
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
-from edgechat.scheduler.loop import Loop, Stop, Submit
+from edgechat.scheduler.constrain import Constrainer
+from edgechat.scheduler.loop import Loop, Stop
 from edgechat.scheduler.shelf import Shelf
 from edgechat.types import (
     AnyEvent,
@@ -28,18 +31,20 @@ from edgechat.types import (
     AnyToWorker,
     Cancel,
     Cores,
-    Failed,
     Forget,
     Generate,
+    GenRequest,
     Load,
     LoadFailed,
     Loading,
     LoadProgress,
     Message,
+    ModelInfo,
     Ready,
     Told,
 )
 from edgechat.worker import letters
+from edgechat.worker.intake import Intake
 
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
 
@@ -73,17 +78,15 @@ def _read(stream: BinaryIO) -> AnyToWorker | None:
     return letters.to_worker.decode(stream.read(letters.LENGTH.unpack(head)[0]))
 
 
-def _serve_letters(stream: BinaryIO, prompter: Prompter, loop: Loop, post: Post) -> None:
-    """Read until the server goes. Prompts are made here, so that a bad one is refused while others are answered."""
+def _serve_letters(stream: BinaryIO, intake: Intake, loop: Loop) -> None:
+    """Read until the server goes."""
     while (letter := _read(stream)) is not None:
         match letter:
-            case Generate(id=id, request=request):
-                try:
-                    loop.post(Submit(id, request, prompter.encode(request.messages)))
-                except EdgechatError as error:
-                    param = getattr(error, "param", None)
-                    post.tell(id, Failed(code=error.code, message=str(error), param=param))
-            case Cancel() | Forget() | Cores():
+            case Generate():
+                intake.take(letter)
+            case Cancel():
+                intake.cancel(letter)
+            case Forget() | Cores():
                 loop.post(letter)
             case Load():
                 raise AssertionError("a worker loads once")
@@ -103,7 +106,7 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
     names = {id: text for text, id in engine.tokenizer.specials.items()}
     bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
     prompter = Prompter(Template(engine.template or CHATML, bos=bos), engine.tokenizer, engine.info.context)
-    prompter.encode([Message(role="user", content="Hello")])
+    prompter.prepare(GenRequest((Message("user", "Hello"),)))
     return engine, prompter
 
 
@@ -125,12 +128,19 @@ def main() -> None:
         return
     shelf = _shelf(first, engine)
     loop = Loop(engine, post.tell, first.queue, shelf)
-    threading.Thread(target=_serve_letters, args=(source, prompter, loop, post), daemon=True).start()
-    post.send(Ready(info=engine.info))
+    intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
+    threading.Thread(target=_serve_letters, args=(source, intake, loop), daemon=True).start()
+    post.send(Ready(info=_described(engine, prompter.template)))
     loop.run()
     if shelf is not None:
         shelf.close()
     os._exit(0)
+
+
+def _described(engine: Engine, template: Template) -> ModelInfo:
+    """What the model turned out to be, its template's abilities included."""
+    thinking = {"thinks": template.thinks, "thinking_switch": template.thinking_switch}
+    return msgspec.structs.replace(engine.info, **thinking)
 
 
 def _shelf(load: Load, engine: Engine) -> Shelf | None:

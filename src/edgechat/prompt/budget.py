@@ -1,0 +1,76 @@
+"""Which turns stay when a conversation does not fit. Pure.
+
+A turn is a user's message and all that follows until the user's next one. System messages and the newest turn always
+stay; the rest goes from the oldest end, in blocks, so that the beginning of the prompt stays the same for several
+turns and need not be read again:
+
+    system │ turn turn turn │ turn turn │ turn turn turn turn …
+                            ▲           ▲
+                            cuts: the first turn that begins after each further BLOCK of the room
+
+Cuts depend only on what comes before them: a conversation that grows keeps its cut until the rest does not fit.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from edgechat.types import Message
+
+BLOCK = 1 / 4  # of the room
+OVERHEAD = 8  # tokens that a template writes around a message, about
+
+
+class Fitted(NamedTuple):
+    """What is left of a conversation."""
+
+    messages: list[Message]
+    dropped: int
+    tokens: list[int]
+
+
+def fit(
+    messages: Sequence[Message],
+    room: int,
+    encode: Callable[[Sequence[Message]], list[int]],
+    count: Callable[[str], int],
+) -> Fitted:
+    """The most of `messages` whose prompt, as `encode` makes it, has at most `room` tokens.
+
+    `count` gives the tokens of a text alone. What must stay is returned even where it has more.
+    """
+    whole = encode(messages)
+    if len(whole) <= room:
+        return Fitted(list(messages), 0, whole)
+    head = [message for message in messages if message.role == "system"]
+    turns = _turns([message for message in messages if message.role != "system"])
+    sizes = [sum(count(message.content) + OVERHEAD for message in turn) for turn in turns]
+    fitted = Fitted(list(messages), 0, whole)
+    for cut in _cuts(sizes, max(1, int(room * BLOCK))):
+        if sum(sizes[cut:]) > 2 * room and cut < len(turns) - 1:
+            continue  # far too much: do not even try
+        kept = [*head, *(message for turn in turns[cut:] for message in turn)]
+        fitted = Fitted(kept, len(messages) - len(kept), encode(kept))
+        if len(fitted.tokens) <= room:
+            break
+    return fitted
+
+
+def _turns(messages: Sequence[Message]) -> list[list[Message]]:
+    turns: list[list[Message]] = []
+    for message in messages:
+        if message.role == "user" or not turns:
+            turns.append([])
+        turns[-1].append(message)
+    return turns
+
+
+def _cuts(sizes: Sequence[int], block: int) -> list[int]:
+    """Turns at which the conversation may begin, oldest first: one for each block, and the newest turn."""
+    cuts, gone, passed = [], 0, 0
+    for at, size in enumerate(sizes):
+        if gone // block > passed:
+            cuts.append(at)
+            passed = gone // block
+        gone += size
+    last = len(sizes) - 1
+    return cuts if cuts and cuts[-1] == last else [*cuts, last]

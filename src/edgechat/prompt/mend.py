@@ -1,0 +1,116 @@
+"""Tool calls as small models write them: read, and mended where only the syntax is broken. Pure, linear, no eval.
+
+Mended are: code fences, missing tags, single quotes, Python's True, False and None, commas before a closing bracket,
+brackets and quotes missing at the end, arguments written as a string. Never what is meant: a name that is no tool's or
+arguments that are no object are not a call.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any, Literal
+
+MOST = 1 << 16  # characters of one call
+_WORDS = {"True": "true", "False": "false", "None": "null"}
+Call = tuple[str, str]  # name, arguments as JSON text
+
+
+def read(text: str, tools: Collection[str], repair: bool) -> tuple[Call | None, bool]:
+    """The call that `text` is, if any, and whether it had to be mended."""
+    if len(text) > MOST:
+        return None, False
+    call = _call(_loads(text.strip()), tools, strict=True)
+    if call is not None or not repair:
+        return call, False
+    call = _call(_loads(_mended(_unfenced(text))), tools, strict=False)
+    return call, call is not None
+
+
+def bare(text: str, tools: Collection[str]) -> Literal["", "maybe", "whole"]:
+    """Whether `text` is a call without its tags: an object that begins with a tool's name, maybe in a code fence."""
+    packed = "".join(_unfenced(text, open_too=True).split()) if len(text) < MOST else ""
+    if not text.strip():
+        return ""
+    starts = [f'{{"name":"{name}","arguments":' for name in tools]
+    fits = any(packed.startswith(start) or start.startswith(packed) for start in starts)
+    if not fits:
+        return ""
+    return "whole" if _call(_loads(_unfenced(text)), tools, strict=True) and text.count("```") != 1 else "maybe"
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _call(value: Any, tools: Collection[str], strict: bool) -> Call | None:
+    if not isinstance(value, dict) or value.get("name") not in tools:
+        return None
+    arguments = value.get("arguments", None if strict else value.get("parameters", {}))
+    if isinstance(arguments, str) and not strict:
+        arguments = _loads(arguments)
+    return (value["name"], json.dumps(arguments, ensure_ascii=False)) if isinstance(arguments, dict) else None
+
+
+def _unfenced(text: str, open_too: bool = False) -> str:
+    """`text` without the code fence around it."""
+    text = text.strip()
+    if open_too and "```json".startswith(text):
+        return ""
+    if text.startswith("```"):
+        text = text[3:].removeprefix("json").lstrip()
+        text = text.removesuffix("```").rstrip()
+    return text
+
+
+def _mended(text: str) -> str:
+    """`text` with its quotes, words, commas and ends as JSON wants them. One pass."""
+    out: list[str] = []
+    ends: list[str] = []  # brackets still to be closed
+    at = 0
+    while at < len(text):
+        letter = text[at]
+        if letter in "\"'":
+            string, at = _string(text, at)
+            out.append(string)
+            continue
+        if letter.isalpha():
+            start = at
+            while at < len(text) and text[at].isalpha():
+                at += 1
+            out.append(_WORDS.get(text[start:at], text[start:at]))
+            continue
+        at += 1
+        if letter in "{[":
+            ends.append("}" if letter == "{" else "]")
+        elif letter in "}]":
+            _drop_comma(out)
+            if not ends or ends[-1] != letter:
+                continue  # a bracket too many
+            ends.pop()
+        out.append(letter)
+        if not ends and letter in "}]":
+            break
+    _drop_comma(out)
+    return "".join([*out, *reversed(ends)])
+
+
+def _string(text: str, at: int) -> tuple[str, int]:
+    """The string that begins at `at`, as JSON, and where it ends."""
+    quote, out, at = text[at], [], at + 1
+    while at < len(text) and text[at] != quote:
+        letter = text[at]
+        if letter == "\\" and at + 1 < len(text):
+            out.append("'" if text[at + 1] == "'" else text[at : at + 2])
+            at += 1
+        elif letter != "\\":
+            out.append({'"': '\\"', "\n": "\\n", "\t": "\\t"}.get(letter, letter))
+        at += 1
+    return f'"{"".join(out)}"', at + 1
+
+
+def _drop_comma(out: list[str]) -> None:
+    end = next((n for n in range(len(out) - 1, -1, -1) if out[n].strip()), -1)
+    if end >= 0 and out[end] == ",":
+        del out[end]

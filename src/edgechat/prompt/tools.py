@@ -1,0 +1,76 @@
+"""Tools for models whose template does not know them, in the form that Qwen's models were taught:
+
+    system     … what can be called, and how …
+    assistant  <tool_call>
+               {"name": "weather", "arguments": {"city": "Paris"}}
+               </tool_call>
+    user       <tool_response>
+               18 degrees
+               </tool_response>
+
+What is written here is content like any other: nothing in it becomes a control token.
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
+
+from edgechat.types import Message, Tool
+
+CALL, CALLED = "<tool_call>", "</tool_call>"
+_HOW = f"""\
+# Tools
+
+You can call these functions. Call one where it helps to answer; otherwise just answer.
+
+{{tools}}
+
+To call a function, write a JSON object with its name and arguments, exactly like this:
+{CALL}
+{{{{"name": "function_name", "arguments": {{{{"parameter": "value"}}}}}}}}
+{CALLED}"""
+
+
+def spelled_out(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+    """`messages` with tools, calls and results written out as text, in the roles every template knows."""
+    turns: list[Message] = []
+    for is_result, group in groupby(messages, lambda message: message.role == "tool"):
+        if is_result:
+            results = "\n".join(f"<tool_response>\n{message.content}\n</tool_response>" for message in group)
+            turns.append(Message("user", results))
+        else:
+            turns += [_with_calls(message) for message in group]
+    if not tools:
+        return turns
+    how = _HOW.format(tools="\n".join(_described(tool) for tool in tools))
+    if turns and turns[0].role == "system":
+        return [Message("system", f"{turns[0].content}\n\n{how}"), *turns[1:]]
+    return [Message("system", how), *turns]
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """`messages` for a template that has no system role: the first user turn begins with what the system said."""
+    said = [message.content for message in messages if message.role == "system"]
+    rest = [message for message in messages if message.role != "system"]
+    first = next((at for at, message in enumerate(rest) if message.role == "user"), None)
+    if first is not None:
+        together = "\n\n".join([*said, rest[first].content])
+        rest[first] = msgspec.structs.replace(rest[first], content=together)
+    return rest
+
+
+def _with_calls(message: Message) -> Message:
+    if not message.tool_calls:
+        return message
+    calls = [
+        f'{CALL}\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n{CALLED}'
+        for call in message.tool_calls
+    ]
+    return Message(message.role, "\n".join([message.content, *calls] if message.content else calls))
+
+
+def _described(tool: Tool) -> str:
+    function = {"name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)}
+    return json.dumps(function, ensure_ascii=False)

@@ -1,0 +1,281 @@
+"""Answers that follow a grammar: JSON of a schema, or calls of tools. By llguidance, token by token.
+
+A Grammar tells before each draw which tokens may come next, and takes in what was drawn. It is made where the request
+comes in, not where the engine runs: a schema that does not compile, or takes too long to, refuses the request.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from edgechat.errors import InvalidRequest
+from edgechat.prompt.template import THINK, UNTHINK
+from edgechat.prompt.tools import CALL, CALLED
+from edgechat.types import GenRequest, Tokenizer, Tool
+
+if TYPE_CHECKING:
+    import llguidance as guidance
+
+COMPILE_S = 1.0
+MOST_SCHEMA = 1 << 16  # characters
+MOST_DEPTH = 32
+MOST_PATTERN = 512  # characters
+CLOSING = 512  # tokens, at most, that close an answer
+# Spaces as the models write them, and no others: a small model with a choice may write white space for ever.
+SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+LEXER_STATES = 25_000  # a tenth of the library's own limit: at most 50 MB
+GRAMMAR_SIZE = 100_000
+
+
+class Grammar:
+    """What one answer has to follow, and how far it is; `Guide` of engine/base.py."""
+
+    def __init__(self, matcher: "guidance.LLMatcher", words: Sequence[bytes], ends: Sequence[int]) -> None:
+        self._matcher = matcher
+        self._words = words
+        self._ends = ends
+        self._said = bytearray()
+
+    @property
+    def failure(self) -> str:
+        """Why it can go no further, if so."""
+        return self._matcher.get_error() if self._matcher.is_error() else ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing but the end can follow."""
+        return self._matcher.is_stopped() and not self._matcher.is_error()
+
+    def mask(self) -> bytes:
+        """A bit for each token, the least significant first: whether it may come next."""
+        mask = self._matcher.compute_bitmask()
+        return self._only_ends(len(mask)) if self._matcher.is_error() else mask
+
+    def accept(self, token: int) -> None:
+        """The token that was drawn."""
+        self._said += self._words[token]
+        self._matcher.consume_token(token)
+
+    def closing(self) -> list[int]:
+        """Tokens that make of a JSON text that was cut off a legal one: as few and plain ones as the schema allows."""
+        tokens: list[int] = []
+        while len(tokens) < CLOSING and not self._matcher.is_accepting() and not self._matcher.is_stopped():
+            allowed = self._matcher.compute_bitmask()
+            letter = next((b for b in self._preferred() if _bit(allowed, self._letters()[b])), None)
+            if letter is None:
+                break
+            tokens.append(self._letters()[letter])
+            self.accept(tokens[-1])
+        return tokens
+
+    def _letters(self) -> dict[int, int]:
+        """The token of each single byte."""
+        if not hasattr(self, "_by_byte"):
+            self._by_byte = {word[0]: token for token, word in reversed(list(enumerate(self._words))) if len(word) == 1}
+        return self._by_byte
+
+    def _preferred(self) -> Iterator[int]:
+        """Bytes in the order in which they lead to the end: within a string its quote first, else brackets."""
+        first = b'"' if _in_string(self._said) else b'}]"0ntf{[:, '
+        yield from (byte for byte in first if byte in self._letters())
+        yield from sorted(self._letters())
+
+    def _only_ends(self, size: int) -> bytes:
+        mask = bytearray(size)
+        for token in self._ends:
+            mask[token // 8] |= 1 << token % 8
+        return bytes(mask)
+
+
+class Constrainer:
+    """Makes grammars for one model. The tokeniser, which takes a second, is made when it is first needed."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._guidance: guidance.LLTokenizer | None = None
+        self._words: list[bytes] = []
+        self._ends = [token for token in tokenizer.specials.values() if tokenizer.is_end(token)]
+
+    def grammar(self, request: GenRequest, thinks: bool, may_think: bool) -> Grammar | None:
+        """What the answer to `request` must follow; None where it is free.
+
+        `thinks`: it begins inside the model's thinking, which is free; `may_think`: it may begin with thinking.
+        Raises InvalidRequest, naming the parameter, for a schema that does not compile or takes too long to.
+        """
+        if not constrained(request):
+            return None
+        if request.schema is not None:
+            check(request.schema, "response_format")
+        tools = _callable(request)
+        for tool in tools:
+            check(tool.parameters, "tools")
+        text = _free(request, tools) if request.schema is None and _may_talk(request) else ""
+        text = text or _bound(request, tools, thinks, may_think)
+        return self._compiled(text, "tools" if request.schema is None else "response_format")
+
+    def _compiled(self, grammar: str, param: str) -> Grammar:
+        import llguidance as guidance
+
+        limits = guidance.LLParserLimits(
+            max_lexer_states=LEXER_STATES, max_grammar_size=GRAMMAR_SIZE, verbose_errors=False
+        )
+        tokenizer, text = self._ready(), guidance.LLMatcher.grammar_from_lark(grammar)
+        made: Future[guidance.LLMatcher] = Future()
+
+        def make() -> None:
+            try:
+                made.set_result(guidance.LLMatcher(tokenizer, text, log_level=0, limits=limits))
+            except Exception as error:
+                made.set_exception(error)
+
+        threading.Thread(target=make, daemon=True).start()
+        try:
+            matcher = made.result(COMPILE_S)
+        except TimeoutError:
+            raise InvalidRequest(f"the schema is not ready after {COMPILE_S:.0f} s: make it simpler.", param) from None
+        if matcher.is_error():
+            raise InvalidRequest(f"the schema does not compile: {_one_line(matcher.get_error())}.", param)
+        return Grammar(matcher, self._words, self._ends)
+
+    def _ready(self) -> "guidance.LLTokenizer":
+        import llguidance as guidance  # not loaded where no answer is constrained
+
+        with self._lock:
+            if self._guidance is None:
+                vocabulary = _Vocabulary(self._tokenizer, self._ends)
+                self._words = vocabulary.words
+                self._guidance = guidance.LLTokenizer(
+                    guidance.TokenizerWrapper(vocabulary), n_vocab=self._tokenizer.size, eos_token=self._ends
+                )
+            return self._guidance
+
+
+class _Vocabulary:
+    """The model's vocabulary as llguidance asks for it: control tokens begin with a byte that no text has."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int]) -> None:
+        names = {token: text for text, token in tokenizer.specials.items()}
+        self.words = [b"" if token in names else tokenizer.piece(token) for token in range(tokenizer.size)]
+        self.tokens = [b"\xff" + names[t].encode() if t in names else word for t, word in enumerate(self.words)]
+        self.special_token_ids = list(names)
+        self.eos_token_id = ends[0]
+        self._encode = tokenizer.encode
+
+    def __call__(self, text: bytes) -> list[int]:
+        return self._encode(text.decode(errors="replace"))
+
+
+def constrained(request: GenRequest) -> bool:
+    """Whether the answer to `request` must follow a grammar."""
+    return request.schema is not None or _calls_are(request)
+
+
+def _calls_are(request: GenRequest) -> bool:
+    """Whether calls must follow one: because they must come, or because somebody relies on their arguments."""
+    tools = _callable(request)
+    return bool(tools) and (request.tool_choice == "required" or any(tool.strict for tool in tools))
+
+
+def _callable(request: GenRequest) -> list[Tool]:
+    """The tools that may be called."""
+    if request.tool_choice == "none":
+        return []
+    return [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
+
+
+def _may_talk(request: GenRequest) -> bool:
+    return request.tool_choice != "required"
+
+
+def check(schema: str, param: str) -> None:
+    """Refuse a schema beyond what is reasonable, before anything works on it. Raises InvalidRequest."""
+    if len(schema) > MOST_SCHEMA:
+        raise InvalidRequest(f"the schema has {len(schema)} characters; at most {MOST_SCHEMA} are taken.", param)
+    for depth, key, value in _walk(json.loads(schema)):
+        if depth > MOST_DEPTH:
+            raise InvalidRequest(f"the schema is nested more than {MOST_DEPTH} deep.", param)
+        if key == "pattern" and isinstance(value, str) and len(value) > MOST_PATTERN:
+            raise InvalidRequest(f"a pattern has {len(value)} characters; at most {MOST_PATTERN} are taken.", param)
+
+
+def _walk(root: Any) -> Iterator[tuple[int, str, Any]]:
+    """Every value under `root` with its depth and key."""
+    left: list[tuple[int, str, Any]] = [(0, "", root)]
+    while left:
+        depth, key, value = left.pop()
+        yield depth, key, value
+        if isinstance(value, dict):
+            left += [(depth + 1, name, item) for name, item in value.items()]
+        elif isinstance(value, list):
+            left += [(depth + 1, "", item) for item in value]
+
+
+def _thoughtful(rule: str, thinks: bool, may_think: bool) -> str:
+    """Grammar lines: `rule`, after the thinking that may come before it."""
+    thoughts = "thoughts[lazy]: /(?s:.*)" + UNTHINK.replace("/", r"\/") + "/\n"
+    if thinks:
+        return f"start: thoughts /\\s*/ {rule}\n{thoughts}"
+    if may_think:
+        return f'start: ("{THINK}" thoughts /\\s*/)? {rule}\n{thoughts}'
+    return f"start: {rule}\n"
+
+
+def _bound(request: GenRequest, tools: Sequence[Tool], thinks: bool, may_think: bool) -> str:
+    """Grammar of an answer that is JSON of a schema, or calls, and nothing else."""
+    ways, rules = [], ""
+    if request.schema is not None and _may_talk(request):
+        ways.append("answer")
+        rules += f"answer: {_json(request.schema)}\n"
+    if tools:
+        more = f'("\\n{CALL}" one)*' if request.parallel_tool_calls else ""
+        ways.append(f'"{CALL}" one {more}')
+        rules += _one_of(tools)
+    return _thoughtful(f"({' | '.join(ways)})", thinks, may_think) + rules
+
+
+def _free(request: GenRequest, tools: Sequence[Tool]) -> str:
+    """Grammar of text in which calls may stand."""
+    words = f"head[lazy]: /(?s:.*){CALL}/\nTAIL: /(?s:.*)/ & ~/(?s:.*){CALL}(?s:.*)/\n"
+    calls = "(head one)* TAIL" if request.parallel_tool_calls else "(head one | TAIL)"
+    return f"start: {calls}\n{words}{_one_of(tools)}"
+
+
+def _one_of(tools: Sequence[Tool]) -> str:
+    """Grammar of what stands between the tags of a call."""
+    body = " | ".join(f"call{at}" for at in range(len(tools)))
+    return f"one: {body}\n" + "".join(f"call{at}: {_call(tool)}\n" for at, tool in enumerate(tools))
+
+
+def _call(tool: Tool) -> str:
+    name = json.dumps(json.dumps(tool.name, ensure_ascii=False), ensure_ascii=False)[1:-1]
+    arguments = _json(tool.parameters, lenient=not tool.strict)
+    return f'"\\n{{\\"name\\": {name}, \\"arguments\\": " ({arguments}) "}}\\n{CALLED}"'
+
+
+def _json(schema: str, lenient: bool = False) -> str:
+    """Grammar of a JSON value. `lenient`: keywords that are not known are passed over, not refused."""
+    return "%json " + json.dumps({**json.loads(schema), "x-guidance": SPACING | {"lenient": lenient}})
+
+
+def _one_line(error: str) -> str:
+    return " ".join(error.split()).rstrip(".")[:300]
+
+
+def _bit(mask: bytes, token: int) -> bool:
+    return bool(mask[token // 8] >> token % 8 & 1)
+
+
+def _in_string(text: bytes | bytearray) -> bool:
+    """Whether a JSON text ends inside a string."""
+    begun = text.rpartition(UNTHINK.encode())[2]
+    quoted = escaped = False
+    for letter in begun:
+        if letter == ord('"') and not escaped:
+            quoted = not quoted
+        escaped = quoted and letter == ord("\\") and not escaped
+    return quoted

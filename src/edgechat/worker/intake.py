@@ -1,0 +1,59 @@
+"""Requests on their way in: made into prompts and grammars, so that a bad one is refused while others are answered.
+
+Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
+         └► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from edgechat.errors import EdgechatError
+from edgechat.prompt.tokens import Prompter
+from edgechat.scheduler.constrain import Constrainer, constrained
+from edgechat.scheduler.loop import Loop, Submit, Tell
+from edgechat.types import Cancel, Failed, Generate
+
+
+class Intake:
+    """The door of one worker's loop."""
+
+    def __init__(self, prompter: Prompter, constrainer: Constrainer, loop: Loop, tell: Tell) -> None:
+        self._prompter = prompter
+        self._constrainer = constrainer
+        self._loop = loop
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._coming: set[int] = set()  # ids whose grammar is being made
+        self._later = ThreadPoolExecutor(1, "grammars")
+
+    def take(self, letter: Generate) -> None:
+        """Bring a request to the loop, or tell why not."""
+        if not constrained(letter.request):
+            self._loop_or_refuse(letter)
+            return
+        with self._lock:
+            self._coming.add(letter.id)
+        self._later.submit(self._loop_or_refuse, letter)
+
+    def cancel(self, letter: Cancel) -> None:
+        """Nobody reads the answer any more, wherever its request is now."""
+        with self._lock:
+            self._coming.discard(letter.id)
+            self._loop.post(letter)
+
+    def _loop_or_refuse(self, letter: Generate) -> None:
+        try:
+            submit = self._prepared(letter)
+        except EdgechatError as error:
+            param = getattr(error, "param", None)
+            self._tell(letter.id, Failed(code=error.code, message=str(error), param=param))
+            return
+        with self._lock:  # a cancel comes before, and nothing is posted, or after
+            if letter.id in self._coming or not constrained(letter.request):
+                self._loop.post(submit)
+            self._coming.discard(letter.id)
+
+    def _prepared(self, letter: Generate) -> Submit:
+        prompt = self._prompter.prepare(letter.request)
+        grammar = self._constrainer.grammar(letter.request, prompt.thinks, prompt.may_think)
+        return Submit(letter.id, letter.request, prompt, grammar)

@@ -1,0 +1,88 @@
+"""Which turns stay when a conversation does not fit."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from edgechat.engine.fake import Bytes
+from edgechat.errors import ContextLengthExceeded
+from edgechat.prompt.budget import fit
+from edgechat.prompt.template import CHATML, Template
+from edgechat.prompt.tokens import Prompter
+from edgechat.types import GenRequest, Message
+
+SYSTEM = Message("system", "Be kind.")
+
+
+def encode(messages: Sequence[Message]) -> list[int]:
+    return [token for message in messages for token in [300, *message.content.encode()]]
+
+
+def talk(turns: int, size: int = 20) -> list[Message]:
+    """`turns` questions with their answers, and one question more."""
+    said = [
+        message
+        for at in range(turns)
+        for message in (Message("user", f"q{at}".ljust(size)), Message("assistant", f"a{at}".ljust(size)))
+    ]
+    return [SYSTEM, *said, Message("user", "last")]
+
+
+def test_what_fits_stays_whole() -> None:
+    messages = talk(3)
+    fitted = fit(messages, 1000, encode, len)
+    assert fitted.messages == messages
+    assert fitted.dropped == 0
+
+
+def test_system_and_the_newest_turns_stay_and_whole_turns_go() -> None:
+    messages = talk(20)
+    fitted = fit(messages, 400, encode, len)
+    assert fitted.messages[0] == SYSTEM
+    assert fitted.messages[1].role == "user"
+    assert fitted.messages[-1] == messages[-1]
+    assert fitted.messages[1:] == messages[-len(fitted.messages) + 1 :]
+    assert fitted.dropped == len(messages) - len(fitted.messages) > 0
+    assert len(fitted.tokens) <= 400
+
+
+def test_the_beginning_stays_the_same_for_several_turns() -> None:
+    """The cached prefix breaks once in a while, not on every turn, and no more goes than a block beyond the need."""
+    firsts = []
+    for turns in range(12, 60):
+        fitted = fit(talk(turns, 8), 400, encode, len)
+        assert len(fitted.tokens) <= 400
+        if fitted.dropped:
+            assert len(fitted.tokens) > 400 * 0.5
+            firsts.append(fitted.messages[1].content)
+    assert len(set(firsts)) <= len(firsts) / 2
+    assert firsts == sorted(firsts, key=lambda first: int(first[1:]))
+
+
+def test_the_results_of_a_tool_stay_with_their_turn() -> None:
+    tail = [Message("user", "weather?"), Message("assistant", ""), Message("tool", "x" * 50), Message("assistant", "y")]
+    fitted = fit([*talk(10)[:-1], *tail, Message("tool", "z")], 90, encode, len)
+    assert fitted.messages[1:] == [*tail, Message("tool", "z")]
+
+
+def prompter(context: int) -> Prompter:
+    return Prompter(Template(CHATML), Bytes(), context)
+
+
+def test_a_long_conversation_is_shortened_and_says_so() -> None:
+    prepared = prompter(1000).prepare(GenRequest(tuple(talk(30)), max_tokens=100))
+    assert prepared.dropped > 0
+    assert len(prepared.tokens) <= 900
+    assert b"Be kind." in bytes(token for token in prepared.tokens if token < 256)
+
+
+def test_truncation_disabled_refuses_instead() -> None:
+    with pytest.raises(ContextLengthExceeded, match=r"has \d+ tokens.* here is 1000 "):
+        prompter(1000).prepare(GenRequest(tuple(talk(30)), truncation="disabled"))
+
+
+def test_a_newest_turn_that_cannot_fit_is_refused_with_both_numbers() -> None:
+    messages = (SYSTEM, Message("user", "old"), Message("assistant", "old"), Message("user", "x" * 2000))
+    with pytest.raises(ContextLengthExceeded, match=r"has 2\d\d\d tokens.* here is 1000 ") as caught:
+        prompter(1000).prepare(GenRequest(messages))
+    assert caught.value.param == "messages"

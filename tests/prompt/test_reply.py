@@ -1,0 +1,82 @@
+"""What an answer's text is taken apart into, however it arrives."""
+
+import random
+
+import pytest
+
+from edgechat.prompt.reply import Reply
+from edgechat.types import Called, Delta, Reasoning
+
+CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "}\\""}}\n</tool_call>'
+Parts = tuple[str, str, list[tuple[str, str]]]  # thought, said, called
+
+
+def taken_apart(text: str, cut: random.Random | None = None, **more: bool) -> Parts:
+    asked = {"thinks": False, "may_think": True, "guided": False, "repair": True} | more
+    reply = Reply("c", tools=["add", "now"] if asked.pop("tools", True) else [], **asked)
+    pieces = []
+    while text:
+        size = cut.randint(1, 5) if cut else len(text)
+        pieces += reply.push(text[:size])
+        text = text[size:]
+    pieces += reply.finish()
+    calls: dict[str, tuple[str, str]] = {}
+    for piece in pieces:
+        if isinstance(piece, Called):
+            before = calls.get(piece.id, ("", ""))[1]
+            calls[piece.id] = (piece.name, before + piece.arguments)
+    thought = "".join(piece.text for piece in pieces if isinstance(piece, Reasoning))
+    said = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
+    return thought, said, list(calls.values())
+
+
+ARGUMENTS = '{"a": 1, "b": "}\\""}'
+CASES: list[tuple[str, Parts]] = [
+    ("Hello <b>there</b> <", ("", "Hello <b>there</b> <", [])),
+    ("<think>\nhm, <x>\n</think>\n\nYes.", ("hm, <x>", "Yes.", [])),
+    ("<think>\nhm", ("hm", "", [])),
+    ("<thinking is hard", ("", "<thinking is hard", [])),
+    (f"Let me see.\n{CALL}", ("", "Let me see.", [("add", ARGUMENTS)])),
+    (f"<think>a</think>{CALL}\n{CALL}", ("a", "", [("add", ARGUMENTS)] * 2)),
+    ("<tool_call>\n{'name': 'now', 'arguments': {}}\n</tool_call>", ("", "", [("now", "{}")])),
+    ('<tool_call>{"name": "now", "arguments": {"x": [1, 2', ("", "", [("now", '{"x": [1, 2]}')])),
+    ('{"name": "now", "arguments": {}}', ("", "", [("now", "{}")])),
+    ('```json\n{"name": "now", "arguments": {}}\n```', ("", "", [("now", "{}")])),
+    ("<tool_call>nonsense</tool_call>!", ("", "<tool_call>nonsense</tool_call>!", [])),
+    (
+        '<tool_call>{"name": "rm", "arguments": {}}</tool_call>',
+        ("", '<tool_call>{"name": "rm", "arguments": {}}</tool_call>', []),
+    ),
+    ('{"name": "Ada", "age": 3}', ("", '{"name": "Ada", "age": 3}', [])),
+]
+
+
+@pytest.mark.parametrize(("text", "parts"), CASES, ids=[text[:30] for text, _ in CASES])
+def test_text_is_taken_apart_the_same_in_one_piece_and_in_many(text: str, parts: Parts) -> None:
+    assert taken_apart(text) == parts
+    for seed in range(20):
+        assert taken_apart(text, random.Random(seed)) == parts
+
+
+def test_a_guided_call_comes_as_it_grows() -> None:
+    for seed in range(20):
+        assert taken_apart(f"{CALL}\n{CALL}", random.Random(seed), guided=True) == ("", "", [("add", ARGUMENTS)] * 2)
+    reply = Reply("c", False, False, ["add"], guided=True, repair=True)
+    first = reply.push('<tool_call>\n{"name": "add", "arguments": {"a"')
+    assert first == [Called(0, "c-0", "add", ""), Called(0, "c-0", "add", '{"a"')]
+    assert reply.push(": 1") == [Called(0, "c-0", "add", ": 1")]
+
+
+def test_an_answer_that_begins_inside_thinking() -> None:
+    assert taken_apart("\nhm</think>\nYes", thinks=True) == ("hm", "Yes", [])
+
+
+def test_without_tools_or_thinking_nothing_is_held_back() -> None:
+    reply = Reply("c", False, False, [], False, True)
+    assert reply.push("<tool_call> \n") == [Delta("<tool_call> \n")]
+
+
+def test_repair_can_be_turned_off() -> None:
+    broken = "<tool_call>{'name': 'now', 'arguments': {}}</tool_call>"
+    assert taken_apart(broken, repair=False) == ("", broken, [])
+    assert taken_apart(CALL, repair=False)[2] == [("add", ARGUMENTS)]

@@ -1,0 +1,136 @@
+"""Grammars, on the fake engine's vocabulary of bytes."""
+
+import json
+
+import pytest
+
+from edgechat.engine.fake import END, Bytes
+from edgechat.errors import InvalidRequest
+from edgechat.scheduler.constrain import Constrainer, Grammar
+from edgechat.types import GenRequest, Tool
+
+CONSTRAINER = Constrainer(Bytes())
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def grammar(thinks: bool = False, may_think: bool = False, **asked: object) -> Grammar:
+    made = CONSTRAINER.grammar(GenRequest((), **asked), thinks, may_think)  # type: ignore[arg-type]
+    assert made is not None
+    return made
+
+
+def allows(grammar: Grammar, text: str) -> bool:
+    """Whether `text` may be said; takes in what of it may."""
+    for letter in text.encode():
+        if not grammar.mask()[letter // 8] >> letter % 8 & 1:
+            return False
+        grammar.accept(letter)
+    return True
+
+
+def may_end(grammar: Grammar) -> bool:
+    return bool(grammar.mask()[END // 8] >> END % 8 & 1)
+
+
+def test_free_answers_have_none() -> None:
+    assert CONSTRAINER.grammar(GenRequest(()), False, False) is None
+    assert CONSTRAINER.grammar(GenRequest((), tools=(Tool("f"),)), False, False) is None
+
+
+def test_only_what_follows_the_schema_may_be_said() -> None:
+    made = grammar(schema=json.dumps(PERSON))
+    assert allows(made, '{"name": "Ada", "age": 36')
+    assert not may_end(made)
+    assert allows(made, "}")
+    assert made.complete
+    assert not allows(grammar(schema=json.dumps(PERSON)), '{"age"')
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"na', '{"name": "A', '{"name": "A\\', '{"name": "\\u00', '{"name": "A", "age": -']
+)
+def test_a_cut_off_text_is_closed_legally(text: str) -> None:
+    made = grammar(schema=json.dumps(PERSON))
+    assert allows(made, text)
+    value = json.loads(text + bytes(made.closing()).decode())
+    assert set(value) == {"name", "age"}
+
+
+def test_closing_obeys_the_schema_however_odd() -> None:
+    odd = {
+        "type": "object",
+        "properties": {
+            "code": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{2}$"},
+            "list": {"type": "array", "items": {"enum": ["x", "y"]}, "minItems": 2},
+            "date": {"type": "string", "format": "date"},
+        },
+        "required": ["code", "list", "date"],
+        "additionalProperties": False,
+    }
+    value = json.loads(bytes(grammar(schema=json.dumps(odd)).closing()))
+    assert len(value["list"]) >= 2
+    assert len(value["code"]) == 6
+
+
+def test_thinking_comes_before_the_schema() -> None:
+    for made in (grammar(thinks=True, schema="{}"), grammar(may_think=True, schema="{}")):
+        assert allows(made, "hm {</think>\n\n[1]" if made.mask()[ord("h") // 8] & 1 else "<think>hm {</think>\n\n[1]")
+        assert may_end(made)
+
+
+def test_a_required_call_is_all_that_may_be_said() -> None:
+    tools = (Tool("add", parameters=json.dumps(PERSON)), Tool("now"))
+    made = grammar(tools=tools, tool_choice="required")
+    assert allows(made, '<tool_call>\n{"name": "add", "arguments": {"name": "x", "age": 1}}\n</tool_call>')
+    assert may_end(made)
+    assert allows(made, '\n<tool_call>\n{"name": "now", "arguments": {')
+    assert not allows(grammar(tools=tools, tool_choice="required"), "Hello")
+    named = grammar(tools=tools, tool_choice="required", tool_names=("now",), parallel_tool_calls=False)
+    assert not allows(named, '<tool_call>\n{"name": "a')
+
+
+def test_a_strict_tool_may_be_called_or_not() -> None:
+    tools = (Tool("add", parameters=json.dumps(PERSON), strict=True),)
+    made = grammar(tools=tools)
+    assert allows(made, "I could <b>")
+    assert may_end(made)
+    assert allows(made, '\n<tool_call>\n{"name": "add", "arguments": {"name": "x", "age": ')
+    assert not allows(made, '"')
+
+
+def test_a_schema_and_tools_are_one_or_the_other() -> None:
+    tools = (Tool("now"),)
+    assert allows(grammar(tools=tools, schema=json.dumps(PERSON)), '{"name": "x", "age": 1}')
+    assert allows(grammar(tools=tools, schema=json.dumps(PERSON)), '<tool_call>\n{"name": "now"')
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "(?=a)b"},
+        {"type": "string", "pattern": "(" * 200},
+        {"type": "string", "pattern": "a" * 513},
+        {"$ref": "#/nowhere"},
+        {"type": "wizard"},
+        {"enum": ["x" * 70_000]},
+    ],
+    ids=lambda schema: json.dumps(schema)[:40],
+)
+def test_a_schema_that_does_not_compile_is_refused(schema: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        grammar(schema=json.dumps(schema))
+    assert caught.value.param == "response_format"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schema_nested_beyond_reason_is_refused() -> None:
+    deep: dict[str, object] = {"type": "string"}
+    for _ in range(40):
+        deep = {"type": "array", "items": deep}
+    with pytest.raises(InvalidRequest, match="deep"):
+        grammar(schema=json.dumps(deep))
