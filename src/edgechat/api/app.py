@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from edgechat import __version__
-from edgechat.api import conversations, errors, login, native, openai, runs
+from edgechat.api import anthropic, completions, conversations, errors, login, native, ollama, openai, responses, runs
 from edgechat.api.access import Access
 from edgechat.api.guard import Guard, Rules
 from edgechat.api.page import mount_page
@@ -17,8 +17,7 @@ from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
-# One per dialect.
-ROUTERS = (openai.router, native.router, runs.router, conversations.router, login.router)
+DIALECTS = (openai, completions, responses, anthropic, ollama, native, runs, conversations, login)
 
 
 def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
@@ -50,8 +49,8 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.keys = keys_of(settings)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
+    for dialect in DIALECTS:
+        app.include_router(dialect.router)
     mount_page(app)
     # The last one added is the first that a request meets.
     app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))

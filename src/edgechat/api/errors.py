@@ -127,6 +127,7 @@ SHAPES: dict[str, Shape] = {
     "/api/generate": ollama,
     "/api/tags": ollama,
     "/api/show": ollama,
+    "/api/ps": ollama,
     "/api/version": ollama,
 }
 

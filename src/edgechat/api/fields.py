@@ -11,6 +11,7 @@ import msgspec
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StrictFloat,
     StrictInt,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from edgechat.types import Sampling
+from edgechat.types import Message, Sampling, ToolCall
 
 Neutral = dict[str, tuple[Any, ...]]
 
@@ -38,7 +39,9 @@ Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[list[Stop], Field(max_length=4)]
 User = Annotated[str, Field(max_length=512)]
 Schema = dict[str, Any]
-ToolName = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_.-]{1,128}\Z")]
+ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
+
+ANY_OBJECT = '{"type":"object"}'  # the schema of "some JSON object"
 
 
 class Strict(BaseModel):
@@ -89,11 +92,56 @@ def text_of(content: str | list[TextPart] | None) -> str:
 
 def text_parts_only(content: Any) -> Any:
     """Refuse pictures and sound by name; for a before-validator of a content."""
+    return parts_of(content, "text")
+
+
+def parts_of(content: Any, *kinds: str) -> Any:
+    """`content`, if it is no list with a part of another kind than `kinds`."""
     for part in content if isinstance(content, list) else []:
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
+        if kind not in kinds:
             raise ValueError(f"a part of type {kind!r} cannot be read: the served model reads text only")
     return content
+
+
+def kind_of(block: Any) -> str:
+    """Tag of a block in a union: never a name that a block's own field could have."""
+    return f"{block.get('type') if isinstance(block, dict) else getattr(block, 'type', None)} block"
+
+
+READABLE = Discriminator(
+    kind_of,
+    custom_error_type="unreadable",
+    custom_error_message="a block of this type cannot be read here: the served model reads text only",
+)
+
+
+def as_blocks(content: Any) -> Any:
+    """A plain string as the list of one text block that it stands for; for a before-validator."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def json_text(value: Any) -> str:
+    """`value` as JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """A call's arguments as an object. Those that were cut off are passed on as the text they are."""
+    try:
+        return msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {"INVALID_JSON": call.arguments}
+
+
+def naming_tools(*messages: Message) -> tuple[Message, ...]:
+    """`messages`, each result of a tool with the name of the tool that the result's call named."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+
+    def named(message: Message) -> Message:
+        return msgspec.structs.replace(message, name=names.get(message.tool_call_id or ""))
+
+    return tuple(named(message) if message.role == "tool" else message for message in messages)
 
 
 def sampled(defaults: Sampling, **given: Any) -> Sampling:

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import StrictRoute, TheRuntime, background_of, client_of
+from edgechat.api.requests import StrictRoute, TheRuntime, background_of, check_vocabulary, client_of
 from edgechat.api.wire import ChatRequest
 from edgechat.errors import InvalidRequest
 from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, ToolCall
+from edgechat.types import Called, Delta, Done, Reasoning, ToolCall
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
@@ -35,18 +35,11 @@ async def model(id: str, runtime: TheRuntime) -> dict[str, Any]:
 async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(body.model)
     wanted = body.generation(served.sampling, client_of(request), background_of(request))
-    _check_bias(wanted, served)
+    check_vocabulary(served, wanted.sampling.logit_bias, "logit_bias")
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options go with stream: true.", "stream_options")
     usage = body.stream_options is not None and body.stream_options.include_usage
     return await respond(request, runtime, wanted, ChatReply(served, usage), bool(body.stream))
-
-
-def _check_bias(wanted: GenRequest, served: Served) -> None:
-    outside = [token for token in wanted.sampling.logit_bias if not 0 <= token < served.info.vocabulary]
-    if outside:
-        limit = served.info.vocabulary - 1
-        raise InvalidRequest(f"logit_bias names token {outside[0]}; the model's go from 0 to {limit}.", "logit_bias")
 
 
 def model_object(served: Served) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect
 from edgechat.api.access import Caller
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs
-from edgechat.runtime import Runtime
+from edgechat.runtime import Runtime, Served
+from edgechat.types import GenRequest
 
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
 
@@ -78,6 +79,24 @@ def background_of(request: Request) -> bool:
     if priority not in ("interactive", "background"):
         raise InvalidRequest("X-Edgechat-Priority is interactive or background.", "X-Edgechat-Priority")
     return priority == "background"
+
+
+def addressed(wanted: GenRequest, request: Request, model: str | None, user: str | None = None) -> GenRequest:
+    """`wanted` with who is asked and who asks. `user` is the client's own name for one of its people."""
+    return msgspec.structs.replace(
+        wanted,
+        model=model or "",
+        client=f"{client_of(request)}/{user or ''}",
+        background=background_of(request),
+    )
+
+
+def check_vocabulary(served: Served, tokens: Iterable[int], param: str) -> None:
+    """Raise InvalidRequest, naming `param`, unless the model has all of `tokens`."""
+    last = served.info.vocabulary - 1
+    for token in tokens:
+        if not 0 <= token <= last:
+            raise InvalidRequest(f"{param} names token {token}; the model's go from 0 to {last}.", param)
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> Response:

@@ -1,0 +1,137 @@
+"""Anthropic's Messages API: POST /v1/messages, POST /v1/messages/count_tokens.
+
+A stream is a list of blocks, one open at a time:
+
+    message_start ─► ( content_block_start ─► content_block_delta … ─► content_block_stop ) … ─► message_delta
+                                                                                             ─► message_stop
+"""
+
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from edgechat.api import errors, sse
+from edgechat.api.anthropic.wire import MessagesRequest
+from edgechat.api.errors import Problem
+from edgechat.api.fields import arguments_of
+from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.requests import StrictRoute, TheRuntime, addressed
+from edgechat.runtime import Served
+from edgechat.types import Called, Delta, Done, Reasoning, ToolCall
+
+router = APIRouter(prefix="/v1/messages", route_class=StrictRoute)
+
+STOP_REASONS = {
+    "eos": "end_turn",
+    "stop": "stop_sequence",
+    "length": "max_tokens",
+    "loop": "max_tokens",
+    "tool_calls": "tool_use",
+}
+
+
+@router.post("", summary="Answer a conversation in Anthropic's shapes, whole or streamed")
+async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime) -> Response:
+    served = runtime.find(body.model)
+    user = body.metadata.user_id if body.metadata else None
+    wanted = addressed(body.generation(served.sampling), request, body.model, user)
+    return await respond(request, runtime, wanted, MessageReply(served), bool(body.stream))
+
+
+class MessageReply:
+    """`Reply` of reply.py in Anthropic's message objects and events."""
+
+    media_type = sse.MEDIA_TYPE
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._head = {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant"}
+        self._blocks = 0  # begun so far
+        self._open: object = None  # what the block that is being written is made of
+
+    def whole(self, answer: Whole) -> dict[str, Any]:
+        content: list[dict[str, Any]] = []
+        if answer.reasoning:
+            content.append({"type": "thinking", "thinking": answer.reasoning, "signature": ""})
+        if answer.text or not answer.calls:
+            content.append({"type": "text", "text": answer.text})
+        content += [tool_use(call) for call in answer.calls]
+        return self._message(content) | ending(answer.done) | self._counted(answer.done)
+
+    def _message(self, content: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self._head, "model": self._served.name, "content": content}
+
+    def _counted(self, done: Done) -> dict[str, Any]:
+        return {"usage": usage_of(done), "edgechat": truth(self._served, done)}
+
+    def begin(self) -> Iterable[bytes]:
+        """The prompt is not counted yet: the numbers come with `message_delta`."""
+        usage = {"input_tokens": 0, "output_tokens": 0}
+        message = self._message([]) | {"stop_reason": None, "stop_sequence": None, "usage": usage}
+        yield sse.named({"type": "message_start", "message": message})
+        yield sse.named({"type": "ping"})
+
+    def aside(self, progress: str) -> Iterable[bytes]:
+        yield sse.comment(progress)
+
+    def part(self, event: Part) -> Iterable[bytes]:
+        match event:
+            case Delta(text=text):
+                yield from self._block("text", {"type": "text", "text": ""})
+                yield self._delta({"type": "text_delta", "text": text})
+            case Reasoning(text=text):
+                yield from self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+                yield self._delta({"type": "thinking_delta", "thinking": text})
+            case Called(index=index, arguments=arguments):
+                yield from self._block(index, tool_use(ToolCall(event.id, event.name, "")))
+                yield self._delta({"type": "input_json_delta", "partial_json": arguments})
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return sse.named({"type": "content_block_delta", "index": self._blocks - 1, "delta": delta})
+
+    def _block(self, made_of: object, empty: dict[str, Any]) -> Iterator[bytes]:
+        """Close the open block and begin another, unless it is made of the same."""
+        if made_of == self._open:
+            return
+        yield from self._close()
+        yield sse.named({"type": "content_block_start", "index": self._blocks, "content_block": empty})
+        self._open = made_of
+        self._blocks += 1
+
+    def _close(self) -> Iterator[bytes]:
+        if self._open is not None:
+            yield sse.named({"type": "content_block_stop", "index": self._blocks - 1})
+        self._open = None
+
+    def end(self, done: Done) -> Iterable[bytes]:
+        if not self._blocks:
+            yield from self._block("text", {"type": "text", "text": ""})
+        yield from self._close()
+        yield sse.named({"type": "message_delta", "delta": ending(done), **self._counted(done)})
+        yield sse.named({"type": "message_stop"})
+
+    def failed(self, problem: Problem) -> Iterable[bytes]:
+        yield sse.named(errors.anthropic(problem))
+
+
+def tool_use(call: ToolCall) -> dict[str, Any]:
+    """Anthropic's block for a call."""
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(call)}
+
+
+def ending(done: Done) -> dict[str, Any]:
+    """Why the answer ended."""
+    return {"stop_reason": STOP_REASONS[done.stop_reason], "stop_sequence": None}
+
+
+def usage_of(done: Done) -> dict[str, Any]:
+    """Anthropic's usage object: `input_tokens` are those of the prompt that had to be read."""
+    return {
+        "input_tokens": done.usage.prompt_tokens - done.usage.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": done.usage.cached_tokens,
+        "output_tokens": done.usage.completion_tokens,
+    }

@@ -1,0 +1,252 @@
+"""The shapes of Anthropic's Messages API as edgechat honours them."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, Tag
+
+from edgechat.api.fields import (
+    READABLE,
+    Body,
+    MaxTokens,
+    Number,
+    Schema,
+    Stop,
+    Strict,
+    ToolName,
+    TopK,
+    TopP,
+    User,
+    as_blocks,
+    json_text,
+    naming_tools,
+    sampled,
+)
+from edgechat.errors import InvalidRequest
+from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
+
+CHOICES: dict[str, ToolChoice] = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}
+THINKS = {"enabled": True, "disabled": False, "adaptive": None}
+CACHE_CONTROL = ("cache_control",)  # prefixes are kept without being asked to
+
+
+class Text(Body):
+    """A block of text."""
+
+    neutral: ClassVar = {"citations": ([],)}
+    inert: ClassVar = CACHE_CONTROL
+
+    type: Literal["text"]
+    text: str
+
+
+class ToolResult(Body):
+    """What a tool said, in the user's turn."""
+
+    inert: ClassVar = CACHE_CONTROL
+
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: Annotated[list[Text], BeforeValidator(as_blocks, str | list[Text])] = Field(default_factory=list)
+    is_error: StrictBool = False
+
+    def value(self) -> Message:
+        """The result as the rest of the house knows it; an error says so in words."""
+        text = "".join(block.text for block in self.content)
+        return Message("tool", f"Error: {text}" if self.is_error else text, tool_call_id=self.tool_use_id)
+
+
+class ToolUse(Body):
+    """A call of a tool, in the assistant's turn."""
+
+    neutral: ClassVar = {"caller": ({"type": "direct"},)}
+    inert: ClassVar = CACHE_CONTROL
+
+    type: Literal["tool_use"]
+    id: str
+    name: ToolName
+    input: dict[str, Any]
+
+    def value(self) -> ToolCall:
+        """The call as the rest of the house knows it."""
+        return ToolCall(self.id, self.name, json_text(self.input))
+
+
+class Thinking(Strict):
+    """What the assistant thought. Nothing is signed here: any signature is taken."""
+
+    type: Literal["thinking"]
+    thinking: str
+    signature: str = ""
+
+
+Block = Annotated[
+    Annotated[Text, Tag("text block")]
+    | Annotated[ToolResult, Tag("tool_result block")]
+    | Annotated[ToolUse, Tag("tool_use block")]
+    | Annotated[Thinking, Tag("thinking block")],
+    READABLE,
+]
+ALLOWED = {"user": (Text, ToolResult), "assistant": (Text, ToolUse, Thinking)}
+
+
+class Turn(Strict):
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[list[Block], BeforeValidator(as_blocks, str | list[Block])]
+
+    def values(self) -> Iterator[Message]:
+        """The turn as the rest of the house knows it: each result of a tool is a turn of its own there."""
+        text = "".join(block.text for block in self.content if isinstance(block, Text))
+        if self.role == "assistant":
+            thought = "".join(block.thinking for block in self.content if isinstance(block, Thinking))
+            calls = tuple(block.value() for block in self.content if isinstance(block, ToolUse))
+            yield Message("assistant", text, reasoning=thought, tool_calls=calls)
+            return
+        results = [block.value() for block in self.content if isinstance(block, ToolResult)]
+        yield from results
+        if text or not results:
+            yield Message("user", text)
+
+
+class ToolParam(Body):
+    """A tool that the model may call."""
+
+    inert: ClassVar = CACHE_CONTROL
+
+    type: Literal["custom"] | None = None
+    name: ToolName
+    description: str = ""
+    input_schema: Schema
+    strict: StrictBool = False
+
+    def value(self) -> Tool:
+        """The tool as the rest of the house knows it."""
+        return Tool(self.name, self.description, json_text(self.input_schema), self.strict)
+
+
+class Choice(Strict):
+    """Which tools may or must be called."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: StrictBool = False
+
+
+class ThinkingChoice(Body):
+    """Whether the model thinks first. A budget is a target, as it is Anthropic's: `max_tokens` is the limit."""
+
+    neutral: ClassVar = {"display": ("summarized",)}
+
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[StrictInt, Field(ge=1024, lt=1 << 31)] | None = None
+
+
+class Format(Strict):
+    """A schema that the answer follows."""
+
+    type: Literal["json_schema"]
+    schema_: Annotated[Schema, Field(alias="schema")]
+
+
+class OutputConfig(Body):
+    """What the answer looks like."""
+
+    neutral: ClassVar = {"effort": ()}
+
+    format: Format | None = None
+
+
+class Metadata(Strict):
+    """Who asks: the unit of fair queueing."""
+
+    user_id: User | None = None
+
+
+class Prompt(Body):
+    """What decides on the tokens that the model reads: the body of POST /v1/messages/count_tokens."""
+
+    inert: ClassVar = CACHE_CONTROL
+
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=10_000)]
+    model: str | None = None
+    system: Annotated[list[Text] | None, BeforeValidator(as_blocks, str | list[Text] | None)] = None
+    tools: list[ToolParam] | None = None
+    tool_choice: Choice | None = None
+    thinking: ThinkingChoice | None = None
+    output_config: OutputConfig | None = None
+
+    def asked(self) -> GenRequest:
+        """The question, without what only the answer needs. Raises InvalidRequest for what a shape cannot say."""
+        self._check()
+        choice = self.tool_choice or Choice(type="auto")
+        system = "\n\n".join(block.text for block in self.system or [])
+        form = self.output_config.format if self.output_config else None
+        return GenRequest(
+            messages=naming_tools(
+                *([Message("system", system)] if system else []),
+                *(message for turn in self.messages for message in turn.values()),
+            ),
+            tools=tuple(tool.value() for tool in self.tools or ()),
+            tool_choice=CHOICES[choice.type],
+            tool_names=() if choice.name is None else (choice.name,),
+            parallel_tool_calls=not choice.disable_parallel_tool_use,
+            schema=json_text(form.schema_) if form else None,
+            thinking=THINKS[self.thinking.type] if self.thinking else None,
+        )
+
+    def _check(self) -> None:
+        for at, turn in enumerate(self.messages):
+            for place, block in enumerate(turn.content):
+                if not isinstance(block, ALLOWED[turn.role]):
+                    param = f"messages.{at}.content.{place}"
+                    raise InvalidRequest(f"{param}: a {block.type} block is not of the {turn.role}'s.", param)
+        if self.messages[-1].role != "user":
+            raise InvalidRequest("messages: the last one is the user's; no answer is begun for the model.", "messages")
+        choice = self.tool_choice
+        if choice is None:
+            return
+        if (choice.type == "tool") != (choice.name is not None):
+            raise InvalidRequest("tool_choice has a name where its type is tool, and only there.", "tool_choice.name")
+        if choice.name is not None and choice.name not in [tool.name for tool in self.tools or ()]:
+            raise InvalidRequest(f"tool_choice names {choice.name!r}, which is not in tools.", "tool_choice.name")
+        if choice.type == "any" and not self.tools:
+            raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
+
+
+class MessagesRequest(Prompt):
+    """Body of POST /v1/messages. A parameter that is null was not given; `max_tokens` may be left out here."""
+
+    neutral: ClassVar = {
+        "container": (),
+        "context_management": (),
+        "inference_geo": (),
+        "mcp_servers": ([],),
+        "service_tier": ("auto", "standard_only"),
+        "speed": ("standard",),
+    }
+
+    max_tokens: MaxTokens | None = None
+    stream: StrictBool | None = None
+    stop_sequences: Annotated[list[Stop], Field(max_length=4)] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    metadata: Metadata | None = None
+
+    def generation(self, defaults: Sampling) -> GenRequest:
+        """What the engine is asked for. Raises InvalidRequest for what a shape cannot say."""
+        return msgspec.structs.replace(
+            self.asked(),
+            sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k),
+            max_tokens=self.max_tokens,
+            stop=tuple(self.stop_sequences or ()),
+        )
+
+    def _check(self) -> None:
+        super()._check()
+        budget = self.thinking.budget_tokens if self.thinking else None
+        if budget is not None and self.max_tokens is not None and budget >= self.max_tokens:
+            raise InvalidRequest("budget_tokens is less than max_tokens.", "thinking.budget_tokens")

@@ -1,0 +1,196 @@
+"""Ollama's routes. An answer is one JSON object, or one per line as it grows; the last line has the numbers.
+
+Durations are in nanoseconds, as Ollama has them.
+"""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from edgechat import __version__
+from edgechat.api import errors
+from edgechat.api.errors import Problem
+from edgechat.api.fields import arguments_of
+from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
+from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.requests import StrictRoute, TheRuntime, addressed
+from edgechat.runtime import Runtime, Served
+from edgechat.types import Called, Delta, Done, Reasoning, ToolCall
+
+SPOKEN = "0.12.0"  # the release of Ollama whose API this is; clients ask for it
+NS = 1_000_000  # nanoseconds in a millisecond
+
+router = APIRouter(prefix="/api", route_class=StrictRoute)
+
+
+@router.get("/version", summary="The release of Ollama's API that is spoken here")
+async def version() -> dict[str, str]:
+    return {"version": SPOKEN, "edgechat": __version__}
+
+
+@router.get("/tags", summary="The models that answer here, in Ollama's shape")
+async def tags(runtime: TheRuntime) -> dict[str, Any]:
+    return {"models": [model_object(served) for served in runtime.models()]}
+
+
+@router.get("/ps", summary="The models that are loaded, in Ollama's shape")
+async def ps(runtime: TheRuntime) -> dict[str, Any]:
+    loaded = [served for served in runtime.models() if served.loaded]
+    return {"models": [{**model_object(one), "size": one.info.memory} for one in loaded]}
+
+
+@router.post("/show", summary="One model, in Ollama's shape")
+async def show(body: ShowRequest, runtime: TheRuntime) -> dict[str, Any]:
+    served = runtime.find(body.name)
+    thinks = ["thinking"] if served.info.thinks else []
+    return {
+        "details": details(served),
+        "model_info": {"general.parameter_count": served.info.parameters, "context_length": served.info.context},
+        "capabilities": ["completion", "tools", *thinks],
+        "modified_at": moment(served.since),
+    }
+
+
+@router.post("/chat", summary="Answer a conversation in Ollama's shape, streamed or whole")
+async def chat(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
+    served = await asked(runtime, body)
+    if not body.messages:
+        return await prepared(runtime, body, message={"role": "assistant", "content": ""})
+    wanted = addressed(body.generation(served.sampling, served.info.context), request, body.name)
+    return await respond(request, runtime, wanted, ChatReply(served), body.stream is not False)
+
+
+@router.post("/generate", summary="Answer a prompt in Ollama's shape, streamed or whole")
+async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime) -> Response:
+    served = await asked(runtime, body)
+    if not body.prompt:
+        return await prepared(runtime, body, response="")
+    wanted = addressed(body.generation(served.sampling, served.info.context), request, body.name)
+    return await respond(request, runtime, wanted, GenerateReply(served), body.stream is not False)
+
+
+async def asked(runtime: Runtime, body: Asked) -> Served:
+    """The model that is asked for; it stays as long as `keep_alive` says, if that says anything."""
+    served = runtime.find(body.name)
+    if body.keep_alive is not None:
+        served = await runtime.load(body.name)
+        runtime.keep(body.name, body.keep_alive)
+    return served
+
+
+async def prepared(runtime: Runtime, body: Asked, **empty: Any) -> Response:
+    """What Ollama's clients ask nothing for: to load a model, or to let it go."""
+    gone = body.keep_alive == 0
+    served = runtime.find(body.name) if gone else await runtime.load(body.name)
+    return JSONResponse({**head(served), **empty, "done": True, "done_reason": "unload" if gone else "load"})
+
+
+def model_object(served: Served) -> dict[str, Any]:
+    """Ollama's model object."""
+    return {
+        "name": served.name,
+        "model": served.name,
+        "modified_at": moment(served.since),
+        "digest": served.sha256,
+        "details": details(served),
+    }
+
+
+def details(served: Served) -> dict[str, Any]:
+    """What kind of model it is."""
+    size = f"{served.info.parameters / 1e6:.0f}M"
+    return {"format": "gguf", "parameter_size": size, "quantization_level": served.recipe}
+
+
+def moment(seconds: float) -> str:
+    """Unix time as ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def head(served: Served) -> dict[str, Any]:
+    """What every object of an answer begins with."""
+    return {"model": served.name, "created_at": moment(time.time())}
+
+
+class ChatReply:
+    """`Reply` of reply.py in Ollama's chat objects. Calls are told at the end: no line has a part of one."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._began = time.monotonic_ns()
+        self._calls: dict[int, ToolCall] = {}
+
+    def whole(self, answer: Whole) -> dict[str, Any]:
+        return self._object(answer.text, answer.reasoning, answer.calls) | self._numbers(answer.done)
+
+    def begin(self) -> Iterable[bytes]:
+        return ()
+
+    def aside(self, progress: str) -> Iterable[bytes]:
+        del progress  # every line is part of the answer here
+        return ()
+
+    def part(self, event: Part) -> Iterable[bytes]:
+        match event:
+            case Delta(text=text):
+                yield self._line(self._object(text) | {"done": False})
+            case Reasoning(text=text):
+                yield self._line(self._object("", text) | {"done": False})
+            case Called(index=index):
+                before = self._calls[index].arguments if index in self._calls else ""
+                self._calls[index] = ToolCall(event.id, event.name, before + event.arguments)
+
+    def end(self, done: Done) -> Iterable[bytes]:
+        if self._calls:
+            yield self._line(self._object("", calls=self._calls.values()) | {"done": False})
+        yield self._line(self._object("") | self._numbers(done))
+
+    def failed(self, problem: Problem) -> Iterable[bytes]:
+        yield self._line(errors.ollama(problem))
+
+    def _object(self, text: str, thought: str = "", calls: Iterable[ToolCall] = ()) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if thought:
+            message["thinking"] = thought
+        if told := [call_object(at, call) for at, call in enumerate(calls)]:
+            message["tool_calls"] = told
+        return {**head(self._served), "message": message}
+
+    def _numbers(self, done: Done) -> dict[str, Any]:
+        usage, timing = done.usage, done.timing
+        seconds = usage.completion_tokens / timing.decode_tok_s if timing.decode_tok_s else 0.0
+        return {
+            "done": True,
+            "done_reason": "length" if done.finish_reason == "length" else "stop",
+            "total_duration": time.monotonic_ns() - self._began,
+            "load_duration": 0,
+            "prompt_eval_count": usage.prompt_tokens,
+            "prompt_eval_duration": int(timing.prefill_ms * NS),
+            "eval_count": usage.completion_tokens,
+            "eval_duration": int(seconds * 1000 * NS),
+            "edgechat": truth(self._served, done),
+        }
+
+    @staticmethod
+    def _line(value: dict[str, Any]) -> bytes:
+        return msgspec.json.encode(value) + b"\n"
+
+
+class GenerateReply(ChatReply):
+    """`ChatReply`, but the text is not in a message."""
+
+    def _object(self, text: str, thought: str = "", calls: Iterable[ToolCall] = ()) -> dict[str, Any]:
+        del calls  # there are no tools here
+        return {**head(self._served), "response": text, **({"thinking": thought} if thought else {})}
+
+
+def call_object(index: int, call: ToolCall) -> dict[str, Any]:
+    """Ollama's tool call."""
+    return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments_of(call)}}

@@ -1,0 +1,210 @@
+"""POST /v1/responses: an answer is a list of items (thoughts, a message, calls), one written at a time.
+
+    created, in_progress ─► (item added ─► part added ─► delta … ─► part done ─► item done) … ─► completed | incomplete
+
+Every event has a number, and the last one holds the whole response: what a stream adds up to is what is not streamed.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from edgechat.api import errors, sse
+from edgechat.api.errors import Problem
+from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.requests import StrictRoute, TheRuntime, addressed
+from edgechat.api.responses.wire import ResponsesRequest
+from edgechat.runtime import Served
+from edgechat.types import Called, Delta, Done, GenRequest, Reasoning
+
+router = APIRouter(prefix="/v1", route_class=StrictRoute)
+
+
+@router.post("/responses", summary="Answer, whole or streamed; nothing is stored")
+async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime) -> Response:
+    served = runtime.find(body.model)
+    wanted = addressed(body.generation(served.sampling), request, body.model, body.user)
+    return await respond(request, runtime, wanted, ResponseReply(served, body, wanted), bool(body.stream))
+
+
+class ResponseReply:
+    """`Reply` of reply.py in OpenAI's response objects and events."""
+
+    media_type = sse.MEDIA_TYPE
+
+    def __init__(self, served: Served, body: ResponsesRequest, wanted: GenRequest) -> None:
+        self._served = served
+        self._head = {
+            "id": f"resp_{secrets.token_hex(12)}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "model": served.name,
+            **_echo(body, wanted),
+        }
+        self._events = 0
+        self._output: list[dict[str, Any]] = []  # finished items
+        self._item: dict[str, Any] | None = None  # the one that is being written …
+        self._made_of: object = None  # … of what: "text", "thought", or a call's number
+
+    def whole(self, answer: Whole) -> dict[str, Any]:
+        for part in _parts(answer):
+            _ = list(self.part(part))
+        _ = list(self._close(_status(answer.done)))
+        return self._response(answer.done)
+
+    def begin(self) -> Iterable[bytes]:
+        for name in ("response.created", "response.in_progress"):
+            yield self._event(name, response=self._response(None))
+
+    def aside(self, progress: str) -> Iterable[bytes]:
+        yield sse.comment(progress)
+
+    def part(self, event: Part) -> Iterable[bytes]:
+        match event:
+            case Delta(text=text):
+                yield from self._message()
+                yield self._more("response.output_text.delta", text, content_index=0, logprobs=[])
+            case Reasoning(text=text):
+                yield from self._thought()
+                yield self._more("response.reasoning_text.delta", text, content_index=0)
+            case Called(arguments=arguments):
+                yield from self._call(event)
+                yield self._more("response.function_call_arguments.delta", arguments)
+
+    def end(self, done: Done) -> Iterable[bytes]:
+        if not self._output and self._item is None:
+            yield from self._message()
+        yield from self._close(_status(done))
+        yield self._event(f"response.{_status(done)}", response=self._response(done))
+
+    def failed(self, problem: Problem) -> Iterable[bytes]:
+        details = {"code": problem.code, "message": problem.message, "param": problem.param}
+        yield self._event("error", **details, **errors.openai(problem))
+
+    # ── items ──
+
+    def _message(self) -> Iterator[bytes]:
+        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        yield from self._open("text", {"type": "message", "id": _id("msg"), "role": "assistant"}, part)
+
+    def _thought(self) -> Iterator[bytes]:
+        part = {"type": "reasoning_text", "text": ""}
+        yield from self._open("thought", {"type": "reasoning", "id": _id("rs"), "summary": []}, part)
+
+    def _call(self, event: Called) -> Iterator[bytes]:
+        call = {"type": "function_call", "id": _id("fc"), "call_id": event.id, "name": event.name, "arguments": ""}
+        yield from self._open(event.index, call)
+
+    def _open(self, made_of: object, item: dict[str, Any], part: dict[str, Any] | None = None) -> Iterator[bytes]:
+        """Finish the item that is being written and begin `item`, unless it is made of the same."""
+        if self._item is not None and self._made_of == made_of:
+            return
+        yield from self._close("completed")
+        self._item, self._made_of = {**item, "status": "in_progress"}, made_of
+        added = {**self._item, "content": []} if part else dict(self._item)
+        yield self._event("response.output_item.added", output_index=len(self._output), item=added)
+        if part:
+            self._item["content"] = [part]
+            yield self._event("response.content_part.added", **self._place(content_index=0), part=dict(part))
+
+    def _more(self, name: str, delta: str, **more: Any) -> bytes:
+        """More text of the item that is being written."""
+        assert self._item is not None
+        if "content" in self._item:
+            self._item["content"][0]["text"] += delta
+        else:
+            self._item["arguments"] += delta
+        return self._event(name, **self._place(**more), delta=delta)
+
+    def _close(self, status: str) -> Iterator[bytes]:
+        """Finish the item that is being written, if there is one."""
+        item = self._item
+        if item is None:
+            return
+        if item["type"] == "function_call":
+            whole = {"arguments": item["arguments"], "name": item["name"]}
+            yield self._event("response.function_call_arguments.done", **self._place(), **whole)
+        else:
+            (part,) = item["content"]
+            at = self._place(content_index=0)
+            text = {key: part[key] for key in ("text", "logprobs") if key in part}
+            yield self._event(f"response.{part['type']}.done", **at, **text)
+            yield self._event("response.content_part.done", **at, part=part)
+        item["status"] = status
+        yield self._event("response.output_item.done", output_index=len(self._output), item=item)
+        self._output.append(item)
+        self._item = None
+
+    def _place(self, **more: Any) -> dict[str, Any]:
+        assert self._item is not None
+        return {"item_id": self._item["id"], "output_index": len(self._output), **more}
+
+    def _event(self, event: str, **fields: Any) -> bytes:
+        self._events += 1
+        return sse.named({"type": event, "sequence_number": self._events - 1, **fields})
+
+    def _response(self, done: Done | None) -> dict[str, Any]:
+        """The response object; without `done`, one that has just begun."""
+        incomplete = done is not None and _status(done) == "incomplete"
+        response = {
+            **self._head,
+            "status": _status(done) if done else "in_progress",
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if incomplete else None,
+            "output": list(self._output),
+            "usage": usage_of(done) if done else None,
+        }
+        return response | {"edgechat": truth(self._served, done)} if done else response
+
+
+def _parts(answer: Whole) -> Iterator[Part]:
+    """What a stream of `answer` would be made of."""
+    if answer.reasoning:
+        yield Reasoning(answer.reasoning)
+    if answer.text or not answer.calls:
+        yield Delta(answer.text)
+    for index, call in enumerate(answer.calls):
+        yield Called(index, call.id, call.name, call.arguments)
+
+
+def _echo(body: ResponsesRequest, wanted: GenRequest) -> dict[str, Any]:
+    """What the response repeats of its request, with the values that were really used."""
+    said = body.model_dump(by_alias=True, exclude_none=True)
+    return {
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "parallel_tool_calls": wanted.parallel_tool_calls,
+        "previous_response_id": None,
+        "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
+        "store": False,
+        "temperature": wanted.sampling.temperature,
+        "text": said.get("text", {"format": {"type": "text"}}),
+        "tool_choice": said.get("tool_choice", "auto"),
+        "tools": said.get("tools", []),
+        "top_p": wanted.sampling.top_p,
+        "truncation": wanted.truncation,
+        "user": body.user,
+    }
+
+
+def _status(done: Done) -> str:
+    return "incomplete" if done.finish_reason == "length" else "completed"
+
+
+def _id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def usage_of(done: Done) -> dict[str, Any]:
+    """The Responses API's usage object."""
+    return {
+        "input_tokens": done.usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": done.usage.cached_tokens},
+        "output_tokens": done.usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": done.usage.reasoning_tokens},
+        "total_tokens": done.usage.total_tokens,
+    }

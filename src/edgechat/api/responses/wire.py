@@ -1,0 +1,282 @@
+"""The shapes of OpenAI's Responses API as edgechat honours them: everything that needs no stored responses."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
+
+from edgechat.api.fields import (
+    ANY_OBJECT,
+    Body,
+    MaxTokens,
+    Schema,
+    Strict,
+    Temperature,
+    ToolName,
+    TopP,
+    User,
+    json_text,
+    kind_of,
+    naming_tools,
+    parts_of,
+    sampled,
+)
+from edgechat.errors import InvalidRequest
+from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
+
+ECHOED = ("id", "status")  # of items that come from an earlier response
+TEXTS = ("input_text", "output_text", "text")
+
+
+class Text(Body):
+    """A part of a message, or of what a tool said."""
+
+    inert: ClassVar = ("annotations", "logprobs")
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
+def as_parts(content: Any) -> Any:
+    """A plain string as the list of one part that it stands for."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else parts_of(content, *TEXTS)
+
+
+Parts = Annotated[list[Text], BeforeValidator(as_parts, str | list[Text])]
+
+
+class Turn(Body):
+    """A message."""
+
+    neutral: ClassVar = {"phase": ("final_answer",)}
+    inert: ClassVar = ECHOED
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Parts
+
+
+class Call(Body):
+    """A call of a tool that an earlier response asked for."""
+
+    neutral: ClassVar = {"caller": ({"type": "direct"},), "namespace": ()}
+    inert: ClassVar = ECHOED
+
+    type: Literal["function_call"]
+    call_id: str
+    name: ToolName
+    arguments: str
+
+
+class CallOutput(Body):
+    """What the tool said."""
+
+    inert: ClassVar = ECHOED
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: Parts
+
+
+class ReasoningPart(Strict):
+    """A part of what was thought."""
+
+    type: Literal["reasoning_text", "summary_text"]
+    text: str
+
+
+class Thought(Body):
+    """What was thought before the next item."""
+
+    neutral: ClassVar = {"encrypted_content": ()}
+    inert: ClassVar = (*ECHOED, "summary")
+
+    type: Literal["reasoning"]
+    content: list[ReasoningPart] | None = None
+
+
+def item_kind(item: Any) -> str:
+    """`kind_of`, but an item without a type is a message."""
+    untyped = isinstance(item, dict) and item.get("type") is None
+    return "message block" if untyped else kind_of(item)
+
+
+Item = Annotated[
+    Annotated[Turn, Tag("message block")]
+    | Annotated[Call, Tag("function_call block")]
+    | Annotated[CallOutput, Tag("function_call_output block")]
+    | Annotated[Thought, Tag("reasoning block")],
+    Discriminator(
+        item_kind,
+        custom_error_type="unreadable",
+        custom_error_message="an item of this type cannot be read here: nothing is stored, and only text is read",
+    ),
+]
+
+
+def as_items(content: Any) -> Any:
+    """A plain string as the user's message that it stands for."""
+    return [{"role": "user", "content": content}] if isinstance(content, str) else content
+
+
+class ToolParam(Body):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    name: ToolName
+    description: str | None = None
+    parameters: Schema | None = None
+    strict: StrictBool | None = None
+
+    def value(self) -> Tool:
+        """The tool as the rest of the house knows it."""
+        tool = Tool(self.name, self.description or "", strict=bool(self.strict))
+        return tool if self.parameters is None else msgspec.structs.replace(tool, parameters=json_text(self.parameters))
+
+
+class NamedTool(Strict):
+    """One tool, by its name."""
+
+    type: Literal["function"]
+    name: str
+
+
+class AllowedTools(Strict):
+    """Some of the tools."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1)]
+
+
+class Format(Body):
+    """What kind of text the answer is."""
+
+    inert: ClassVar = ("name", "description")
+
+    type: Literal["text", "json_object", "json_schema"]
+    schema_: Annotated[Schema | None, Field(alias="schema")] = None
+    strict: StrictBool | None = None  # it is always followed
+
+    def text(self) -> str | None:
+        """The schema that the answer follows, if any."""
+        if self.type == "json_schema" and self.schema_ is None:
+            raise InvalidRequest("text.format of type json_schema has a schema.", "text.format.schema")
+        if self.type == "json_schema":
+            return json_text(self.schema_)
+        return ANY_OBJECT if self.type == "json_object" else None
+
+
+class TextOptions(Body):
+    """What the answer looks like."""
+
+    neutral: ClassVar = {"verbosity": ("medium",)}
+
+    format: Format | None = None
+
+
+class ReasoningOptions(Body):
+    """Whether the model thinks first; how much is its own business."""
+
+    neutral: ClassVar = {"summary": (), "generate_summary": ()}
+
+    effort: Literal["none", "medium"] | None = None
+
+
+class ResponsesRequest(Body):
+    """Body of POST /v1/responses. A parameter that is null was not given."""
+
+    neutral: ClassVar = {
+        "background": (False,),
+        "conversation": (),
+        "include": ([],),
+        "max_tool_calls": (),
+        "previous_response_id": (),
+        "prompt": (),
+        "service_tier": ("auto", "default"),
+        "store": (False,),
+        "stream_options": ({"include_obfuscation": False},),
+        "top_logprobs": (0,),
+    }
+    inert: ClassVar = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
+
+    input: Annotated[list[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
+    model: str | None = None
+    instructions: str | None = None
+    stream: StrictBool | None = None
+    max_output_tokens: MaxTokens | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    tools: list[ToolParam] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedTools | None = None
+    parallel_tool_calls: StrictBool | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    user: User | None = None
+
+    def generation(self, defaults: Sampling) -> GenRequest:
+        """What the engine is asked for. Raises InvalidRequest for what a shape cannot say."""
+        mode, names = self._choice()
+        form = self.text.format if self.text else None
+        return GenRequest(
+            messages=naming_tools(*turns_of(self.instructions, self.input)),
+            sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
+            max_tokens=self.max_output_tokens,
+            truncation=self.truncation or "disabled",
+            tools=tuple(tool.value() for tool in self.tools or ()),
+            tool_choice=mode,
+            tool_names=names,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            schema=form.text() if form else None,
+            thinking=False if self.reasoning and self.reasoning.effort == "none" else None,
+        )
+
+    def _choice(self) -> tuple[ToolChoice, tuple[str, ...]]:
+        choice, have = self.tool_choice, [tool.name for tool in self.tools or ()]
+        mode: ToolChoice = "auto"
+        names: tuple[str, ...] = ()
+        match choice:
+            case NamedTool(name=name):
+                mode, names = "required", (name,)
+            case AllowedTools(tools=tools):
+                mode, names = choice.mode, tuple(tool.name for tool in tools)
+            case str():
+                mode = choice
+        for name in names:
+            if name not in have:
+                raise InvalidRequest(f"tool_choice names {name!r}, which is not in tools.", "tool_choice")
+        if mode == "required" and not have:
+            raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
+        return mode, names
+
+
+def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput | Thought]) -> list[Message]:
+    """The conversation as the rest of the house knows it: one turn for all that the assistant did at once."""
+    turns: list[Message] = [Message("system", instructions)] if instructions else []
+    thought = ""
+    for item in items:
+        match item:
+            case Thought(content=content):
+                thought += "".join(part.text for part in content or ())
+            case Call(call_id=id, name=name, arguments=arguments):
+                goes_on = bool(turns) and turns[-1].role == "assistant" and not thought
+                last = turns.pop() if goes_on else Message("assistant", "", reasoning=thought)
+                calls = (*last.tool_calls, ToolCall(id, name, arguments))
+                turns.append(msgspec.structs.replace(last, tool_calls=calls))
+                thought = ""
+            case CallOutput(call_id=id, output=output):
+                turns.append(Message("tool", "".join(part.text for part in output), tool_call_id=id))
+            case Turn(role=role, content=content):
+                said = "".join(part.text for part in content)
+                if role == "assistant":
+                    turns.append(Message("assistant", said, reasoning=thought))
+                    thought = ""
+                elif role == "user":
+                    turns.append(Message("user", said))
+                elif len(turns) == 1 and turns[0].role == "system":
+                    turns[0] = Message("system", f"{turns[0].content}\n\n{said}")
+                else:
+                    turns.append(Message("system", said))
+    return turns
