@@ -20,6 +20,7 @@ def _sentence(text: str) -> str:
 Model = Annotated[str | None, _option("model", "--model", "-m")]
 Context = Annotated[int | None, _option("context", "--context")]
 Threads = Annotated[int | None, _option("threads", "--threads")]
+Memory = Annotated[str | None, _option("memory", "--memory")]
 Engine = Annotated[str | None, _option("engine", "--engine")]
 Home = Annotated[Path | None, _option("home", "--home")]
 Host = Annotated[str | None, _option("host", "--host")]

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgechat import gguf
 from edgechat.engine import memory as memory_plan
@@ -21,6 +22,10 @@ from edgechat.engine.llama_sampler import Chain
 from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_BATCH = 512  # tokens the library is set up to take in one step
 _WARNING = 3  # ggml_log_level
@@ -172,6 +177,18 @@ class LlamaCpp:
             rows.append(row - 1)
         into.n_tokens = row
         return rows
+
+    def logits(self, seq: int, start: int, tokens: Sequence[int]) -> "NDArray[np.float32]":
+        import numpy as np
+
+        (row,) = self._fill([Slice(seq, start, tokens)])
+        for each in range(row + 1):
+            self._batch.logits[each] = 1
+        status = lib.llama_decode(self._context, self._batch)
+        if status:
+            raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
+        held = np.ctypeslib.as_array(lib.llama_get_logits(self._context), (row + 1, self.info.vocabulary))
+        return held.copy()  # the next step writes over it
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
         lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end)

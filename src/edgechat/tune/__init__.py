@@ -1,0 +1,1 @@
+"""Finds the fastest way to run a model on this machine that still answers as the model would."""

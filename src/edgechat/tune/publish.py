@@ -1,0 +1,31 @@
+"""The chosen file becomes a model of the store, with its lineage: listed, verified and removed like any other."""
+
+import asyncio
+from pathlib import Path
+
+from edgechat.errors import ConfigError
+from edgechat.hub.disk import writing
+from edgechat.hub.source import File, Manifest
+from edgechat.hub.store import Store
+from edgechat.hub.stored import Stored
+
+
+async def publish(model: Stored, recipe: str, path: Path, store: Store) -> Stored:
+    """Take the file at `path` into the store: `model` in `recipe`. Raises StorageError."""
+    return await asyncio.to_thread(_publish, model, recipe, path, store)
+
+
+def _publish(model: Stored, recipe: str, path: Path, store: Store) -> Stored:
+    source = f"{model.name} in {recipe}"
+    name = f"{model.name}-{recipe.replace('/', '-').lower()}"
+    manifest = Manifest(name, source, "", (File(path.name),), model.licence, made_from=source)
+    stage = store.stage(source)
+    if not stage.take():
+        raise ConfigError(f"{source} is being made by another process already.")
+    try:
+        with writing(stage.root):
+            stage.begin(manifest)
+            path.replace(stage.files / path.name)
+        return store.publish(stage, manifest, source)
+    finally:
+        stage.leave()

@@ -1,0 +1,127 @@
+"""What a recipe is, and which ones a model allows. Pure.
+
+    recipe   IQ4_NL/Q6_K     the layers' matrices (the body) in IQ4_NL, the output matrix (the head) in Q6_K
+
+In a small model with a large vocabulary the head is a quarter of all weights and is read for every token, so its type
+decides the speed of decoding nearly as much as the body's. What is left as it is: norms and biases; an embedding that
+is not the head at the same time (of which a token reads one row); any tensor whose part in the model is not known here.
+"""
+
+import re
+from dataclasses import replace
+from math import prod
+
+from edgechat.gguf import TENSOR_TYPES, Header, Tensor
+from edgechat.types import Struct
+
+# Bits per weight of the types that are tried, roughest first.
+BITS = {"Q4_0": 4.5, "IQ4_NL": 4.5, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5}
+# Mean KL divergence that a body of this type usually costs a 0.5B model: decides what is tried first, never what is
+# chosen. A finer body is hardly ever worse than a rougher one.
+USUAL = {"Q4_0": 0.09, "IQ4_NL": 0.05, "Q4_K": 0.045, "Q5_K": 0.015, "Q6_K": 0.005, "Q8_0": 0.001}
+FINE = "Q8_0"  # of the key and value matrices, where they are small
+SMALL = 1 / 16  # of a layer's weights: where many query heads share a key, rounding it costs much and saves nothing
+
+_BODY = re.compile(r"blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))(_exps)?\.weight")
+_KEYS = re.compile(r"blk\.\d+\.attn_[kv]\.weight")
+
+
+class Recipe(Struct, frozen=True):
+    """The types of body and head."""
+
+    body: str
+    head: str
+
+    def __str__(self) -> str:
+        return f"{self.body}/{self.head}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Recipe":
+        """The recipe that was written as BODY/HEAD."""
+        body, _, head = text.partition("/")
+        return cls(body, head)
+
+    @property
+    def usual(self) -> float:
+        """Mean KL divergence to expect."""
+        return USUAL[self.body] + USUAL[self.head] / 4
+
+
+def allowed(header: Header) -> list[str]:
+    """The types whose blocks divide every row that would be written in them."""
+    rows = [tensor.shape[0] for tensor in header.tensors if tensor.name in _matrices(header)]
+    blocks = {name: block for name, block, _ in TENSOR_TYPES.values()}
+    return [kind for kind in BITS if rows and all(row % blocks[kind] == 0 for row in rows)]
+
+
+def recipes(header: Header) -> list[Recipe]:
+    """Every pair of allowed types."""
+    kinds = allowed(header)
+    return [Recipe(body, head) for body in kinds for head in kinds]
+
+
+def types(header: Header, recipe: Recipe) -> dict[str, str]:
+    """The new type of each tensor that gets one."""
+    body = {tensor.name: recipe.body for tensor in header.tensors if _BODY.fullmatch(tensor.name)}
+    if _keys_are_small(header):
+        body |= {name: FINE for name in body if _KEYS.fullmatch(name)}
+    return body | {head(header): recipe.head}
+
+
+def head(header: Header) -> str:
+    """The name of the output matrix; a model without one of its own uses the embedding."""
+    names = {tensor.name for tensor in header.tensors}
+    return "output.weight" if "output.weight" in names else "token_embd.weight"
+
+
+def applied(header: Header, recipe: Recipe) -> Header:
+    """The header of the model written by `recipe`."""
+    new = types(header, recipe)
+    return replace(header, tensors=tuple(_retyped(one, new.get(one.name, one.type)) for one in header.tensors))
+
+
+def size(header: Header) -> int:
+    """Bytes of all weights."""
+    return sum(tensor.size or 0 for tensor in header.tensors)
+
+
+def as_it_is(header: Header) -> str:
+    """What the file has now, written like a recipe."""
+    body = [tensor for tensor in header.tensors if _BODY.fullmatch(tensor.name)]
+    kinds = {tensor.name: tensor.type for tensor in header.tensors}
+    most = replace(header, tensors=tuple(body)).quantisation
+    return f"{most}/{kinds.get(head(header), 'unknown')}"
+
+
+def layers(header: Header) -> int:
+    """How many there are; 0 where the header does not tell."""
+    return header.number("block_count") or 0
+
+
+def same_model(one: Header, other: Header) -> bool:
+    """Whether two files hold one model, perhaps in other types."""
+    shapes = [{t.name: t.shape for t in header.tensors} for header in (one, other)]
+    return (one.architecture, one.name, shapes[0]) == (other.architecture, other.name, shapes[1])
+
+
+def fineness(header: Header) -> float:
+    """Bytes per weight: of two files of one model, the one with more is nearer to the original."""
+    return size(header) / max(1, sum(prod(tensor.shape) for tensor in header.tensors))
+
+
+def _matrices(header: Header) -> set[str]:
+    return {tensor.name for tensor in header.tensors if _BODY.fullmatch(tensor.name)} | {head(header)}
+
+
+def _keys_are_small(header: Header) -> bool:
+    weights = {t.name: prod(t.shape) for t in header.tensors if _BODY.fullmatch(t.name)}
+    keys = sum(count for name, count in weights.items() if _KEYS.fullmatch(name))
+    return 0 < keys <= SMALL * sum(weights.values())
+
+
+def _retyped(tensor: Tensor, kind: str) -> Tensor:
+    sizes = {name: (block, width) for name, block, width in TENSOR_TYPES.values()}
+    if kind == tensor.type:
+        return tensor
+    block, width = sizes[kind]
+    return replace(tensor, type=kind, size=prod(tensor.shape) // block * width)

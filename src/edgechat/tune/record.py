@@ -1,0 +1,160 @@
+"""What tuning found, kept under the home folder; and what it may be used for.
+
+tuned/<digest of the model>.json     the result; of another machine, engine or model it is none
+      work-<digest>/                 a tuning under way: journal.json, rows.npy, <recipe>.gguf
+
+A result holds for one model file, one processor with as many cores granted, and one build of the engine.
+"""
+
+import hashlib
+import os
+import shutil
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from edgechat import machine
+from edgechat.hub.disk import writing
+from edgechat.hub.store import Store
+from edgechat.hub.stored import Stored
+from edgechat.tune.choice import Candidate, QualityName
+from edgechat.tune.quality import Row
+from edgechat.tune.speed import Cost, Pair
+from edgechat.types import Struct
+
+
+class Settings(Struct, frozen=True):
+    """How the chosen recipe runs best: threads for steps of one token per reader, threads and tokens for prompts."""
+
+    decode_threads: int
+    prefill_threads: int
+    slice: int
+
+
+class Tuned(Struct, frozen=True):
+    """One result. `sha256` is the file to serve: the chosen one, or the model's own where nothing was really faster."""
+
+    model: str  # SHA-256 of the file that was tuned
+    machine: str  # fingerprint
+    quality: QualityName
+    source: str  # what divergence was measured against
+    baseline: Candidate
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+    settings: Settings
+    sha256: str
+    seconds: float
+
+
+class Journal(msgspec.Struct):
+    """What a tuning under way has measured: enough to go on from. Names of recipes are keys."""
+
+    machine: str
+    source: str  # SHA-256 of what divergence is measured against
+    costs: dict[str, Cost] = {}
+    rows: dict[str, list[Row]] = {}
+    races: dict[str, Pair] = {}
+    settings: Settings | None = None
+    seconds: float = 0.0
+
+
+@cache
+def engine_build() -> str:
+    """A digest of the installed engine: another build has other bytes."""
+    try:
+        files = distribution("llama-cpp-python").read_text("RECORD") or ""
+    except PackageNotFoundError:
+        files = ""
+    return hashlib.sha256(files.encode()).hexdigest()
+
+
+def fingerprint() -> str:
+    """What a measurement holds for: processor, cores granted, engine build."""
+    name, flags = machine.processor()
+    parts = (name, sorted(flags), machine.cores(), engine_build())
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+class Records:
+    """The results under one home folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "tuned"
+
+    def find(self, sha256: str) -> Tuned | None:
+        """The result for the model with that digest, if it was measured here with this engine."""
+        try:
+            found = msgspec.json.decode(self._path(sha256).read_bytes(), type=Tuned)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if (found.model, found.machine) == (sha256, fingerprint()) else None
+
+    def serving(self, model: Stored, store: Store) -> tuple[Tuned, Stored] | None:
+        """The result for `model` and the file to serve in its place, if both are here and whole."""
+        found = self.find(model.sha256)
+        if found is None:
+            return None
+        files = [model, *store.list()]
+        return next(((found, one) for one in files if one.sha256 == found.sha256), None)
+
+    def write(self, found: Tuned) -> None:
+        """Keep `found` for good."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(self._path(found.model), msgspec.json.encode(found))
+
+    def work(self, sha256: str) -> "Work":
+        """The folder of a tuning under way."""
+        return Work(self.folder / f"work-{sha256[:24]}")
+
+    def _path(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.json"
+
+
+class Work:
+    """The folder of one tuning. It outlives the process, so that the next one goes on from there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows = folder / "rows.npy"
+        self.lock = FileLock(folder.with_suffix(".lock"))
+
+    def begin(self, source: str) -> Journal:
+        """The journal of an earlier try with the same machine and source; else a new one in an empty folder."""
+        journal = self._read()
+        if journal is None or (journal.machine, journal.source) != (fingerprint(), source):
+            self.clear()
+            journal = Journal(fingerprint(), source)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return journal
+
+    def write(self, journal: Journal) -> None:
+        """Keep what was measured so far."""
+        with writing(self.folder):
+            _replace(self.folder / "journal.json", msgspec.json.encode(journal))
+
+    def file(self, recipe: str) -> Path:
+        """Where the model in `recipe` lies while it is tried."""
+        return self.folder / f"{recipe.replace('/', '-')}.gguf"
+
+    def clear(self) -> None:
+        """Delete all of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self) -> Journal | None:
+        try:
+            return msgspec.json.decode((self.folder / "journal.json").read_bytes(), type=Journal)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
