@@ -4,6 +4,10 @@ import json
 
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
+from edgechat.tune.choice import Candidate
+from edgechat.tune.quality import Quality
+from edgechat.tune.record import Counts, Records, Tuned, fingerprint
+from edgechat.tune.speed import Speed
 
 
 def publish(store: Store, name: str, beside: bool = False, **script: object) -> Stored:
@@ -22,3 +26,27 @@ def publish(store: Store, name: str, beside: bool = False, **script: object) -> 
         return store.publish(stage, manifest, source, beside=name if beside else None)
     finally:
         stage.leave()
+
+
+def tuned(store: Store, model: Stored, file: Stored, threads: int = 1) -> Records:
+    """What a tuning leaves that chose `file` for `model`."""
+    baseline = Candidate("Q5_0/Q8_0", 1, Speed(40, 20), Quality(0.0, 0.0, 1.0, 384), True)
+    chosen = Candidate("IQ4_NL/IQ4_NL", 1, Speed(80, 40), Quality(0.05, 0.002, 0.9, 384), True)
+    counts = Counts(threads, threads, 64)
+    records = Records(store.models.parent)
+    records.write(
+        Tuned(
+            model=model.sha256,
+            machine=fingerprint(),
+            quality="balanced",
+            source=model.name,
+            baseline=baseline,
+            chosen=chosen,
+            candidates=(chosen,),
+            counts=counts,
+            file=file.name,
+            sha256=file.sha256,
+            seconds=100.0,
+        )
+    )
+    return records

@@ -9,7 +9,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Store
 from edgechat.library import Library
 from edgechat.settings import Settings
-from tests.scripts import publish
+from tests.scripts import publish, tuned
 
 
 def library(home: Path, **settings: object) -> Library:
@@ -52,3 +52,34 @@ async def test_a_damaged_file_does_not_hide_the_others(tmp_path: Path) -> None:
     bad.path.write_text("x" * bad.size)
     await found.learn()
     assert found.served(good, None).info.context == 4096
+
+
+def test_what_tuning_chose_is_loaded_under_the_models_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgechat.library.TUNED_ENGINE", "fake")
+    found = library(tmp_path)
+    model, fast = publish(found.store, "m"), publish(found.store, "m-fast")
+    assert found.wanted(model).load.digest == model.sha256
+    tuned(found.store, model, fast, threads=3)
+    wanted = found.wanted(model)
+    assert (wanted.name, wanted.load.path, wanted.load.digest) == ("m", str(fast.path), fast.sha256)
+    assert (wanted.load.decode_threads, wanted.load.prefill_threads) == (3, 3)
+    assert found.served(model, None).sha256 == fast.sha256
+    assert found.served(model, None).recipe == "IQ4_NL/IQ4_NL"
+    assert found.served(model, None).name == "m"
+    found.store.remove("m-fast")
+    assert found.wanted(model).load.digest == model.sha256
+
+
+def test_threads_that_a_person_set_win_over_measured_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgechat.library.TUNED_ENGINE", "fake")
+    found = library(tmp_path, threads=2)
+    model = publish(found.store, "m")
+    tuned(found.store, model, model, threads=1)
+    assert found.wanted(model).load.decode_threads == 0
+
+
+def test_a_result_is_nothing_to_another_engine(tmp_path: Path) -> None:
+    found = library(tmp_path)
+    model, fast = publish(found.store, "m"), publish(found.store, "m-fast")
+    tuned(found.store, model, fast)
+    assert found.wanted(model).load.digest == model.sha256

@@ -12,7 +12,7 @@ from edgechat.hub.store import Store
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 from edgechat.types import AnyEvent, Delta, Done, GenRequest, Message
-from tests.scripts import publish
+from tests.scripts import publish, tuned
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +120,35 @@ async def test_a_removed_default_is_told_and_comes_back_with_a_pull(tmp_path: Pa
         back = runtime.readiness
         assert back.state == "ready"
         assert await ask(runtime) == "m"
+
+
+async def test_a_tuned_file_takes_over_under_load_and_no_request_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgechat.library.TUNED_ENGINE", "fake")
+    store, said, stop = Store(tmp_path), list[str](), asyncio.Event()
+    model = publish(store, "m", reply="slow", memory=1000)
+    async with serving(tmp_path, memory="1MB") as runtime:
+        readers = [asyncio.create_task(flood(runtime, stop, said)) for _ in range(3)]
+        await until(lambda: len(said) > 20)
+        tuned(store, model, publish(store, "m-fast", reply="fast", memory=1000))
+        await until(lambda: said.count("fast") > 20)
+        stop.set()
+        await asyncio.gather(*readers)
+        assert set(said) == {"slow", "fast"}
+        assert runtime.served is not None
+        assert runtime.served.name == "m"
+        assert runtime.served.recipe == "IQ4_NL/IQ4_NL"
+
+
+async def test_a_tuned_file_that_does_not_answer_is_dropped_and_the_model_answers_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgechat.library.TUNED_ENGINE", "fake")
+    store = Store(tmp_path)
+    model = publish(store, "m", reply="slow", memory=1000)
+    async with serving(tmp_path, memory="1MB") as runtime:
+        records = tuned(store, model, publish(store, "m-bad", load_fails=True, memory=1000))
+        await until(lambda: records.find(model.sha256) is None)
+        assert await ask(runtime) == "slow"
+        assert store.find("m") is not None

@@ -15,6 +15,8 @@ from edgechat.errors import ModelError, ModelNotFound
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Hold, Store, Stored
 from edgechat.settings import Settings
+from edgechat.tune.letters import ENGINE as TUNED_ENGINE
+from edgechat.tune.record import Records, Tuned
 from edgechat.types import Load, ModelInfo, Sampling, Struct
 from edgechat.worker.resident import Wanted
 
@@ -38,6 +40,7 @@ class Library:
         self.settings = settings
         self.store = store
         self.catalog = catalog
+        self.records = Records(settings.home)
         self.default: Stored | None = None  # once it is known; it may lie outside the store
         self._forecasts: dict[str, Forecast] = {}  # by SHA-256
 
@@ -65,6 +68,15 @@ class Library:
         names += [stored.name for stored in self.store.list() if stored.name not in names]
         return names + [alias for alias in self.settings.aliases if alias not in names and self.find(alias)]
 
+    def tuned(self, stored: Stored) -> tuple[Tuned, Stored] | None:
+        """What tuning found for `stored` on this machine, and the file it chose, if that is here."""
+        return self.records.serving(stored, self.store) if self.settings.engine == TUNED_ENGINE else None
+
+    def file(self, stored: Stored) -> Stored:
+        """What is loaded for `stored`: the file that tuning chose, or itself."""
+        tuned = self.tuned(stored)
+        return tuned[1] if tuned else stored
+
     async def learn(self) -> None:
         """Read the headers that were not read yet, beside the loop. What cannot be read is passed over."""
         for stored in [*self.store.list(), *([self.default] if self.default else [])]:
@@ -81,14 +93,16 @@ class Library:
             found = self._forecasts[stored.sha256] = make(stored.path)
         return found
 
-    def served(self, stored: Stored, info: ModelInfo | None) -> Served:
-        """`stored` as clients see it; `info` is what it is loaded as. Raises ModelFileInvalid."""
+    def served(self, stored: Stored, info: ModelInfo | None, digest: str | None = None) -> Served:
+        """`stored` as clients see it; loaded as `info` from the file with that `digest`. Raises ModelFileInvalid."""
         entry = self.catalog.find(stored.name)
-        known = info or self.forecast(stored).describe(self.settings.context)
+        tuned = self.tuned(stored)
+        file = tuned[1] if tuned else stored
+        known = info or self.forecast(file).describe(self.settings.context)
         return Served(
             name=stored.name,
-            sha256=stored.sha256,
-            recipe=known.recipe,
+            sha256=digest or file.sha256,
+            recipe=tuned[0].chosen.recipe if tuned and digest in (None, file.sha256) else known.recipe,
             sampling=entry.sampling if entry else Sampling(),
             info=known,
             since=int(datetime.fromisoformat(stored.pulled).timestamp() if stored.pulled else time.time()),
@@ -97,25 +111,30 @@ class Library:
 
     def wanted(self, stored: Stored) -> Wanted:
         """How `stored` is loaded. The default stays; the others go when nobody asks."""
-        settings, forecast = self.settings, self.forecast(stored)
+        settings, tuned = self.settings, self.tuned(stored)
+        file = tuned[1] if tuned else stored
+        counts = tuned[0].counts if tuned and not settings.threads else None
+        forecast = self.forecast(file)
         default = self.default is not None and stored.name == self.default.name
         context = settings.context
         if context and not default:  # --context was meant for the default: another one may know less
             context = forecast.describe(context).context
         load = Load(
             engine=settings.engine,
-            path=str(stored.path),
+            path=str(file.path),
             context=context,
             threads=0,
+            decode_threads=counts.decode_threads if counts else 0,
+            prefill_threads=counts.prefill_threads if counts else 0,
             queue=settings.queue,
-            digest=stored.sha256,
+            digest=file.sha256,
             shelf=str(settings.home / "prefixes"),
             shelf_bytes=int(settings.prefix_bytes),
         )
 
         def take() -> Hold:
-            self.store.ensure(stored)
-            return self.store.hold(stored)
+            self.store.ensure(file)
+            return self.store.hold(file)
 
         wanted = Wanted(stored.name, load, forecast, take)
         return wanted if default else wanted._replace(keep=settings.keep_alive)

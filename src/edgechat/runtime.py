@@ -124,7 +124,7 @@ class Runtime:
         entry = self.catalog.find(stored.name)
         languages = entry.languages if entry else ()
         self._tell(state="loading", model=stored.name, progress=None, languages=languages)
-        await asyncio.to_thread(self.library.forecast, stored)
+        await asyncio.to_thread(self.library.wanted, stored)  # reads the header
         self.library.default = stored
         info = await self.keeper.load(self.library.wanted(stored))
         self._tell(state="ready", progress=None, why=self._readiness.why or "; ".join(info.notes) or None)
@@ -178,9 +178,8 @@ class Runtime:
         resident = self.keeper.resident(stored.name)
         if resident is None or resident.info is None:
             return self.library.served(stored, None)
-        # For a moment after an update, what answers is still the version before.
-        stored = msgspec.structs.replace(stored, sha256=resident.wanted.load.digest)
-        return self.library.served(stored, resident.info)
+        # For a moment after an update or a tuning, what answers is still the version before.
+        return self.library.served(stored, resident.info, resident.wanted.load.digest)
 
     # ── answers ──
 

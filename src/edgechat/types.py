@@ -241,7 +241,9 @@ class Load(ToWorker, frozen=True):
     engine: str
     path: str
     context: int  # tokens per conversation; 0 = as the model was trained, within the worker's own cap
-    threads: int
+    threads: int  # the most it may use
+    decode_threads: int = 0  # of them, what was measured as fastest for steps of one token per reader; 0 = all
+    prefill_threads: int = 0  # the same for prompts
     memory: int = 0  # bytes for weights, cache and buffers; 0 = what the worker thinks proper
     queue: int = 64  # answers that may wait
     digest: str = ""  # SHA-256 of the file

@@ -45,28 +45,35 @@ class Upkeep:
         for resident in self._keeper.residents:
             if resident.leaving or resident.trial or resident.info is None:
                 continue
-            if resident.name not in await asyncio.to_thread(self._store.names):
-                if not self._outside(resident):
-                    log.info("removed from disk: it finishes its answers", model=resident.name)
-                    self._keeper.keep(resident.name, 0)
+            if resident.name not in await asyncio.to_thread(self._store.names) and not self._outside(resident):
+                log.info("removed from disk: it finishes its answers", model=resident.name)
+                self._keeper.keep(resident.name, 0)
                 continue
-            stored = await asyncio.to_thread(self._store.find, resident.name)
-            if stored is not None and stored.sha256 not in (resident.wanted.load.digest, *self._refused):
-                await self._switch(stored)
+            stored = await asyncio.to_thread(self._library.find, resident.name)
+            if stored is not None:
+                file = await asyncio.to_thread(self._library.file, stored)
+                if file.sha256 not in (resident.wanted.load.digest, *self._refused):
+                    await self._switch(stored, file)
 
     def _outside(self, resident: Resident) -> bool:
         """Whether it never was in the store."""
         default = self._library.default
         return default is not None and default.pulled is None and default.name == resident.name
 
-    async def _switch(self, stored: Stored) -> None:
-        """Let the version on disk take over; if it does not answer, the store returns to the one before."""
+    async def _switch(self, stored: Stored, file: Stored) -> None:
+        """Let what is on disk take over: a new version, or the `file` that tuning chose for it.
+
+        If it does not answer, the store returns to the version before, or the tuning's result is dropped.
+        """
         name = stored.name
         try:
-            await asyncio.to_thread(self._library.forecast, stored)
-            await self._keeper.replace(self._library.wanted(stored))
-            log.info("updated", model=name, sha256=stored.sha256)
+            wanted = await asyncio.to_thread(self._library.wanted, stored)
+            await self._keeper.replace(wanted)
+            log.info("switched", model=name, sha256=file.sha256)
         except EdgechatError as error:
-            self._refused.add(stored.sha256)
-            log.error("update refused: the version before answers on", model=name, why=str(error))
-            await asyncio.to_thread(self._store.rollback, name)
+            self._refused.add(file.sha256)
+            log.error("switch refused: the one before answers on", model=name, why=str(error))
+            if file.sha256 != stored.sha256:
+                await asyncio.to_thread(self._library.records.forget, stored.sha256)
+            else:
+                await asyncio.to_thread(self._store.rollback, name)

@@ -69,3 +69,20 @@ def test_a_ceiling_holds_until_it_is_lifted() -> None:
     assert set(run(threads, lambda count: (0.02 / count, 1.0), EVERY + 50)) <= {1, 2}
     threads.limit(9)
     assert run(threads, lambda count: (0.02 / count, 1.0), 1) == [4]
+
+
+def test_it_begins_with_the_measured_counts() -> None:
+    threads = Threads(4, decode=2, prefill=4)
+    assert (threads.count, threads.prefill) == (2, 4)
+    threads.limit(1)
+    assert (threads.count, threads.prefill) == (1, 1)
+    threads.limit(4)
+    assert (threads.count, threads.prefill) == (2, 4)
+
+
+def test_prompts_leave_a_neighbour_its_core_too() -> None:
+    threads = Threads(2, decode=2, prefill=2)
+    run(threads, idle, 300)
+    run(threads, beside_a_loop, 100)
+    assert threads.chosen == 1
+    assert threads.prefill == 1

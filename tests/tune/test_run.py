@@ -114,7 +114,7 @@ async def test_a_result_of_another_machine_engine_or_model_is_none(
     assert records.find(model.sha256) is not None
     assert records.find("0" * 64) is None
     with monkeypatch.context() as other:
-        other.setattr(machine, "processor", lambda: ("another", frozenset[str]()))
+        other.setattr(record, "processor", lambda: "another")
         assert records.find(model.sha256) is None
     with monkeypatch.context() as other:
         other.setattr(record, "engine_build", lambda: "rebuilt")
@@ -135,7 +135,7 @@ async def test_a_quota_that_changes_on_the_way_begins_anew(
     monkeypatch.setattr(machine, "cores", lambda: 1)
     found = await tuned(model, store, lab)
     assert isinstance(lab.orders[before], letters.Costs)
-    assert found.settings.decode_threads == 1
+    assert found.counts.decode_threads == 1
 
 
 async def test_a_tuned_file_that_is_gone_is_not_served(model: Stored, store: Store, lab: FakeLab) -> None:

@@ -21,6 +21,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes
 from edgechat.hub.store import Store
 from edgechat.settings import Settings
+from edgechat.tune.record import Records
 from edgechat.types import Struct
 
 # What llama.cpp calls a feature it was built with -> what the kernel calls it.
@@ -93,6 +94,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield Check("memory", verdict, f"{megabytes(free)} free of {megabytes(machine.memory_limit())}", todo)
     yield disk(settings)
     yield models(settings)
+    yield from tuned(settings)
 
 
 def probe_engine() -> tuple[int, str]:
@@ -146,6 +148,21 @@ def disk(settings: Settings) -> Check:
             "disk", "warn", f"{megabytes(free)} free in {settings.home}", "a model needs up to 1 GB: make room"
         )
     return Check("disk", "ok", f"{megabytes(free)} free in {settings.home}")
+
+
+def tuned(settings: Settings) -> Iterator[Check]:
+    """Each model's thread counts and recipe as measured here, or the command that measures them."""
+    store, records = Store(settings.home), Records(settings.home)
+    for stored in store.list():
+        if stored.made_from is not None:
+            continue
+        found = records.find(stored.sha256)
+        if found is None:
+            yield Check(f"tuned {stored.name}", "ok", "not for this machine and engine", f"edgechat tune {stored.name}")
+            continue
+        counts = found.counts
+        threads = f"{counts.decode_threads} threads to write, {counts.prefill_threads} to read a prompt"
+        yield Check(f"tuned {stored.name}", "ok", f"{found.chosen.recipe}, {found.gain:.1f}× as fast; {threads}")
 
 
 def models(settings: Settings) -> Check:

@@ -16,6 +16,8 @@ from edgechat.api import server as http
 from edgechat.api.server import check_tls
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
+from edgechat.cli.tuning import check as check_tuning
+from edgechat.cli.tuning import told, tune_beside
 from edgechat.errors import AddressInUse, ConfigError
 from edgechat.history.store import History
 from edgechat.keys import check_exposure
@@ -55,6 +57,10 @@ def serve(
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     config: options.Config = None,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Find the fastest way to run the model meanwhile, in time that nobody else wants."),
+    ] = False,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings and stop.")] = False,
 ) -> None:
     """Serve a model: chat page, OpenAI-compatible API.
@@ -68,13 +74,15 @@ def serve(
     )
     check_exposure(settings)
     check_tls(settings)
+    if tune:
+        check_tuning(settings)
     if check_config:
         out.print("The settings are good.")
         return
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, tune))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, tune: bool) -> None:
     listener = listen(settings.host, settings.port)
     history = History(settings.home)
     history.open()
@@ -90,7 +98,7 @@ async def _serve(settings: Settings) -> None:
     scheme = "https" if settings.tls_cert else "http"
     url = f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
     out.print(f"edgechat listens on {url}")
-    announcer = asyncio.create_task(_announce(runtime, server, url))
+    announcer = asyncio.create_task(_announce(runtime, server, url, tune))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -99,8 +107,8 @@ async def _serve(settings: Settings) -> None:
         raise runtime.failure
 
 
-async def _announce(runtime: Runtime, server: uvicorn.Server, url: str) -> None:
-    """Say when the model answers; end the server if it never will."""
+async def _announce(runtime: Runtime, server: uvicorn.Server, url: str, tune: bool) -> None:
+    """Say when the model answers; end the server if it never will. Then tune it, if that is wished."""
     last = await follow(runtime)
     if last.state == "failed":
         server.should_exit = True
@@ -110,7 +118,12 @@ async def _announce(runtime: Runtime, server: uvicorn.Server, url: str) -> None:
     out.print(f"{served.name} ({served.recipe}, context {served.info.context}) answers at {url}")
     for note in served.info.notes:
         out.print(note)
+    stored = runtime.library.get(served.name)
+    for line in told(runtime.library, stored, tune):
+        out.print(line)
     out.print(f"Page: {url}/   API: {url}/v1   Stop: Ctrl-C")
+    if tune and runtime.library.tuned(stored) is None:
+        await tune_beside(runtime.library, stored)
 
 
 def listen(host: str, port: int) -> socket.socket:

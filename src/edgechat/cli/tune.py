@@ -12,7 +12,8 @@ from rich.table import Table
 
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.errors import ConfigError, UnknownName
+from edgechat.cli.tuning import check
+from edgechat.errors import UnknownName
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Published, pull
@@ -22,7 +23,6 @@ from edgechat.settings import Settings
 from edgechat.tune import plot
 from edgechat.tune.choice import FLOORS, QUALITIES, Candidate, pareto
 from edgechat.tune.lab import Lab
-from edgechat.tune.letters import ENGINE
 from edgechat.tune.progress import Step
 from edgechat.tune.record import Records, Tuned
 from edgechat.tune.run import Wish, tune
@@ -62,8 +62,7 @@ def tune_model(
     if quality not in QUALITIES:
         raise UnknownName("quality", quality, list(QUALITIES))
     settings = options.load(config, memory=memory, threads=threads, home=home)
-    if settings.engine != ENGINE:
-        raise ConfigError(f"only models that {ENGINE} runs can be tuned, and the engine is set to {settings.engine}.")
+    check(settings)
     wish = Wish(quality, int(settings.memory), settings.threads)
     try:
         found = asyncio.run(_tune(model or settings.model or Catalog.load().default, settings, wish))
@@ -118,14 +117,14 @@ def _document(found: Tuned) -> dict[str, Any]:
 
 def _row(found: Tuned, one: Candidate) -> dict[str, Any]:
     """One candidate. `measured` false: speed predicted from a few layers. Threads and slice are the chosen file's."""
-    speed, quality, settings = one.speed, one.quality, found.settings
+    speed, quality, counts = one.speed, one.quality, found.counts
     row: dict[str, Any] = {"recipe": one.recipe, "size": one.size}
     row |= {"prefill_tok_s": round(speed.prefill, 2), "decode_tok_s": round(speed.decode, 2)}
     row |= {"together_tok_s": speed.together and round(speed.together, 2), "measured": one.measured}
     row |= {"kld": quality and round(quality.kld, 5), "kld_error": quality and round(quality.error, 5)}
     row |= {"same_top": quality and round(quality.same_top, 4), "rows": quality.rows if quality else 0}
-    row |= {"threads": settings.decode_threads, "prefill_threads": settings.prefill_threads}
-    return row | {"slice": settings.slice}
+    row |= {"threads": counts.decode_threads, "prefill_threads": counts.prefill_threads}
+    return row | {"slice": counts.slice}
 
 
 def _show(found: Tuned) -> None:
@@ -142,8 +141,8 @@ def _show(found: Tuned) -> None:
     out.print("► chosen   · no other is faster and nearer to the source   ~ predicted, tokens/s", style="dim")
     for line in plot.text(found.baseline, found.candidates, found.chosen):
         out.print(line, markup=False)
-    settings = found.settings
-    threads = f"{settings.decode_threads} to write, {settings.prefill_threads} to read, {settings.slice} tokens a step"
+    counts = found.counts
+    threads = f"{counts.decode_threads} to write, {counts.prefill_threads} to read, {counts.slice} tokens a step"
     if found.chosen == found.baseline:
         out.print(
             f"Nothing faster keeps a divergence of {FLOORS[found.quality]:g}: the file stays. Threads: {threads}."

@@ -52,7 +52,14 @@ Letter = Submit | Cancel | Forget | Cores | Stop
 class Loop:
     """Runs answers on one engine, many at a time."""
 
-    def __init__(self, engine: Engine, tell: Tell, limit: int = 64, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tell: Tell,
+        limit: int = 64,
+        shelf: Shelf | None = None,
+        threads: Threads | None = None,
+    ) -> None:
         """At most `limit` answers wait."""
         self._engine = engine
         self._tell = tell
@@ -62,7 +69,7 @@ class Loop:
         self._pace = Pace(engine.max_batch)
         self._rate = Rate()
         self._seats = min(RUNNING, engine.sequences)
-        self._threads = Threads(engine.info.threads)
+        self._threads = threads or Threads(engine.info.threads)
         self._running: dict[int, Answer] = {}
         self._samplers: dict[int, Sampler] = {}
         self._stopped = False
@@ -197,7 +204,7 @@ class Loop:
         readers = sum(not part.answer.reading for part in parts)
         slices = [self._slice(part) for part in parts]
         threads = self._threads.count
-        self._engine.set_threads(threads, self._threads.chosen)
+        self._engine.set_threads(threads, self._threads.prefill)
         started, spent = time.monotonic(), time.process_time()
         try:
             drawn = self._engine.step(slices)

@@ -16,11 +16,16 @@ BETTER = 0.95  # a count replaces another when its steps take less than this sha
 
 
 class Threads:
-    """The thread count. It learns from decode steps; prefill follows `chosen`."""
+    """The thread count. It learns from decode steps; prompts follow."""
 
-    def __init__(self, most: int) -> None:
-        """Between 1 and `most` threads; begins with `most`."""
+    def __init__(self, most: int, decode: int = 0, prefill: int = 0) -> None:
+        """Between 1 and `most` threads.
+
+        Begins with the counts that were measured as fastest for steps of one token per reader (`decode`) and for
+        prompts (`prefill`); 0 is all. Decoding waits for memory, so it may be fastest with fewer.
+        """
         self._all = most
+        self._measured = (decode or most, prefill or most)
         self._begin(most)
 
     def limit(self, most: int) -> None:
@@ -30,14 +35,21 @@ class Threads:
             self._begin(most)
 
     def _begin(self, most: int) -> None:
-        """Start with all of `most`; what was learned with another number says nothing now."""
-        self.count = self.chosen = self._most = most
+        """Start within `most`; what was learned with another number says nothing now."""
+        self._most = most
+        self._start, self._reading = (min(count, most) for count in self._measured)
+        self.count = self.chosen = self._start
         self._usual: dict[int, float] = {}  # seconds of a step with the chosen count, by readers
         self._signs = 0
         self._since = 0
         self._distance = FIRST
         self._trials: list[int] = []
         self._trial: list[float] = []  # share of the usual time that each step of the trial took
+
+    @property
+    def prefill(self) -> int:
+        """Threads for a step with a prompt: as measured, but no more than a neighbour leaves."""
+        return self._reading if self.chosen >= self._start else min(self._reading, self.chosen)
 
     def measured(self, readers: int, seconds: float, share: float) -> None:
         """A step of one token for each of `readers` took `seconds` with `count` threads.
@@ -55,7 +67,7 @@ class Threads:
         self._signs = self._signs + 1 if sign else 0
         if usual is None or not sign:
             self._usual[readers] = seconds if usual is None else usual + 0.1 * (seconds - usual)
-        fewer = self.chosen < self._most  # the neighbour may have left
+        fewer = self.chosen < self._start  # the neighbour may have left
         if self._since >= (self._distance if fewer or self._signs >= FIRST else EVERY):
             if self._signs:
                 self._usual = {readers: seconds}

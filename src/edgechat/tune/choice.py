@@ -23,7 +23,7 @@ QUALITIES: tuple[QualityName, ...] = get_args(QualityName)
 # were, 0.01 about 97 of a hundred.
 FLOORS: dict[QualityName, float] = {"faithful": 0.01, "balanced": 0.06, "fast": 0.15}
 
-MOST = 6  # candidates of the first round
+MOST = 5  # candidates of the first round
 HOPE = 2.0  # times the floor that a recipe's usual divergence may be to be tried
 WORTH = 1.03  # times faster than the file as it is, or it is not worth another file
 

@@ -26,7 +26,7 @@ from edgechat.tune.speed import Cost, Pair
 from edgechat.types import Struct
 
 
-class Settings(Struct, frozen=True):
+class Counts(Struct, frozen=True):
     """How the chosen recipe runs best: threads for steps of one token per reader, threads and tokens for prompts."""
 
     decode_threads: int
@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True):
 
 
 class Tuned(Struct, frozen=True):
-    """One result. `sha256` is the file to serve: the chosen one, or the model's own where nothing was really faster."""
+    """One result."""
 
     model: str  # SHA-256 of the file that was tuned
     machine: str  # fingerprint
@@ -44,9 +44,15 @@ class Tuned(Struct, frozen=True):
     baseline: Candidate
     chosen: Candidate
     candidates: tuple[Candidate, ...]
-    settings: Settings
-    sha256: str
+    counts: Counts
+    file: str  # the name that the chosen file has in the store; empty where nothing was really faster
+    sha256: str  # of the file to serve
     seconds: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast a usual turn is as with the file as it is."""
+        return self.baseline.speed.turn / self.chosen.speed.turn
 
 
 class Journal(msgspec.Struct):
@@ -57,7 +63,6 @@ class Journal(msgspec.Struct):
     costs: dict[str, Cost] = {}
     rows: dict[str, list[Row]] = {}
     races: dict[str, Pair] = {}
-    settings: Settings | None = None
     seconds: float = 0.0
 
 
@@ -71,10 +76,16 @@ def engine_build() -> str:
     return hashlib.sha256(files.encode()).hexdigest()
 
 
+@cache
+def processor() -> str:
+    """The processor, with its instructions."""
+    name, flags = machine.processor()
+    return " ".join((name, *sorted(flags)))
+
+
 def fingerprint() -> str:
     """What a measurement holds for: processor, cores granted, engine build."""
-    name, flags = machine.processor()
-    parts = (name, sorted(flags), machine.cores(), engine_build())
+    parts = (processor(), machine.cores(), engine_build())
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
@@ -97,14 +108,19 @@ class Records:
         found = self.find(model.sha256)
         if found is None:
             return None
-        files = [model, *store.list()]
-        return next(((found, one) for one in files if one.sha256 == found.sha256), None)
+        file = store.find(found.file) if found.file else model
+        return (found, file) if file and file.sha256 == found.sha256 else None
 
     def write(self, found: Tuned) -> None:
         """Keep `found` for good."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             _replace(self._path(found.model), msgspec.json.encode(found))
+
+    def forget(self, sha256: str) -> None:
+        """The result for that model is none any more."""
+        with writing(self.folder):
+            self._path(sha256).unlink(missing_ok=True)
 
     def work(self, sha256: str) -> "Work":
         """The folder of a tuning under way."""

@@ -26,7 +26,7 @@ from edgechat.tune.progress import Progress, Step
 from edgechat.tune.publish import publish
 from edgechat.tune.quality import Quality, Row
 from edgechat.tune.recipes import Recipe
-from edgechat.tune.record import Records, Settings, Tuned, Work, fingerprint
+from edgechat.tune.record import Counts, Records, Tuned, Work, fingerprint
 
 AS_IT_IS = ""  # the file as it is, where recipes are keys
 
@@ -81,7 +81,7 @@ class _Run:
             candidates = await self._narrow(speeds)
             baseline, candidates = await self._raced(candidates)
             chosen = choice.choose(baseline, candidates, self.floor)
-            settings = await self._settle(chosen is not baseline, chosen)
+            counts = await self._settle(chosen is not baseline, chosen)
             stored = await self._publish(chosen) if chosen is not baseline else self.model
         finally:
             self.journal.seconds = earlier + time.monotonic() - began
@@ -94,7 +94,8 @@ class _Run:
             baseline=baseline,
             chosen=chosen,
             candidates=tuple(sorted(candidates, key=lambda one: one.speed.turn)),
-            settings=settings,
+            counts=counts,
+            file=stored.name if chosen is not baseline else "",
             sha256=stored.sha256,
             seconds=round(self.journal.seconds, 1),
         )
@@ -211,12 +212,12 @@ class _Run:
                 self.journal.races[name] = speed.Pair(baseline, own)
                 self._note()
 
-    async def _settle(self, is_new: bool, chosen: Candidate) -> Settings:
+    async def _settle(self, is_new: bool, chosen: Candidate) -> Counts:
         """Threads and slice for the chosen file."""
         path = self.work.file(chosen.recipe) if is_new else self.model.path
         with self.progress.doing("finding threads and slice", "settle") as told:
             found = await self.lab.ask(letters.Settle(str(path), self.threads), letters.Settled, told)
-        return Settings(found.decode_threads, found.prefill_threads, found.slice)
+        return Counts(found.decode_threads, found.prefill_threads, found.slice)
 
     async def _publish(self, chosen: Candidate) -> Stored:
         with self.progress.doing("checking every byte", "publish"):

@@ -25,6 +25,7 @@ from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Stop
 from edgechat.scheduler.shelf import Shelf
+from edgechat.scheduler.threads import Threads
 from edgechat.types import (
     AnyEvent,
     AnyFromWorker,
@@ -127,7 +128,8 @@ def main() -> None:
         post.send(LoadFailed(code=EngineFailed.code, message=f"the model could not be loaded: {error!r}"))
         return
     shelf = _shelf(first, engine)
-    loop = Loop(engine, post.tell, first.queue, shelf)
+    threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
+    loop = Loop(engine, post.tell, first.queue, shelf, threads)
     intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
     threading.Thread(target=_serve_letters, args=(source, intake, loop), daemon=True).start()
     post.send(Ready(info=_described(engine, prompter.template)))
