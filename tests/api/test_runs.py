@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.conftest import serving
 
-LONG = "这是一个很长的回答。" * 30
+LONG = "".join(f"第{number}个字，" for number in range(60))  # that is no loop
 Event = tuple[int, str, dict[str, Any]]
 
 
@@ -177,7 +177,7 @@ def test_params_are_honoured_or_refused(slow: httpx.Client) -> None:
         "error",
         {
             "code": "model_not_found",
-            "message": "no model 'no-such-model' is served here; there is 'fake.json'.",
+            "message": "no model 'no-such-model' is here; there is fake.json.",
             "retryable": False,
             "retry_after_s": None,
             "saved": True,

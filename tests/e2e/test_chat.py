@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from edgechat.history import conversations
+from edgechat.history.store import History
 from tests.conftest import FakeModel, rambling
 
 EDGECHAT = Path(sys.executable).with_name("edgechat")
@@ -83,3 +85,26 @@ def test_new_starts_over_and_other_commands_are_explained(terminal: Terminal) ->
     terminal.until("› ")
     terminal.type("/exit\n")
     assert terminal.process.wait(10) == 0
+
+
+def test_a_conversation_is_kept_and_gone_on_with(fake_model: FakeModel, tmp_path: Path) -> None:
+    script = str(fake_model(replies={"如何排序？": "用快速排序。"}))
+    for arguments, line, answer in [
+        (("--system", "Be brief."), "如何排序？", "用快速排序。"),
+        (("--resume",), "more", "You said: more"),
+    ]:
+        terminal = Terminal(*arguments, "--engine", "fake", "--model", script)
+        terminal.until("› ")
+        terminal.type(f"{line}\n")
+        terminal.until(answer)
+        terminal.until("› ")
+        terminal.type("\x04")
+        terminal.process.wait(20)
+        terminal.close()
+    history = History(tmp_path / "home")
+    history.open()
+    (head,) = history.read(conversations.page, "").result().conversations
+    messages = history.read(conversations.get, "", head.id).result().messages
+    assert [one.content for one in messages] == ["如何排序？", "用快速排序。", "more", "You said: more"]
+    assert [one.params for one in messages[1::2]] == [{"system": "Be brief."}] * 2
+    history.close()

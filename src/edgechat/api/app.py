@@ -7,7 +7,19 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from edgechat import __version__
-from edgechat.api import anthropic, completions, conversations, errors, login, native, ollama, openai, responses, runs
+from edgechat.api import (
+    anthropic,
+    completions,
+    conversations,
+    errors,
+    exchange,
+    login,
+    native,
+    ollama,
+    openai,
+    responses,
+    runs,
+)
 from edgechat.api.access import Access
 from edgechat.api.guard import Guard, Rules
 from edgechat.api.page import mount_page
@@ -17,7 +29,7 @@ from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
-DIALECTS = (openai, completions, responses, anthropic, ollama, native, runs, conversations, login)
+DIALECTS = (openai, completions, responses, anthropic, ollama, native, runs, conversations, exchange, login)
 
 
 def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:

@@ -31,7 +31,7 @@ def _root(
     """What every command has."""
 
 
-COMMANDS = ("serve", "chat", "models", "keep", "update", "quantize", "doctor", "tune", "bench", "key")
+COMMANDS = ("serve", "chat", "models", "keep", "update", "quantize", "history", "doctor", "tune", "bench", "key")
 for command in COMMANDS:
     import_module(f"edgechat.cli.{command}").register(app)
 

@@ -112,6 +112,12 @@ def get(db: sqlite3.Connection, owner: str, id: str) -> Conversation:
     return Conversation(**head, messages=tuple(nodes(db, id)))
 
 
+def ids_like(db: sqlite3.Connection, owner: str, start: str) -> list[str]:
+    """The ids of at most two conversations that begin with `start`, and are not deleted."""
+    sql = "SELECT id FROM conversation WHERE owner = ? AND substr(id, 1, ?) = ? AND deleted IS NULL LIMIT 2"
+    return [id for (id,) in db.execute(sql, (owner, len(start), start))]
+
+
 def nodes(db: sqlite3.Connection, conversation_id: str) -> list[Node]:
     """All messages in sequence. An answer's run is named while it runs."""
     rows = db.execute(

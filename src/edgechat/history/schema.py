@@ -4,7 +4,7 @@ Each step is one transaction that ends with the new `user_version`: a kill in th
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 APPLICATION_ID = 0x45444745  # "EDGE", in the file's header: whose file it is
 
@@ -89,13 +89,13 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(db: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> None:
+def migrate(db: sqlite3.Connection) -> None:
     """Take the steps that are missing. `db` is in autocommit mode."""
-    for number in range(version(db), len(steps)):
+    for number in range(version(db), len(STEPS)):
         db.execute("BEGIN IMMEDIATE")
         try:
             if version(db) == number:  # unless another process was faster
-                steps[number](db)
+                STEPS[number](db)
                 db.execute(f"PRAGMA user_version = {number + 1}")
             db.execute("COMMIT")
         except BaseException:

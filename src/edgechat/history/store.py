@@ -42,6 +42,7 @@ class History:
         self._writer: Writer | None = None
         self._readers = ThreadPoolExecutor(READERS, "history-reader")
         self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []  # the readers'
         self._identity: tuple[int, int] | None = None
 
     def open(self) -> None:
@@ -81,6 +82,8 @@ class History:
             self._writer.close()
             self._writer = None
         self._readers.shutdown()
+        while self._connections:
+            self._connections.pop().close()
         for lock in (self._lock, self._claim):
             if lock is not None:
                 lock.release()
@@ -121,6 +124,7 @@ class History:
         if not hasattr(self._local, "db"):
             self._local.db = connect(self.path)
             self._local.db.execute("PRAGMA query_only = ON")
+            self._connections.append(self._local.db)
         db: sqlite3.Connection = self._local.db
         return db
 

@@ -13,9 +13,10 @@ import msgspec
 
 from edgechat.errors import Interrupted, InvalidRequest, KeyReused, NotFound
 from edgechat.history import conversations, search
-from edgechat.history.records import Failure, Node, Outcome, Started, Turn
+from edgechat.history.records import Failure, Node, Outcome, Started, Status, Turn
 from edgechat.types import Message, Role
 
+NO_TURN = Turn()
 LOST = Failure(Interrupted.code, "the server stopped before the answer was whole: ask again.", retryable=True)
 
 
@@ -104,32 +105,39 @@ def _add(
     parent: str | None,
     role: Role,
     content: str,
-    status: str,
-    turn: Turn | None = None,
+    status: Status,
+    turn: Turn = NO_TURN,
 ) -> str:
-    id = new_id("m")
-    seq = "SELECT COALESCE(MAX(seq), 0) + 1 FROM message WHERE conversation_id = ?"
-    params = msgspec.json.encode(turn.params).decode() if turn and turn.params else None
+    """A new message at the end of the conversation's sequence."""
+    sql = "SELECT COALESCE(MAX(seq), 0) + 1 FROM message WHERE conversation_id = ?"
+    (seq,) = db.execute(sql, (conversation_id,)).fetchone()
+    id, now = new_id("m"), conversations.now()
+    node = Node(id, seq, parent, role, content, status, now, model=turn.model, params=turn.params or None)
+    key = put(db, conversation_id, node)
+    if content:
+        search.put(db, key, content)
+    return id
+
+
+def put(db: sqlite3.Connection, conversation_id: str, node: Node) -> int:
+    """Insert a message as it is. Returns its key."""
     cursor = db.execute(
-        f"""INSERT INTO message (id, conversation_id, seq, parent_id, role, content, status, created, model, params)
-            VALUES (?, ?, ({seq}), ?, ?, ?, ?, ?, ?, ?)""",  # noqa: S608
+        """INSERT INTO message (conversation_id, id, seq, parent_id, role, content, status, created, reasoning, model,
+                                finish_reason, usage, params, error)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
-            id,
             conversation_id,
-            conversation_id,
-            parent,
-            role,
-            content,
-            status,
-            conversations.now(),
-            turn.model if turn else None,
-            params,
+            *(node.id, node.seq, node.parent_id, node.role, node.content, node.status, node.created),
+            *(node.reasoning, node.model, node.finish_reason),
+            *(_json(node.usage), _json(node.params), _json(node.error)),
         ),
     )
-    if content:
-        assert cursor.lastrowid is not None
-        search.put(db, cursor.lastrowid, content)
-    return id
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
 
 
 # ── while it runs ──
@@ -157,8 +165,6 @@ def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: 
 
 def finish(db: sqlite3.Connection, answer_id: str, outcome: Outcome) -> bool:
     """Keep the whole answer and how it ended. False: it has ended before, or its conversation is gone."""
-    usage = None if outcome.usage is None else msgspec.json.encode(outcome.usage).decode()
-    error = None if outcome.error is None else msgspec.json.encode(outcome.error).decode()
     row = db.execute(
         """UPDATE message SET status = ?, content = ?, reasoning = ?, model = COALESCE(?, model), finish_reason = ?,
                   usage = ?, error = ? WHERE id = ? AND status = 'running' RETURNING key, conversation_id""",
@@ -168,8 +174,8 @@ def finish(db: sqlite3.Connection, answer_id: str, outcome: Outcome) -> bool:
             outcome.reasoning,
             outcome.model,
             outcome.finish_reason,
-            usage,
-            error,
+            _json(outcome.usage),
+            _json(outcome.error),
             answer_id,
         ),
     ).fetchone()

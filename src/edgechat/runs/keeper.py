@@ -130,21 +130,24 @@ class Runs:
             return
         messages = await wrap_future(self.history.read(turns.path, started.answer_id))
         try:
-            found = await self._ask_title(messages, run.owner, started.conversation_id)
+            found = await self._ask_title(messages, run)
             if found:
                 await wrap_future(self.history.write(conversations.entitle, run.owner, started.conversation_id, found))
         except EdgechatError as error:
             logger.info("no title", why=str(error))
 
-    async def _ask_title(self, messages: list[Message], owner: str, conversation_id: str) -> str:
+    async def _ask_title(self, messages: list[Message], run: Run) -> str:
+        served = self._runtime.find(run.turn.model)
         request = GenRequest(
             title.question(messages),
-            self._runtime.find(None).sampling,
+            served.sampling,
             max_tokens=title.MAX_TOKENS,
-            client=owner,
+            thinking=False if served.info.thinking_switch else None,
+            client=run.owner,
             background=True,
-            realm=owner,
-            conversation=conversation_id,
+            realm=run.owner,
+            conversation=run.started.conversation_id,
+            model=run.turn.model or "",
         )
         said = []
         async with aclosing(self._runtime.stream(request)) as events:

@@ -40,7 +40,7 @@ class Run:
         self.outcome: Outcome | None = None
         self._runtime = runtime
         self._history = history
-        self._turn = turn
+        self.turn = turn
         self._client = client
         self._begun = time.monotonic()
         self._first: float | None = None  # when the first piece of text came
@@ -110,18 +110,18 @@ class Run:
         raise AssertionError("an answer ends with Done or Failed")
 
     async def _ready(self) -> Served:
-        """The model, waited for while it is fetched or loaded. Raises ModelNotFound, NotReady if it never will be."""
+        """The model; the default is waited for. Raises ModelNotFound, and NotReady where there never will be one."""
         while True:
             changed, readiness = self._runtime.changed, self._runtime.readiness
-            if readiness.state == "ready":
-                return self._runtime.find(self._turn.model)
+            if readiness.state == "ready" or self.turn.model:
+                return self._runtime.find(self.turn.model)
             if readiness.state == "failed":
                 raise NotReady(f"no model answers here: {readiness.why}")
             self.log.append(log.Loading(readiness.state, _percent(readiness.progress)))
             await _within(AWAY_S, changed)
 
     def _request(self, messages: list[Message], served: Served) -> GenRequest:
-        params = self._turn.params
+        params = self.turn.params
         if system := params.get("system"):
             messages = [Message("system", system), *(one for one in messages if one.role != "system")]
         return GenRequest(
@@ -133,6 +133,7 @@ class Run:
             client=self._client,
             realm=self.owner,
             conversation=self.started.conversation_id,
+            model=self.turn.model or "",
         )
 
     def _text(self, piece: log.Delta | log.Reasoning) -> None:

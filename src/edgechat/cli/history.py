@@ -1,0 +1,179 @@
+"""`edgechat history`: look at, search, export, import and back up the conversations, also while a server runs."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Column, Table
+
+from edgechat.cli import options
+from edgechat.cli.follow import out
+from edgechat.errors import ConfigError, NotFound, StorageError
+from edgechat.history import conversations, exchange, intake, rescue
+from edgechat.history.records import Head
+from edgechat.history.store import History, export_copy
+
+OWNER = ""  # the terminal is nobody's key
+
+app = typer.Typer(help="Conversations: list, show, search, export, import, back up.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="A conversation's id, or the first characters of it.", show_default=False)]
+MaybeId = Annotated[str | None, typer.Argument(help="A conversation's id, or the first characters of it; all without.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(app, name="history")
+
+
+@contextmanager
+def opened(home: Path | None, config: Path | None) -> Iterator[History]:
+    """The home folder's conversations."""
+    history = History(options.load(config, home=home).home)
+    history.open()
+    try:
+        yield history
+    finally:
+        history.close()
+
+
+@app.command("list")
+def show_list(
+    limit: Limit = 20, as_json: options.Json = False, home: options.Home = None, config: options.Config = None
+) -> None:
+    """List conversations, pinned ones first, then by last change."""
+    with opened(home, config) as history:
+        heads = history.read(conversations.page, OWNER, limit=limit).result().conversations
+    _print(heads, as_json)
+
+
+@app.command()
+def search(
+    words: Annotated[
+        list[str], typer.Argument(help="What all must stand in one message or title.", show_default=False)
+    ],
+    limit: Limit = 20,
+    as_json: options.Json = False,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Find conversations by their words; two characters of Chinese are enough."""
+    with opened(home, config) as history:
+        heads = history.read(conversations.page, OWNER, query=" ".join(words), limit=limit).result().conversations
+    _print(heads, as_json)
+
+
+@app.command()
+def show(
+    conversation: Id, as_json: options.Json = False, home: options.Home = None, config: options.Config = None
+) -> None:
+    """Print a conversation: the branch that was written to last, or with --json the whole tree."""
+    with opened(home, config) as history:
+        id = full_id(history, conversation)
+        if as_json:
+            typer.echo(msgspec.json.encode(history.read(conversations.get, OWNER, id).result()).decode())
+        else:
+            typer.echo(history.read(exchange.as_markdown, OWNER, id).result().decode(), nl=False)
+
+
+@app.command()
+def export(
+    conversation: MaybeId = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; otherwise standard output.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="To read, instead of JSON to import again.")] = False,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Export one conversation, or all."""
+    with opened(home, config) as history:
+        id = full_id(history, conversation) if conversation else None
+        data = history.read(exchange.as_markdown if markdown else exchange.as_json, OWNER, id).result()
+    if output is None:
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{output} cannot be written: {error.strerror}.") from None
+    out.print(f"Wrote {output}.", markup=False)
+
+
+@app.command("import")
+def take(
+    file: Annotated[Path, typer.Argument(help="An edgechat export, OpenAI-style messages, or a ChatGPT export.")],
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Import conversations from a file: all of it, or nothing."""
+    try:
+        document: Any = msgspec.json.decode(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file} is not JSON: {error}.") from None
+    found = intake.conversations_in(document)
+    with opened(home, config) as history:
+        taken = history.write(intake.take, OWNER, found).result()
+    out.print(f"Imported {taken.imported}; {taken.skipped} were there already.")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes.", show_default=False)],
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Copy all conversations into one file, whole and consistent, also while a server runs."""
+    if file.exists():
+        raise ConfigError(f"{file} exists: take another name.")
+    with opened(home, config) as history:
+        try:
+            history.read(export_copy, file).result()
+        except OSError as error:
+            raise StorageError(f"{file} cannot be written: {error.strerror}.") from None
+    out.print(f"Wrote {file}. Bring it back: edgechat history recover --from {file}", markup=False)
+
+
+@app.command()
+def recover(
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A backup to bring back, instead of what the damaged file still holds."),
+    ] = None,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Begin again with what can be read of a damaged file, or with a backup. The old file is kept beside it."""
+    saved = rescue.recover(History(options.load(config, home=home).home), source)
+    if saved.kept is not None:
+        out.print(f"The old file is kept as {saved.kept}", markup=False)
+    out.print(f"{saved.conversations} conversations with {saved.messages} messages are there.")
+
+
+def full_id(history: History, start: str) -> str:
+    """The one conversation whose id begins like that. Raises NotFound."""
+    found = history.read(conversations.ids_like, OWNER, start).result()
+    if len(found) != 1:
+        what = "several conversations begin" if found else "no conversation begins"
+        raise NotFound(f"{what} with {start!r}: `edgechat history list` shows the ids.")
+    return found[0]
+
+
+def _print(heads: tuple[Head, ...], as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(heads).decode())
+        return
+    table = Table(Column("id", no_wrap=True), Column("changed", no_wrap=True), "title", box=None)
+    for head in heads:
+        changed = datetime.fromtimestamp(head.updated / 1000).strftime("%Y-%m-%d %H:%M")
+        line = head.title if head.snippet is None else f"{head.title}: {''.join(piece.t for piece in head.snippet)}"
+        table.add_row(head.id, changed, " ".join(line.split()))
+    out.print(table, markup=False)

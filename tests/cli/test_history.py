@@ -1,0 +1,79 @@
+"""Conversations from the command line: found again, taken along, brought back."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgechat import cli
+from edgechat.errors import EdgechatError, HistoryDamaged
+from edgechat.history.store import History
+from tests.history.conftest import answered
+
+
+def run(*arguments: str) -> str:
+    """What a command prints. Raises what it refuses with."""
+    ended = CliRunner().invoke(cli.app, arguments)
+    if ended.exception is not None:
+        raise ended.exception
+    return ended.stdout
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home folder with a conversation in it; the commands find it by the environment."""
+    home = tmp_path / "home"
+    history = History(home)
+    history.open()
+    answered(history, "如何排序？", "用快速排序。")
+    history.close()
+    return home
+
+
+def test_conversations_are_listed_searched_and_shown(home: Path) -> None:
+    assert "如何排序？" in run("history", "list")
+    assert "用快速排序。" in run("history", "search", "快速")
+    assert run("history", "search", "冒泡", "--json") == "[]\n"
+    (id,) = [head["id"] for head in json.loads(run("history", "list", "--json"))]
+    assert run("history", "show", id[:6]).endswith("**User**\n\n如何排序？\n\n**Assistant**\n\n用快速排序。\n")
+    assert len(json.loads(run("history", "show", id, "--json"))["messages"]) == 2
+
+
+def test_export_import_backup_recover(home: Path, tmp_path: Path) -> None:
+    exported, copy = tmp_path / "out.json", tmp_path / "copy.db"
+    run("history", "export", "-o", str(exported))
+    assert json.loads(run("history", "export"))["conversations"] == json.loads(exported.read_text())["conversations"]
+    assert run("history", "export", "--markdown").startswith("# 如何排序？\n")
+    assert "Imported 0; 1 were there already." in run("history", "import", str(exported))
+    run("history", "backup", str(copy))
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    (home / "history" / "history.db").write_bytes(b"")
+    with pytest.raises(HistoryDamaged, match="edgechat history recover") as refused:
+        run("history", "list")
+    assert refused.value.exit_status == 3
+    said = run("history", "recover", "--from", str(copy))
+    assert "damaged-" in said
+    assert "1 conversations with 2 messages" in said
+    assert "如何排序？" in run("history", "list")
+
+
+def test_mistakes_say_what_to_do(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("{")
+    for command, word in [
+        (("chat", "c-1"), "--resume"),
+        (("chat", "--resume", "--home", str(tmp_path / "new")), "no conversation to go on with"),
+        (("history", "show", "x"), "history list"),
+        (("history", "import", str(tmp_path / "none")), "cannot be read"),
+        (("history", "import", str(tmp_path / "bad")), "is not JSON"),
+        (("history", "backup", str(tmp_path / "bad")), "take another name"),
+        (("history", "backup", str(tmp_path / "no" / "folder")), "cannot be written"),
+        (("history", "export", "-o", str(tmp_path / "no" / "folder")), "cannot be written"),
+        (("history", "recover", "--from", str(tmp_path / "none")), "is not there"),
+    ]:
+        with pytest.raises(EdgechatError, match=word) as refused:
+            run(*command)
+        assert "\n" not in str(refused.value)
