@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.hub.fakehub import FakeHub
 
@@ -34,6 +35,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("EDGECHAT_", "MODELSCOPE_")) and name != "EDGECHAT_TORTURE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("EDGECHAT_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_log() -> Iterator[None]:
+    """A command that was run in this process leaves no log behind that writes to its captured streams."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
