@@ -19,6 +19,10 @@ def body(text: str = "hello", **more: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], **more}
 
 
+def schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+
+
 def events(answer: httpx.Response) -> list[Any]:
     lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line.startswith("data: ")]
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
@@ -41,6 +45,7 @@ def test_a_whole_answer_has_openais_shape_and_says_what_was_done(client: httpx.C
         "cached_tokens",
         "dropped_messages",
         "stop_reason",
+        "guards",
         "fallback",
     }
 
@@ -83,7 +88,8 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"n": 2}, "n"),
+        ({"n": 0}, "n"),
+        ({"n": 9}, "n"),
         ({"n": True}, "n"),
         ({"n": 1_000_000_000}, "n"),
         ({"temperature": 2.1}, "temperature"),
@@ -95,9 +101,29 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
         ({"seed": 1 << 63}, "seed"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"stop": ""}, "stop"),
-        ({"logprobs": True}, "logprobs"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}] * 2}, "tools"),
+        ({"tools": [{"type": "retrieval"}]}, "tools.0.type"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": schema({"type": "wizard"})}, "response_format"),
+        ({"response_format": schema({"type": "string", "pattern": "(?=a)b"})}, "response_format"),
+        ({"response_format": schema({"enum": ["x" * 70_000]})}, "response_format"),
+        ({"truncation": "middle"}, "truncation"),
+        ({"guards": {"loop": 1}}, "guards.loop"),
+        ({"guards": {"everything": False}}, "guards.everything"),
+        ({"enable_thinking": True}, "enable_thinking"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),
         ({"logit_bias": {"999999": 1}}, "logit_bias"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1"),
         ({"cache_prompt": True}, "cache_prompt"),
@@ -107,6 +133,9 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": "x", "name": "me"}]}, "messages.0.name"),
+        ({"messages": [{"role": "user", "content": "x", "tool_call_id": "1"}]}, "messages.0.tool_call_id"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.0.tool_call_id"),
         ({"messages": "hello"}, "messages"),
     ],
     ids=lambda value: json.dumps(value)[:40],
@@ -221,9 +250,9 @@ def test_a_failure_in_the_answer_is_an_error_and_no_false_end(
 
 
 def test_those_who_wait_see_their_place_as_a_comment(fake_model: FakeModel, tmp_path: Path) -> None:
-    with serving(fake_model(reply=rambling(900), step_ms=5), tmp_path / "home") as base, ExitStack() as open_:
+    with serving(fake_model(reply=rambling(3500), step_ms=5), tmp_path / "home") as base, ExitStack() as open_:
         for user in range(RUNNING):
-            long = body(stream=True, user=str(user))
+            long = body(stream=True, user=str(user), max_tokens=3000)
             answer = open_.enter_context(httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=10))
             assert answer.status_code == 200
         last = httpx.post(f"{base}{ROUTE}", json=body(stream=True, max_tokens=1, user="last"), timeout=20)
@@ -231,9 +260,9 @@ def test_those_who_wait_see_their_place_as_a_comment(fake_model: FakeModel, tmp_
 
 
 def test_a_full_queue_is_a_429_that_says_when(fake_model: FakeModel, tmp_path: Path) -> None:
-    with serving(fake_model(reply=rambling(900), step_ms=5), tmp_path / "home", queue=1) as base, ExitStack() as open_:
+    with serving(fake_model(reply=rambling(3500), step_ms=5), tmp_path / "home", queue=1) as base, ExitStack() as open_:
         for user in range(RUNNING + 1):
-            long = body(stream=True, user=str(user))
+            long = body(stream=True, user=str(user), max_tokens=3000)
             open_.enter_context(httpx.stream("POST", f"{base}{ROUTE}", json=long, timeout=10))
         refused = httpx.post(f"{base}{ROUTE}", json=body(user="last"), timeout=10)
         assert refused.status_code == 429
@@ -277,5 +306,5 @@ def test_the_official_client_works(client: httpx.Client) -> None:
         with pytest.raises(openai.NotFoundError):
             official.chat.completions.create(model="other", messages=turns)
         with pytest.raises(openai.BadRequestError) as caught:
-            official.chat.completions.create(model=model, messages=turns, n=3)
+            official.chat.completions.create(model=model, messages=turns, n=30)
         assert caught.value.param == "n"

@@ -195,5 +195,6 @@ def truth(served: Served, done: Done) -> dict[str, Any]:
         "cached_tokens": done.usage.cached_tokens,
         "dropped_messages": done.dropped_messages,
         "stop_reason": done.stop_reason,
+        "guards": list(done.guards),
         "fallback": None,
     }

@@ -1,13 +1,12 @@
-"""The shapes of OpenAI's chat API as edgechat honours them.
+"""The body of OpenAI's chat API as edgechat honours it.
 
 Two tables tell the exceptions of fields.py: NEUTRAL, known parameters at the value that changes nothing, and INERT,
 those that never change an answer.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import msgspec
-from pydantic import Field, StrictBool, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from edgechat.api.fields import (
     Bias,
@@ -22,48 +21,30 @@ from edgechat.api.fields import (
     Stops,
     Strict,
     Temperature,
-    TextPart,
     TopK,
     TopP,
     User,
     sampled,
-    text_of,
-    text_parts_only,
 )
-from edgechat.types import GenRequest, Message, Sampling
+from edgechat.api.functions import Choice, ResponseFormat, Tools, choice_of, names_once
+from edgechat.api.turns import ChatMessage, check_calls
+from edgechat.errors import InvalidRequest
+from edgechat.types import GenRequest, Guards, Sampling
 
 # Accepted at these values only: they ask for nothing.
 NEUTRAL: Neutral = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "response_format": ({"type": "text"},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),
     "store": (False,),
-    "truncation": ("disabled",),
+    "verbosity": ("medium",),
 }
 # Accepted at any value: they say something about the request, not about the answer.
-INERT = ("metadata", "parallel_tool_calls")
+INERT = ("metadata", "prompt_cache_key", "safety_identifier")
 
-
-class ChatMessage(Strict):
-    """One turn. Pictures and sound are refused: the served models read text."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: None = None
-    refusal: None = None
-
-    _text_only = field_validator("content", mode="before")(text_parts_only)
-
-    def value(self) -> Message:
-        """The turn as the rest of the house knows it."""
-        return Message("system" if self.role == "developer" else self.role, text_of(self.content))
+CHOICES = 8  # answers of one request, at most
+TOP = 20  # alternatives of one token, at most
 
 
 class StreamOptions(Strict):
@@ -71,6 +52,21 @@ class StreamOptions(Strict):
 
     include_usage: StrictBool = False
     include_obfuscation: Literal[False] = False
+
+
+class GuardOptions(Strict):
+    """Which of the guards for small models are on: all that are not turned off."""
+
+    cap: StrictBool = True
+    loop: StrictBool = True
+    repair: StrictBool = True
+    close: StrictBool = True
+
+
+class TemplateOptions(Strict):
+    """What a request may tell the model's template."""
+
+    enable_thinking: StrictBool | None = None
 
 
 class ChatRequest(Body):
@@ -83,6 +79,7 @@ class ChatRequest(Body):
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
+    n: Annotated[StrictInt, Field(ge=1, le=CHOICES)] | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     temperature: Temperature | None = None
@@ -93,21 +90,75 @@ class ChatRequest(Body):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: Bias | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=TOP)] | None = None
     seed: Seed | None = None
     stop: Stop | Stops | None = None
+    tools: Tools | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: StrictBool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Literal["none"] | None = None
+    enable_thinking: StrictBool | None = None
+    chat_template_kwargs: TemplateOptions | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    guards: GuardOptions = GuardOptions()
     user: User | None = None
+
+    _names_once = field_validator("tools")(names_once)
+
+    @field_validator("guards", mode="before")
+    @classmethod
+    def _guards_given(cls, guards: Any) -> Any:
+        return GuardOptions() if guards is None else guards
 
     def generation(self, defaults: Sampling, client: str, background: bool) -> GenRequest:
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own."""
-        names = Sampling.__struct_fields__
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        request = GenRequest(
-            messages=tuple(message.value() for message in self.messages),
-            sampling=sampled(defaults, **{name: getattr(self, name) for name in names}),
-            stop=stop,
+        tools = tuple(tool.value() for tool in self.tools or ())
+        choice, names = choice_of(self.tool_choice, tools)
+        messages = tuple(message.value() for message in self.messages)
+        check_calls(messages)
+        return GenRequest(
+            messages=messages,
+            sampling=sampled(defaults, **{name: getattr(self, name) for name in Sampling.__struct_fields__}),
+            max_tokens=self._limit(),
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            truncation=self.truncation or "auto",
+            tools=tools,
+            tool_choice=choice,
+            tool_names=names,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            schema=self.response_format.schema_text() if self.response_format else None,
+            logprobs=self._logprobs(),
+            thinking=self._thinking(),
+            guards=Guards(**self.guards.model_dump()),
             client=f"{client}/{self.user or ''}",
             background=background,
             model=self.model or "",
         )
-        limit = self.max_completion_tokens or self.max_tokens
-        return msgspec.structs.replace(request, max_tokens=limit) if limit else request
+
+    def _limit(self) -> int | None:
+        old, new = self.max_tokens, self.max_completion_tokens
+        if old is not None and new is not None and old != new:
+            raise InvalidRequest("max_tokens and max_completion_tokens say different things.", "max_tokens")
+        return old or new
+
+    def _logprobs(self) -> int | None:
+        if self.logprobs:
+            return self.top_logprobs or 0
+        if self.top_logprobs:
+            raise InvalidRequest("top_logprobs go with logprobs: true.", "top_logprobs")
+        return None
+
+    def _thinking(self) -> bool | None:
+        """The one wish, whichever of its three names it came by."""
+        options = self.chat_template_kwargs
+        wishes = {
+            "reasoning_effort": None if self.reasoning_effort is None else False,
+            "enable_thinking": self.enable_thinking,
+            "chat_template_kwargs": None if options is None else options.enable_thinking,
+        }
+        given = {name: wish for name, wish in wishes.items() if wish is not None}
+        if len(set(given.values())) > 1:
+            raise InvalidRequest(f"{' and '.join(given)} say different things.", min(given))
+        return next(iter(given.values()), None)

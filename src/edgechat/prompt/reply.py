@@ -37,6 +37,7 @@ class Reply:
         self._held = ""
         self._stream: _Arguments | None = None
         self._gap = thinks  # white space after markup is not said
+        self._space = ""  # before a call: said only where the call turns out to be none
         self._begun = False  # something was said or called
         self.calls = 0
         self.mended = False
@@ -106,6 +107,7 @@ class Reply:
         before, found, after = text.partition(CALL)
         if found:
             yield Delta(before.rstrip())
+            self._space = before[len(before.rstrip()) :]
             self._enter("call", after)
         else:
             keep = 0 if last else _tail(text, CALL)
@@ -119,7 +121,7 @@ class Reply:
         inside, found, after = self._held.partition(CALLED)
         if found or last:
             self._enter("said", after)
-            yield from self._read(inside, f"{CALL}{inside}{found}")
+            yield from self._read(inside, f"{self._space}{CALL}{inside}{found}")
 
     def _guided_call(self, last: bool) -> Iterator[Piece]:
         """Pass on the arguments as they come: their beginning and end are where the grammar has them."""

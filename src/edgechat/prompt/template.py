@@ -71,6 +71,7 @@ class Template:
         self.knows_tools = "tools" in asked and CALL in source
         self.thinking_switch = "enable_thinking" in asked
         self.thinks = THINK in source
+        self.knows_names = re.search(r"""message(\.name|\[['"]name['"]\])""", source) is not None
 
     def render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), thinking: bool | None = None) -> Prompt:
         """The prompt that asks for the next assistant turn after `messages`.

@@ -47,6 +47,7 @@ class Prompter:
         Raises ContextLengthExceeded when they leave no room for one token of answer, naming both numbers.
         """
         self._check_thinking(request.thinking)
+        self._check_names(request.messages)
         if request.prompt is not None:
             return Prepared(self._checked(self._raw(request.prompt), "prompt"))
         tools = request.tools if request.tool_choice != "none" else ()
@@ -63,11 +64,12 @@ class Prompter:
             thinks = prompt.thinks
             return self._with_bos(list(self._ids(prompt)))
 
+        may_think = self.template.thinks and request.thinking is not False
         if request.truncation == "disabled":
-            return Prepared(self._checked(encode(request.messages), "messages"), 0, thinks, self.template.thinks)
+            return Prepared(self._checked(encode(request.messages), "messages"), 0, thinks, may_think)
         answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
         fitted = budget.fit(request.messages, self._context - answer, encode, self._count)
-        return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, self.template.thinks)
+        return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, may_think)
 
     def _check_thinking(self, wanted: bool | None) -> None:
         """A wish that the template cannot fulfil is refused; one that it fulfils anyway is not."""
@@ -75,6 +77,14 @@ class Prompter:
             return
         how = "does not think before it answers" if wanted else "has no switch to turn its thinking off"
         raise InvalidRequest(f"this model {how}.", "enable_thinking")
+
+    def _check_names(self, messages: Sequence[Message]) -> None:
+        """A speaker's name that the model would never read is refused; a tool's is known from its call."""
+        if self.template.knows_names:
+            return
+        for at, message in enumerate(messages):
+            if message.name is not None and message.role != "tool":
+                raise InvalidRequest("this model's template tells no names of speakers.", f"messages.{at}.name")
 
     def _takes(self, messages: Sequence[Message]) -> bool:
         try:

@@ -8,6 +8,7 @@
 An answer that had to give up its place is put back with all it has: what it said counts as prompt to be read again.
 """
 
+import secrets
 import sys
 
 import msgspec
@@ -62,7 +63,7 @@ class Answer:
         self._dropped = prompt.dropped
         self._tokenizer = tokenizer
         self._text = Detokenizer(tokenizer.piece, request.stop)
-        self._reply = _reply(id, request, prompt, grammar is not None)
+        self._reply = _reply(request, prompt, grammar is not None)
         self._scored: list[Scored] = []  # of tokens whose text is not told yet
         self._thought = 0
         capped = request.max_tokens is None and request.guards.cap
@@ -186,11 +187,11 @@ class Answer:
         )
 
 
-def _reply(id: int, request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
+def _reply(request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
     active = request.prompt is None and request.tool_choice != "none"
     names = request.tool_names or [tool.name for tool in request.tools]
     return Reply(
-        id=f"call_{id}",
+        id=f"call_{secrets.token_hex(8)}",
         thinks=prompt.thinks,
         may_think=prompt.may_think,
         tools=names if active else (),

@@ -1,0 +1,169 @@
+"""Tools, calls and output formats in the shapes of OpenAI's chat API."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StringConstraints, field_validator
+
+from edgechat.api.fields import ANY_OBJECT, Schema, Strict, ToolName
+from edgechat.errors import InvalidRequest
+from edgechat.types import Tool, ToolCall, ToolChoice
+
+MOST = 128  # tools of one request
+
+
+class Function(Strict):
+    """What can be called."""
+
+    name: ToolName
+    description: Annotated[str, Field(max_length=16_384)] | None = None
+    parameters: Schema | None = None
+    strict: StrictBool | None = None
+
+
+class FunctionTool(Strict):
+    """A tool of a request."""
+
+    type: Literal["function"]
+    function: Function
+
+    def value(self) -> Tool:
+        """The tool as the rest of the house knows it."""
+        given = self.function
+        schema = given.parameters or {"type": "object", "properties": {}}
+        return Tool(given.name, given.description or "", json.dumps(schema, ensure_ascii=False), bool(given.strict))
+
+
+Tools = Annotated[list[FunctionTool], Field(max_length=MOST)]
+
+
+class Named(Strict):
+    """A function by its name."""
+
+    name: ToolName
+
+
+class NamedTool(Strict):
+    """A tool by its name."""
+
+    type: Literal["function"]
+    function: Named
+
+
+class Allowed(Strict):
+    """A selection of tools."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MOST)]
+
+
+class AllowedTools(Strict):
+    """Tools of which only a selection may be called."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: Allowed
+
+
+Choice = Literal["none", "auto", "required"] | NamedTool | AllowedTools
+
+
+def choice_of(choice: Choice | None, tools: tuple[Tool, ...]) -> tuple[ToolChoice, tuple[str, ...]]:
+    """Whether a tool must be called, and which may be. Raises InvalidRequest for a choice without its tool."""
+    mode: ToolChoice = "auto"
+    names: tuple[str, ...] = ()
+    match choice:
+        case NamedTool():
+            mode, names = "required", (choice.function.name,)
+        case AllowedTools():
+            mode = choice.allowed_tools.mode
+            names = tuple(tool.function.name for tool in choice.allowed_tools.tools)
+        case "none" | "auto" | "required":
+            mode = choice
+    unknown = set(names) - {tool.name for tool in tools}
+    if unknown:
+        raise InvalidRequest(f"tool_choice names {min(unknown)!r}, which is none of the tools.", "tool_choice")
+    if mode == "required" and not tools:
+        raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
+    return mode, names
+
+
+class FunctionCall(Strict):
+    """A call that an assistant's message tells of."""
+
+    name: ToolName
+    arguments: str
+
+    @field_validator("arguments")
+    @classmethod
+    def _object(cls, arguments: str) -> str:
+        try:
+            value = json.loads(arguments)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError("arguments are the text of a JSON object")
+        return arguments
+
+
+class Call(Strict):
+    """A call with its id."""
+
+    id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    type: Literal["function"]
+    function: FunctionCall
+
+    def value(self) -> ToolCall:
+        """The call as the rest of the house knows it."""
+        return ToolCall(self.id, self.function.name, self.function.arguments)
+
+
+class TextFormat(Strict):
+    """Free text."""
+
+    type: Literal["text"]
+
+    def schema_text(self) -> str | None:
+        """The JSON schema that the answer follows, if any."""
+        return None
+
+
+class JsonObject(Strict):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+    def schema_text(self) -> str | None:
+        """The JSON schema that the answer follows."""
+        return ANY_OBJECT
+
+
+class JsonSchema(Strict):
+    """A schema with its name. Strict or not, it is always followed."""
+
+    name: ToolName
+    description: str | None = None
+    schema_: Schema = Field(alias="schema")
+    strict: StrictBool | None = None
+
+
+class JsonSchemaFormat(Strict):
+    """JSON that follows a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+    def schema_text(self) -> str | None:
+        """The JSON schema that the answer follows."""
+        return json.dumps(self.json_schema.schema_, ensure_ascii=False)
+
+
+ResponseFormat = Annotated[TextFormat | JsonObject | JsonSchemaFormat, Field(discriminator="type")]
+
+
+def names_once(tools: Any) -> Any:
+    """Refuse two tools of one name; for an after-validator of a list of tools."""
+    names = [tool.function.name for tool in tools or ()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two tools are called {twice!r}")
+    return tools
