@@ -1,7 +1,7 @@
 """A running server follows its store: versions take over under load, broken ones do not, removed ones leave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from edgechat.hub.store import Store
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 from edgechat.types import AnyEvent, Delta, Done, GenRequest, Message
+from tests.hub.fakehub import FakeHub
 from tests.scripts import publish, tuned
 
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgechat.upkeep.WATCH_S", 0.1)
+    monkeypatch.setattr("edgechat.upkeep.DUE_S", 0.1)
 
 
 @asynccontextmanager
@@ -152,3 +154,50 @@ async def test_a_tuned_file_that_does_not_answer_is_dropped_and_the_model_answer
         await until(lambda: records.find(model.sha256) is None)
         assert await ask(runtime) == "slow"
         assert store.find("m") is not None
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[FakeHub]:
+    """A hub that has one script."""
+    folder = tmp_path / "hub" / "some" / "scripts"
+    folder.mkdir(parents=True)
+    (folder / "m.gguf").write_text('{"reply": "old"}')
+    with FakeHub(tmp_path / "hub") as hub:
+        yield hub
+
+
+def release(hub: FakeHub, script: str) -> None:
+    """The hub has another version."""
+    (hub.root / "some" / "scripts" / "m.gguf").write_text(script)
+
+
+async def test_on_its_schedule_a_server_takes_what_is_newer_and_answers(
+    tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgechat.upkeep.HOUR_S", 0.2)
+    store, said, stop = Store(tmp_path / "home"), list[str](), asyncio.Event()
+    reference = "modelscope:some/scripts:m.gguf"
+    settings = {"modelscope_endpoint": hub.url, "hub_check_every": 1}
+    async with serving(tmp_path / "home", reference, **settings) as runtime:
+        (model,) = store.list()
+        reader = asyncio.create_task(flood(runtime, stop, said))
+        release(hub, '{"load_fails": true, "reply": "broken"}')
+        await until(lambda: store.marker(model.name).refused)
+        release(hub, '{"reply": "new"}')
+        await until(lambda: "new" in said)
+        stop.set()
+        await reader
+        assert set(said) == {"old", "new"}
+        previous = store.previous(model.name)
+        assert previous is not None
+        assert previous.sha256 == model.sha256
+
+
+async def test_offline_nobody_is_asked(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgechat.upkeep.HOUR_S", 0.0)
+    store = Store(tmp_path / "home")
+    publish(store, "m")
+    async with serving(tmp_path / "home", offline=True, hub_check_every=1, modelscope_endpoint=hub.url) as runtime:
+        await asyncio.sleep(0.5)
+        assert await ask(runtime) == "m"
+    assert hub.asked == []

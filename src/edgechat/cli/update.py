@@ -1,7 +1,6 @@
 """`edgechat update` and `edgechat rollback`: newer versions, and the way back."""
 
 import asyncio
-from contextlib import aclosing
 from typing import Annotated
 
 import typer
@@ -12,17 +11,17 @@ from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.cli.keep import Name, Names
 from edgechat.cli.models import watch
-from edgechat.errors import ConfigError, EdgechatError, EngineFailed, from_code
+from edgechat.errors import ConfigError, EdgechatError, EngineFailed
 from edgechat.hub.store import Store, Stored
 from edgechat.hub.update import Beside, UpToDate
 from edgechat.hub.update import update as look
 from edgechat.settings import Settings
-from edgechat.types import Delta, Failed, GenRequest, Load, Message, Sampling
+from edgechat.types import Load
+from edgechat.worker import probe
 from edgechat.worker.supervisor import Worker
 
-PROBE = GenRequest((Message("user", "Hello"),), Sampling(temperature=0.0), max_tokens=4)
 PROBE_CONTEXT = 512  # tokens: enough for a greeting, and little memory beside a server that runs
-PROBE_S = 300.0  # for loading from a slow card and a few tokens
+LOAD_S = 300.0  # from a slow card
 
 
 def register(app: typer.Typer) -> None:
@@ -104,18 +103,13 @@ async def answers(model: Stored, settings: Settings, store: Store) -> None:
             )
         )
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with asyncio.timeout(LOAD_S):
                 await worker.start()
-                async with aclosing(worker.stream(PROBE)) as events:
-                    said = [event async for event in events]
+            await probe.answers(worker)
         except TimeoutError:
-            raise EngineFailed(f"it says nothing within {PROBE_S:.0f} s.") from None
+            raise EngineFailed(f"it is not loaded within {LOAD_S:.0f} s.") from None
         finally:
             await worker.stop()
-    if isinstance(said[-1], Failed):
-        raise from_code(said[-1].code, said[-1].message)
-    if not any(isinstance(event, Delta) for event in said):
-        raise EngineFailed("it ends without a word.")
 
 
 def rollback(name: Name, home: options.Home = None, config: options.Config = None) -> None:
