@@ -29,6 +29,7 @@ from edgechat.types import Loading, ModelInfo, Sampling, Scored, Struct, Tokeniz
 
 END = 256
 PLAIN = b'"}]0nt{[:, '  # the letters of the plainest JSON
+NO_TOKEN = 1 << 30  # no vocabulary has it
 GONE = -1  # a position that was trimmed and not filled again
 SPECIALS = {"<|im_end|>": END, "<|im_start|>": 257, "<|endoftext|>": 258}
 TEMPLATE = (
@@ -48,10 +49,13 @@ class Script(Struct, frozen=True):
     context: int = 4096
     cells: int | None = None
     memory: int = 0
+    takes: int = 0
+    abort_on: str | None = None
     template: str = TEMPLATE
     fail_at: int | None = None
     hang_at: int | None = None
     exit_at: int | None = None
+    lie_at: int | None = None
 
 
 def read(path: Path) -> Script:
@@ -167,6 +171,7 @@ class Fake:
         self.tokenizer: Tokenizer = Bytes()
         self.info = info(self.script, context, threads)
         self._cells: dict[int, list[int]] = {}
+        self._ballast = b"\1" * self.script.takes
 
     def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Recital:
         del sampling  # it recites
@@ -189,11 +194,13 @@ class Fake:
         if recital.rest is None:
             recital.rest = [*self._reply(cells).encode(), END]
         self._misbehave(recital.said)
-        return recital.draw()
+        return NO_TOKEN if recital.said == self.script.lie_at else recital.draw()
 
     def _reply(self, cells: list[int]) -> str:
         turns = _text(cells).split("<|im_start|>user\n")
         said = turns[-1].partition("<|im_end|>")[0]
+        if self.script.abort_on is not None and self.script.abort_on in said:
+            os.abort()
         if said in self.script.replies:
             return self.script.replies[said]
         return f"You said: {said}" if self.script.reply is None else self.script.reply

@@ -7,6 +7,8 @@ A new process knows nothing of the old one's answers: those ended when it died, 
 """
 
 import asyncio
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -42,7 +44,7 @@ from edgechat.types import (
 from edgechat.worker import deaths, letters
 from edgechat.worker.poison import Breaker, content_of
 
-PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
+PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
@@ -186,7 +188,8 @@ class Worker:
             born = asyncio.get_running_loop().time()
             death = await self._run_once()
             lived = asyncio.get_running_loop().time() - born
-            deaths_in_a_row = 1 if lived > STEADY else deaths_in_a_row + 1
+            alone = lived > STEADY or not death.blames_request  # whoever killed it may do so as often as they like
+            deaths_in_a_row = 1 if alone else deaths_in_a_row + 1
             if not (self.failure or self._stopping):
                 words = list(self._stderr)[-3:]
                 log.error("worker ended", cause=death.cause, status=death.status, after_s=round(lived, 1), words=words)
@@ -218,8 +221,7 @@ class Worker:
         finally:
             self._process = None
             self._ready.clear()
-            with suppress(ProcessLookupError):
-                process.kill()
+            self._kill(process)
             status = await process.wait()
             listener.cancel()
             watch.cancel()
@@ -283,8 +285,13 @@ class Worker:
     def _end_process(self, cause: deaths.Cause) -> None:
         self._ended_for = cause
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+            self._kill(self._process)
+
+    @staticmethod
+    def _kill(process: Process) -> None:
+        """End the process and whatever it started: they are a session of their own, and hold our pipes."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         """Keep the process's last words; they name the cause when it dies."""
