@@ -100,12 +100,22 @@ class Chat:
     @property
     def answer(self) -> "Locator":
         """The newest answer's text."""
-        return self.answers.last.locator(".text")
+        return self.answers.last.locator("> .text")
 
     @property
     def status(self) -> "Locator":
         """The line over the composer."""
         return self.page.locator("#status-text")
+
+    @property
+    def questions(self) -> "Locator":
+        """The questions, oldest first."""
+        return self.page.locator("article.question")
+
+    @property
+    def rows(self) -> "Locator":
+        """The conversations in the sidebar."""
+        return self.page.locator("#conversations .row")
 
     def button(self, name: str) -> "Locator":
         """A visible button by its accessible name."""
@@ -164,7 +174,7 @@ def tab(_shared: Chat, script: Script) -> Iterator[Chat]:
         _shared.check()
     finally:
         _shared.page.unroute_all()
-        _shared.page.evaluate("localStorage.clear()")
+        _shared.page.evaluate("document.getElementById('input').value = ''; localStorage.clear()")
 
 
 @pytest.fixture

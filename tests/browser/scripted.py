@@ -1,7 +1,7 @@
-"""A server that says what a test tells it to: the real page in front of scripted readiness and scripted answers.
+"""A server that says what a test tells it to: the real page in front of scripted readiness, runs and conversations.
 
-It runs in a thread of the test process, so a test and the server share `Script`: a `Gate` in an answer holds it
-until the test opens the gate, and nothing has to be timed.
+It runs in a thread of the test process, so a test and the server share `Script`: a `Gate` in an answer holds it until
+the test opens the gate, and nothing has to be timed.
 """
 
 import asyncio
@@ -18,25 +18,48 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from edgechat.api.page import mount_page
+from tests.browser.records import Records
 
 MODEL = "qwen1.5-0.5b-chat"
-READY: dict[str, Any] = {"state": "ready", "model": MODEL, "wanted": None, "why": None, "hint": None}
-DONE = "data: [DONE]\n\n"
+READY: dict[str, Any] = {
+    "state": "ready",
+    "model": MODEL,
+    "wanted": None,
+    "why": None,
+    "hint": None,
+    "languages": ["zh", "en"],
+}
 
 
 class Gate(threading.Event):
     """Holds an answer until the test calls `set`."""
 
 
-Part = str | bytes | Gate
+class Cut:
+    """Breaks the readers' connections; the run goes on."""
+
+
+Part = tuple[str, dict[str, Any]] | Gate | Cut
 
 
 @dataclass
-class Answer:
-    """What one POST gets: a status, and a body sent part by part."""
+class Refusal:
+    """What a POST gets instead of an answer."""
 
-    parts: list[Part] = field(default_factory=list)
-    status: int = 200
+    status: int
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """An answer in the making: what was told so far, in order."""
+
+    conversation: str
+    answer: str
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    cuts: int = 0
+    over: bool = False
 
 
 @dataclass
@@ -44,57 +67,68 @@ class Script:
     """What the server says next, and what it has seen."""
 
     ready: dict[str, Any] = field(default_factory=lambda: dict(READY))
-    answers: deque[Answer] = field(default_factory=deque)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    left: threading.Event = field(default_factory=threading.Event)  # a reader went before the end
+    answers: deque[list[Part] | Refusal] = field(default_factory=deque)
+    requests: list[dict[str, Any]] = field(default_factory=list)  # bodies of POST /api/runs
+    resumed: list[str | None] = field(default_factory=list)  # Last-Event-ID of every reader
+    keys: list[str] = field(default_factory=list)
+    records: Records = field(default_factory=Records)
+    runs: dict[str, Run] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    away: bool = False  # whether every request is refused by closing the connection
+    models: list[dict[str, Any]] = field(default_factory=list)
+    presets: dict[str, Any] = field(default_factory=lambda: {"version": 0, "presets": []})
 
     def reset(self) -> None:
         """Forget everything; let nobody wait for a gate of the last test."""
+        for run in self.runs.values():
+            run.over = True
         self.__init__()  # type: ignore[misc]
 
-    def will(self, *parts: Part, status: int = 200) -> None:
-        """Answer the next unanswered POST with `parts`."""
-        self.answers.append(Answer(list(parts), status))
+    def will(self, *parts: Part) -> None:
+        """Answer the next unanswered question with `parts`."""
+        self.answers.append(list(parts))
 
     def will_say(self, text: str, **end: Any) -> None:
         """Answer with `text` in small pieces and a regular end."""
         self.will(*[delta(text[at : at + 7]) for at in range(0, len(text), 7)], *finish(**end))
 
+    def will_refuse(self, status: int, body: str = "", **headers: str) -> None:
+        """Refuse the next unanswered question."""
+        self.answers.append(Refusal(status, body, headers))
 
-def event(payload: dict[str, Any]) -> str:
-    """One data event, the characters beyond ASCII as they are."""
-    return f"data: {json.dumps(payload, ensure_ascii=False)}\n\n"
-
-
-def chunk(**choice: Any) -> dict[str, Any]:
-    """A chat.completion.chunk with one choice."""
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": MODEL,
-        "choices": [{"index": 0, "finish_reason": None, "delta": {}} | choice],
-    }
+    def restart(self) -> None:
+        """What a server that was killed and started again knows: no run, and answers that will never be whole."""
+        for run in self.runs.values():
+            run.over = True
+            run.cuts += 1
+        self.runs = {}
+        self.records.interrupt()
 
 
-def delta(text: str) -> str:
+def delta(text: str) -> Part:
     """A piece of the answer."""
-    return event(chunk(delta={"content": text}))
+    return "delta", {"t": text}
 
 
-def finish(tokens: int = 412, speed: float | None = 6.23, reason: str = "stop") -> tuple[str, str, str]:
-    """The last chunks of a whole answer."""
-    usage = {"prompt_tokens": 20, "completion_tokens": tokens, "total_tokens": 20 + tokens}
-    timing = {"queue_ms": 1.0, "prefill_ms": 80.5, "decode_tok_s": speed, "stop_reason": "eos"}
-    if reason == "length":
-        timing["stop_reason"] = "length"
-    last = chunk() | {"choices": [], "usage": usage, "edgechat": timing}
-    return event(chunk(finish_reason=reason)), event(last), DONE
+def thought(text: str) -> Part:
+    """A piece of what the model thinks."""
+    return "reasoning", {"t": text}
 
 
-def error(code: str, message: str) -> dict[str, Any]:
-    """OpenAI's error shape."""
-    return {"error": {"message": message, "type": "server_error", "param": None, "code": code}}
+def finish(tokens: int = 412, speed: float | None = 6.23, reason: str = "stop", used: int = 432) -> tuple[Part, Part]:
+    """The last events of a whole answer."""
+    usage = {"prompt": 20, "cached": 0, "completion": tokens, "ttft_ms": 1800.0, "tps": speed}
+    return ("usage", usage | {"ctx_used": used, "ctx_max": 4096}), ("done", {"finish_reason": reason})
+
+
+def failed(code: str, message: str, **more: Any) -> Part:
+    """The end of an answer that broke."""
+    return "error", {"code": code, "message": message, "retryable": True, "retry_after_s": None} | more
+
+
+def problem(code: str, message: str) -> str:
+    """The body of a refusal."""
+    return json.dumps({"error": {"message": message, "type": "server_error", "param": None, "code": code}})
 
 
 def create_app(script: Script) -> FastAPI:
@@ -106,31 +140,133 @@ def create_app(script: Script) -> FastAPI:
     async def readyz() -> JSONResponse:
         return JSONResponse(script.ready, 200 if script.ready["state"] == "ready" else 503)
 
-    @app.post("/v1/chat/completions")
-    async def completions(request: Request) -> Response:
-        script.requests.append(await request.json())
+    @app.post("/api/runs")
+    async def begin(request: Request) -> Response:
+        script.keys.append(request.headers["idempotency-key"])
+        body = await request.json()
+        script.requests.append(body)
         if not script.answers:
-            return JSONResponse(error("internal_error", "the test has scripted no answer"), 500)
+            return Response(problem("internal_error", "the test has scripted no answer"), 500)
         answer = script.answers.popleft()
-        if answer.status != 200:
-            return Response("".join(map(str, answer.parts)), answer.status, media_type="application/json")
-        return StreamingResponse(_spoken(answer, script.left), media_type="text/event-stream")
+        if isinstance(answer, Refusal):
+            return Response(answer.body, answer.status, answer.headers, "application/json")
+        started = script.records.begin(body)
+        run = script.runs[started["run_id"]] = Run(started["conversation_id"], started["answer_id"])
+        app.state.tasks = [*getattr(app.state, "tasks", []), asyncio.create_task(_perform(script, run, answer))]
+        return JSONResponse(started, 201)
 
+    @app.get("/api/runs/{id}/events")
+    async def events(id: str, request: Request) -> Response:
+        last = request.headers.get("last-event-id")
+        script.resumed.append(last)
+        if id not in script.runs:
+            return Response(problem("not_found", f"there is no run {id!r}"), 404)
+        return StreamingResponse(_told(script.runs[id], int(last or 0)), media_type="text/event-stream")
+
+    @app.delete("/api/runs/{id}", status_code=204)
+    async def stop(id: str) -> None:
+        script.stopped.append(id)
+        run = script.runs[id]
+        if not run.over:
+            _end(script, run, ("done", {"finish_reason": "stopped"}))
+
+    script_conversations(app, script)
     return app
 
 
-async def _spoken(answer: Answer, left: threading.Event) -> AsyncIterator[bytes]:
-    try:
-        for part in answer.parts:
-            if isinstance(part, Gate):
-                while not part.is_set():  # the gate opens in another thread
-                    await asyncio.sleep(0.005)
+def script_conversations(app: FastAPI, script: Script) -> None:
+    """The routes around stored conversations, and what the dialogs ask for."""
+
+    @app.get("/api/conversations")
+    async def page(q: str = "", cursor: str = "", deleted: bool = False) -> dict[str, Any]:
+        return script.records.page(q, cursor, deleted)
+
+    @app.get("/api/conversations/{id}")
+    async def get(id: str) -> Response:
+        found = script.records.get(id)
+        return JSONResponse(found) if found else Response(problem("not_found", "gone"), 404)
+
+    @app.patch("/api/conversations/{id}")
+    async def change(id: str, request: Request) -> Response:
+        status, body = script.records.change(id, await request.json())
+        return JSONResponse(body, status)
+
+    @app.delete("/api/conversations/{id}", status_code=204)
+    async def delete(id: str) -> None:
+        script.records.delete(id)
+
+    @app.delete("/api/conversations")
+    async def delete_all() -> dict[str, int]:
+        return {"deleted": script.records.delete_all()}
+
+    @app.post("/api/conversations/{id}/restore")
+    async def restore(id: str) -> dict[str, Any]:
+        return script.records.restore(id)
+
+    @app.get("/api/export")
+    async def export() -> Response:
+        return Response("# Plan\n", headers={"Content-Disposition": "attachment; filename=plan.md"})
+
+    @app.post("/api/import")
+    async def load(request: Request) -> Response:
+        body = await request.json()
+        if "conversations" not in body:
+            return Response(problem("invalid_request", "messages[3].role: <img src=x onerror=alert(1)>"), 400)
+        return JSONResponse({"imported": len(body["conversations"])}, 201)
+
+    @app.get("/api/status")
+    async def status() -> dict[str, Any]:
+        defaults = {"temperature": 0.7, "top_p": 0.8, "top_k": 40, "min_p": 0.0, "repetition_penalty": 1.0}
+        return script.ready | {"defaults": defaults, "memory": {"rss": 612_000_000, "available": 2_400_000_000}}
+
+    @app.get("/api/models")
+    async def models() -> dict[str, Any]:
+        return {"models": script.models}
+
+    @app.get("/api/presets")
+    async def presets() -> dict[str, Any]:
+        return script.presets
+
+    @app.put("/api/presets")
+    async def keep_presets(request: Request) -> dict[str, Any]:
+        script.presets = await request.json()
+        return script.presets
+
+
+async def _perform(script: Script, run: Run, parts: list[Part]) -> None:
+    for part in parts:
+        if isinstance(part, Gate):
+            while not part.is_set() and not run.over:  # the gate opens in another thread
+                await asyncio.sleep(0.005)
+        elif isinstance(part, Cut):
+            run.cuts += 1
+            await asyncio.sleep(0.02)
+        elif not run.over:
+            if part[0] in ("done", "error"):
+                _end(script, run, part)
             else:
-                yield part.encode() if isinstance(part, str) else part
-                await asyncio.sleep(0)
-    except (asyncio.CancelledError, GeneratorExit):
-        left.set()
-        raise
+                run.told.append(part)
+            await asyncio.sleep(0)
+        if run.over:
+            return
+
+
+def _end(script: Script, run: Run, last: tuple[str, dict[str, Any]]) -> None:
+    run.told.append(last)
+    run.over = True
+    script.records.finish(run.conversation, run.answer, run.told)
+
+
+async def _told(run: Run, last: int) -> AsyncIterator[bytes]:
+    yield b": here it comes\n\n"
+    cuts = run.cuts
+    while run.cuts == cuts:
+        for number, (name, data) in enumerate(run.told[last:], last + 1):
+            yield f"event: {name}\nid: {number}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+            last = number
+        if run.over and last == len(run.told):
+            return
+        await asyncio.sleep(0.002)
 
 
 @contextmanager

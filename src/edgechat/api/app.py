@@ -19,6 +19,7 @@ from edgechat.api import (
     openai,
     responses,
     runs,
+    status,
 )
 from edgechat.api.access import Access
 from edgechat.api.guard import Guard, Rules
@@ -29,7 +30,7 @@ from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
-DIALECTS = (openai, completions, responses, anthropic, ollama, native, runs, conversations, exchange, login)
+DIALECTS = (openai, completions, responses, anthropic, ollama, native, runs, conversations, exchange, login, status)
 
 
 def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:

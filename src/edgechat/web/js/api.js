@@ -1,24 +1,30 @@
-// The server as the page sees it: is it ready, and one answer as a stream of small events.
+// Every call to the server. Errors come out as ApiError, whatever went wrong.
 
-import { readEvents } from "./sse.js";
-
-/** What went wrong: `code` is the server's, or ours (unreachable, interrupted, model_failed). */
+/** What went wrong: `code` is the server's, or ours (unreachable, interrupted); `body` is what the server said. */
 export class ApiError extends Error {
-  constructor(code, message = "", status = 0) {
+  constructor(code, message = "", { status = 0, retryAfter = null, body = null } = {}) {
     super(message);
-    this.code = code;
-    this.status = status;
+    Object.assign(this, { code, status, retryAfter, body });
   }
 }
 
-const at = (path) => new URL(path, document.baseURI);
+/** Tells "locked" when a key is needed that this browser has not given. */
+export const door = new EventTarget();
 
-/** `{state, model, wanted, why, hint, progress}`; state is the server's, or "unreachable". */
+const TIMEOUT = 15_000; // ms, for anything that is not a stream
+
+const at = (path) => new URL(path, document.baseURI);
+const query = (path, given) => {
+  const params = Object.entries(given).filter(([, value]) => value != null && value !== "");
+  return params.length ? `${path}?${new URLSearchParams(params)}` : path;
+};
+
+/** `{state, model, wanted, why, hint, progress, …}`; state is the server's, or "unreachable". */
 export async function readyz() {
   let response;
   let body;
   try {
-    response = await fetch(at("readyz"), { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    response = await fetch(at("readyz"), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
     body = await response.json();
   } catch {
     if (!response) return { state: "unreachable" };
@@ -27,74 +33,83 @@ export async function readyz() {
   return { state: "failed", why: `HTTP ${response.status}` };
 }
 
-/**
- * One answer to `messages`. Yields, in order:
- *   {type: "progress", stage, done, total}    stage: queued | loading | prefill
- *   {type: "delta", text}
- *   {type: "end", reason, usage, edgechat}    once, when the answer is whole
- * Throws ApiError, or the signal's reason once it is aborted.
- */
-export async function* complete(messages, signal) {
-  const response = await post({ messages, stream: true, stream_options: { include_usage: true } }, signal);
-  const end = { type: "end", reason: null, usage: null, edgechat: null };
-  try {
-    for await (const event of readEvents(response.body)) {
-      if (event.comment !== undefined) {
-        const step = progress(event.comment);
-        if (step) yield step;
-      } else if (event.data === "[DONE]") {
-        yield end;
-        return;
-      } else {
-        const text = read(JSON.parse(event.data), end);
-        if (text) yield { type: "delta", text };
-      }
-    }
-  } catch (error) {
-    if (signal.aborted || error instanceof ApiError) throw error;
-    throw new ApiError("interrupted", String(error));
-  }
-  throw new ApiError("interrupted");
+export const runs = {
+  /** Store a question and start its answer. The same `key` again is the same turn. */
+  start: (body, key, signal) => send("POST", "api/runs", body, { headers: { "Idempotency-Key": key }, signal }),
+  stop: (id) => send("DELETE", `api/runs/${id}`),
+  /** The byte stream of events after the one called `last`. */
+  async events(id, last, signal) {
+    const headers = last ? { "Last-Event-ID": last } : {};
+    return (await request("GET", `api/runs/${id}/events`, { headers, signal })).body;
+  },
+};
+
+export const conversations = {
+  list: (params = {}) => send("GET", query("api/conversations", params)),
+  get: (id) => send("GET", `api/conversations/${id}`),
+  change: (id, change) => send("PATCH", `api/conversations/${id}`, change),
+  remove: (id) => send("DELETE", `api/conversations/${id}`),
+  removeAll: () => send("DELETE", "api/conversations"),
+  restore: (id) => send("POST", `api/conversations/${id}/restore`, {}),
+  load: (content) => send("POST", "api/import", content),
+  /** Where a download comes from; `id` null means everything. */
+  exported: (format, id = null) => at(query("api/export", { format, conversation_id: id })).href,
+};
+
+export const presets = {
+  get: () => send("GET", "api/presets"),
+  put: (kept) => send("PUT", "api/presets", kept),
+};
+
+export const models = {
+  list: () => send("GET", "api/models"),
+  load: (name) => send("POST", `api/models/${name}/load`, {}),
+  download: (name) => send("POST", `api/models/${name}/download`, {}),
+  cancel: (name) => send("DELETE", `api/models/${name}/download`),
+};
+
+/** Exchange a key for a session that lives in a cookie scripts cannot read. */
+export const login = (key) => send("POST", "api/login", { key });
+
+/** Figures of the server: memory, queue, speed, and the defaults it answers with. */
+export const status = () => send("GET", "api/status");
+
+/** An id for one turn. (crypto.randomUUID is missing on plain http.) */
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function post(body, signal) {
+async function send(method, path, body, { headers = {}, signal } = {}) {
+  const content = body === undefined ? {} : { body: JSON.stringify(body) };
+  if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
+  const limit = AbortSignal.timeout(TIMEOUT);
+  const response = await request(method, path, { headers, ...content, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+  return response.status === 204 ? null : response.json();
+}
+
+async function request(method, path, options) {
   let response;
   try {
-    response = await fetch(at("v1/chat/completions"), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal,
-    });
+    response = await fetch(at(path), { method, cache: "no-store", ...options });
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (options.signal?.aborted && options.signal.reason?.name !== "TimeoutError") throw error;
     throw new ApiError("unreachable", String(error));
   }
   if (response.ok) return response;
-  const raw = await response.text();
+  if (response.status === 401 && path !== "api/login") door.dispatchEvent(new Event("locked"));
+  throw await refusal(response);
+}
+
+async function refusal(response) {
+  const raw = await response.text().catch(() => "");
+  const retryAfter = Number(response.headers.get("Retry-After")) || null;
+  const more = { status: response.status, retryAfter };
   try {
-    const { code, message } = JSON.parse(raw).error;
-    throw new ApiError(code ?? "", message, response.status);
-  } catch (error) {
-    if (error instanceof ApiError) throw error;
-    throw new ApiError("", raw.slice(0, 2000) || `HTTP ${response.status}`, response.status);
+    const body = JSON.parse(raw);
+    const { code, message } = body.error;
+    return new ApiError(code ?? "", message, { ...more, body });
+  } catch {
+    return new ApiError("", raw.slice(0, 2000) || `HTTP ${response.status}`, more);
   }
-}
-
-/** The text of one chunk; what only the last ones carry is noted in `end`. */
-function read(chunk, end) {
-  if (chunk.error) throw new ApiError(chunk.error.code ?? "", chunk.error.message, 200);
-  end.usage = chunk.usage ?? end.usage;
-  end.edgechat = chunk.edgechat ?? end.edgechat;
-  const choice = chunk.choices?.[0];
-  end.reason = choice?.finish_reason ?? end.reason;
-  return choice?.delta?.content;
-}
-
-/** ": queued 2 of 4", ": prefill 120 of 300", ": loading"; any other comment only keeps the line open. */
-function progress(comment) {
-  const match = /^(queued|loading|prefill)\b(?:.*?(\d+) of (\d+))?/.exec(comment);
-  if (!match) return null;
-  const [, stage, done, total] = match;
-  return { type: "progress", stage, done: done ? Number(done) : null, total: total ? Number(total) : null };
 }

@@ -1,180 +1,188 @@
-// The chat of this tab: a list of turns, of which at most one is being answered.
+// The page: its parts, and what connects them. The conversation itself (chat.js, with markdown and all) is loaded when
+// there is one to show.
 
-import { ApiError, complete } from "./api.js";
-import { Composer, isComposing } from "./composer.js";
-import { byId, h } from "./dom.js";
+import { door } from "./api.js";
+import { Composer } from "./composer.js";
+import { textButton, toast, walkMenu } from "./controls.js";
+import { byId, h, sheet } from "./dom.js";
 import * as i18n from "./i18n.js";
-import { Answer, question } from "./message.js";
+import * as keys from "./keys.js";
+import * as preferences from "./preferences.js";
 import { Readiness } from "./readiness.js";
 import { Follower } from "./scroll.js";
+import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
 
-const EXAMPLES = ["example.1", "example.2", "example.3", "example.4"];
-const TRIES = 3; // how often a server may turn out not to be ready after it said it was
+const EXAMPLES = ["1", "2", "3", "4"];
+const wide = matchMedia("(min-width: 64rem)");
 
-/** {question, text, view}: `text` is the answer so far. */
-let turns = [];
-let previous = null; // the chat before this one, until the next question
-let running = null; // {control} of the answer under way
-
-const messages = byId("messages");
 const readiness = new Readiness();
-let status, follower, composer;
+let status, follower, composer, sidebar;
+let chat = null; // once it was needed
+let loading = null;
 
-/** The turns before `turn` that were answered, then its question. */
-function context(turn) {
-  const before = turns.slice(0, turns.indexOf(turn)).filter((earlier) => earlier.text);
-  return [
-    ...before.flatMap((earlier) => [
-      { role: "user", content: earlier.question },
-      { role: "assistant", content: earlier.text },
-    ]),
-    { role: "user", content: turn.question },
-  ];
+/** The open conversation's code, loaded at its first use. */
+function room() {
+  loading ??= Promise.all([import("./chat.js"), sheet("messages")]).then(([{ Chat }]) => {
+    chat = new Chat({ follower, status, readiness });
+    chat.addEventListener("state", () => (composer.busy = chat.busy));
+    chat.addEventListener("shown", showEmpty);
+    chat.addEventListener("stored", ({ detail }) => stored(detail));
+    chat.addEventListener("finished", ({ detail }) => finished(detail));
+    chat.addEventListener("continue", () => ask(i18n.t("action.continue_text")));
+    chat.addEventListener("back", ({ detail }) => (composer.text = detail));
+    chat.addEventListener("over", ({ detail }) => {
+      newChat();
+      composer.text = detail;
+    });
+    return chat;
+  });
+  loading.catch(() => {
+    loading = null;
+    readiness.check(); // the code comes from the server: it is gone, or another version
+  });
+  return loading;
 }
 
-function ask(text) {
-  if (running) {
-    status.hint("status.busy");
-    return false;
-  }
-  const turn = { question: text, text: "", view: new Answer(() => follower.stick()) };
-  turns.push(turn);
-  previous = null;
-  messages.append(question(text), turn.view.element);
-  showEmpty();
-  answer(turn);
-  follower.toEnd();
-  return true;
-}
-
-async function answer(turn) {
-  if (running) return;
-  const control = new AbortController();
-  const run = (running = { control });
-  const again = { retry: () => answer(turn), startOver: () => startOver(turn.question) };
-  const step = (next) => running === run && status.show(next);
-  turn.text = "";
-  turn.view.reset();
-  composer.busy = true;
-  composer.focus();
+async function ask(text) {
   try {
-    const end = await stream(turn, control.signal, step);
-    turn.view.finish({ figures: figures(end), badge: badge(end) });
-    status.announce("announce.finished");
+    (await room()).ask(text);
   } catch (error) {
-    if (control.signal.aborted) {
-      turn.view.finish({ badge: "stopped", retry: again.retry });
-      if (running === run) status.announce("badge.stopped");
-    } else {
-      turn.view.fail(error instanceof ApiError ? error : new ApiError("", String(error)), again);
-      if (error.code === "unreachable" || error.code === "interrupted") readiness.check();
-    }
-  }
-  if (running !== run) return;
-  running = null;
-  composer.busy = false;
-  status.show(null);
-}
-
-/** Wait for the model, then read the answer into `turn`; the last event is returned. */
-async function stream(turn, signal, step) {
-  for (let attempt = 1; ; attempt += 1) {
-    if (readiness.now.state !== "ready" || attempt > 1) {
-      step({ stage: "waiting" });
-      await readiness.whenReady(signal);
-    }
-    step({ stage: "sent" });
-    try {
-      return await read(turn, signal, step);
-    } catch (error) {
-      if (error.code !== "model_not_ready" || turn.text || attempt === TRIES) throw error;
-    }
+    composer.text = text;
+    throw error;
   }
 }
 
-async function read(turn, signal, step) {
-  for await (const event of complete(context(turn), signal)) {
-    if (event.type === "progress") step(event);
-    else if (event.type === "end") return event;
-    else {
-      if (!turn.text) {
-        step({ stage: "streaming" });
-        status.announce("announce.answering");
-      }
-      turn.text += event.text;
-      turn.view.append(event.text);
-    }
+function stored({ id, isNew }) {
+  if (isNew) {
+    history.pushState(null, "", address(id));
+    composer.named(id);
+    sidebar.open = id;
   }
+  sidebar.touched(id).then(showTitle);
 }
 
-function figures({ usage, edgechat }) {
-  return usage && { tokens: usage.completion_tokens, speed: edgechat?.decode_tok_s };
+function finished(end) {
+  composer.next(end.status === "complete");
+  if (!chat.id) return;
+  sidebar.touched(chat.id).then(showTitle);
 }
 
-function badge({ reason, edgechat }) {
-  if (edgechat?.stop_reason === "loop") return "loop";
-  return reason === "length" ? "length" : null;
-}
-
-function stop() {
-  running?.control.abort();
-}
-
-function newChat() {
-  stop();
-  running = null;
-  composer.busy = false;
-  status.show(null);
-  if (turns.length) previous = { turns, nodes: [...messages.children] };
-  turns = [];
-  messages.replaceChildren();
+/** Show a conversation, or with null an empty one. */
+async function open(id, { push = true, focus = true } = {}) {
+  byId("sheet").close();
+  try {
+    if (id) await (await room()).open(id);
+    else chat?.close();
+  } catch (error) {
+    const isGone = error.status === 404;
+    toast(isGone ? "chat.gone" : "chat.not_opened", { bad: !isGone });
+    if (isGone && !chat?.id) history.replaceState(null, "", address(null));
+    return;
+  }
+  if (push) history.pushState(null, "", address(id));
+  composer.open(id);
+  sidebar.open = id;
   showEmpty();
-  follower.toStart();
-  composer.focus();
+  showTitle();
+  if (focus) composer.focus();
 }
 
-function startOver(text) {
-  newChat();
-  composer.text = text;
-}
+const newChat = () => open(null, { push: Boolean(chat?.id) });
 
-/** A new chat pressed by mistake loses nothing. */
-function back() {
-  ({ turns } = previous);
-  messages.replaceChildren(...previous.nodes);
-  previous = null;
-  showEmpty();
-  follower.toEnd();
-  composer.focus();
+const address = (id) => (id ? `?c=${encodeURIComponent(id)}` : location.pathname);
+const asked = () => new URLSearchParams(location.search).get("c");
+
+function showTitle() {
+  const title = (chat?.id && (sidebar.titleOf(chat.id) || chat.thread.title)) || "";
+  byId("title").textContent = title || "edgechat";
+  document.title = title ? `${title} · edgechat` : "edgechat";
 }
 
 function showEmpty() {
-  byId("empty").hidden = turns.length > 0;
-  byId("back").hidden = !previous;
+  const isEmpty = !chat?.thread.size;
+  byId("empty").hidden = !isEmpty;
+  byId("list").tabIndex = isEmpty ? -1 : 0;
 }
 
+/** Questions to begin with, in a language that the model speaks. */
 function showExamples() {
+  const { languages = [] } = readiness.now;
+  const speaks = !languages.length || languages.includes(i18n.current().split("-")[0]);
+  byId("speaks").hidden = speaks;
+  const keys = EXAMPLES.map((n) => (speaks ? `example.${n}` : `example.english.${n}`));
+  if (byId("examples").dataset.keys === keys.join()) return;
+  byId("examples").dataset.keys = keys.join();
   byId("examples").replaceChildren(
-    ...EXAMPLES.map((key) => {
-      const button = i18n.put(h("button", { type: "button", class: "button" }), key);
-      button.addEventListener("click", () => ask(i18n.t(key)));
-      return h("li", {}, button);
-    }),
+    ...keys.map((key) => h("li", speaks ? {} : { lang: "en" }, textButton(null, key, () => ask(i18n.t(key))))),
   );
 }
 
-async function switchLanguage() {
+async function switchLanguage(tag) {
   try {
-    await i18n.switchTo(i18n.other());
-    nameLanguage();
+    await i18n.switchTo(tag);
+    showExamples();
+    byId("language").lang = i18n.other();
   } catch {
     readiness.check(); // the strings come from the server: it is gone or another version
   }
 }
 
-function nameLanguage() {
-  byId("language").lang = i18n.other();
+async function settings() {
+  byId("sheet").close();
+  const [{ showSettings }] = await Promise.all([import("./settings.js"), sheet("dialogs")]);
+  showSettings({ switchLanguage, onImport: () => sidebar.refresh(), onDeleted: () => (newChat(), sidebar.refresh()) });
+}
+
+async function models() {
+  const [{ showModels }] = await Promise.all([import("./models.js"), sheet("dialogs")]);
+  showModels({ readiness });
+}
+
+async function help() {
+  byId("sheet").close();
+  await sheet("dialogs");
+  keys.showKeys();
+}
+
+/** A key is needed: ask for it, then go on where we were. */
+async function login() {
+  if (byId("dialog").open) return;
+  const [{ showLogin }] = await Promise.all([import("./login.js"), sheet("dialogs")]);
+  showLogin(async () => {
+    readiness.check();
+    await sidebar.refresh();
+    if (asked() && !chat?.id) open(asked(), { push: false });
+  });
+}
+
+/** The sidebar is a column on wide screens and a sheet on others. */
+function placeSidebar() {
+  const sheet = byId("sheet");
+  if (wide.matches) {
+    sheet.close();
+    byId("app").prepend(byId("sidebar"));
+  } else sheet.append(byId("sidebar"));
+}
+
+function toggleSidebar() {
+  if (!wide.matches) return byId("sheet").open ? byId("sheet").close() : byId("sheet").showModal();
+  const isHidden = byId("app").classList.toggle("no-sidebar");
+  preferences.write("no_sidebar", isHidden || null);
+  byId("sidebar-toggle").setAttribute("aria-expanded", String(!isHidden));
+}
+
+function search() {
+  if (!wide.matches && !byId("sheet").open) toggleSidebar();
+  if (byId("app").classList.contains("no-sidebar") && wide.matches) toggleSidebar();
+  sidebar.focusSearch();
+}
+
+function rename() {
+  if (!chat?.id) return;
+  if (!wide.matches && !byId("sheet").open) toggleSidebar();
+  if (byId("app").classList.contains("no-sidebar") && wide.matches) toggleSidebar();
+  sidebar.rename(chat.id);
 }
 
 /** Safari lays its keyboard over the page instead of resizing it. */
@@ -186,30 +194,58 @@ function followKeyboard() {
   });
 }
 
+function connect() {
+  const click = (id, action) => byId(id).addEventListener("click", action);
+  for (const id of ["new-chat", "bar-new-chat"]) click(id, newChat);
+  click("context-new", newChat);
+  click("language", () => switchLanguage(i18n.other()));
+  click("settings", settings);
+  click("help", help);
+  click("model", models);
+  click("sidebar-toggle", toggleSidebar);
+  click("sheet-close", () => byId("sheet").close());
+  click("dialog-close", () => byId("dialog").close());
+  for (const id of ["sheet", "dialog"]) {
+    byId(id).addEventListener("click", (e) => e.target === e.currentTarget && e.currentTarget.close()); // beside it
+  }
+  byId("menu").addEventListener("keydown", walkMenu);
+  sidebar.addEventListener("open", ({ detail: { id } }) => open(id));
+  sidebar.addEventListener("gone", ({ detail: { id } }) => id === chat?.id && open(null, { focus: false }));
+  sidebar.addEventListener("changed", async ({ detail: { id } }) => {
+    if (id === chat?.id) await chat.refresh().catch(() => {});
+    showTitle();
+  });
+  readiness.addEventListener("change", showExamples);
+  door.addEventListener("locked", login);
+  addEventListener("popstate", () => open(asked(), { push: false }));
+  wide.addEventListener("change", placeSidebar);
+  const walk = (by) => () => chat?.walk(by);
+  const actions = {
+    search, rename, settings, new_chat: newChat, sidebar: toggleSidebar, composer: () => byId("input").focus(),
+    previous: walk(-1), next: walk(1), help,
+  };
+  keys.listen(actions, () => chat?.busy && chat.stop());
+}
+
 async function start() {
+  preferences.applyLooks();
   await i18n.start();
   follower = new Follower(byId("list"), byId("to-end"));
   status = new Status(readiness);
-  composer = new Composer({
-    form: byId("composer"),
-    input: byId("input"),
-    send: byId("send"),
-    stop: byId("stop"),
-    onSend: ask,
-    onStop: stop,
-  });
+  sidebar = new Sidebar();
+  composer = new Composer({ onSend: ask, onStop: () => chat?.stop(), onUp: () => chat?.editLast() });
+  byId("app").classList.toggle("no-sidebar", Boolean(preferences.read("no_sidebar")));
+  byId("language").lang = i18n.other();
+  placeSidebar();
+  connect();
   showExamples();
-  nameLanguage();
   followKeyboard();
-  byId("new-chat").addEventListener("click", newChat);
-  byId("back").addEventListener("click", back);
-  byId("language").addEventListener("click", switchLanguage);
-  document.addEventListener("keydown", (e) => {
-    if (e.key === "Escape" && running && !isComposing(e)) stop();
-  });
   byId("app").hidden = false;
+  composer.open(null);
   composer.focus();
   readiness.start();
+  await sidebar.refresh();
+  if (asked()) await open(asked(), { push: false });
 }
 
 start();

@@ -30,3 +30,16 @@ export function languageOf(text) {
   const letters = text.match(/\p{L}/gu)?.length ?? 0;
   return han * 4 > letters ? "zh-CN" : "en";
 }
+
+/** Load one of the style sheets that are not needed at once. */
+export function sheet(name) {
+  const href = new URL(`../${name}.css`, import.meta.url).href;
+  const known = document.querySelector(`link[href="${href}"]`);
+  if (known) return Promise.resolve();
+  const link = h("link", { rel: "stylesheet", href });
+  document.head.append(link);
+  return new Promise((resolve, reject) => {
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", () => (link.remove(), reject(new Error(href))));
+  });
+}

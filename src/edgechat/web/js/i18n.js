@@ -1,13 +1,14 @@
 // Strings in the reader's language. The DOM remembers which key an element shows, so a switch needs no reload.
 //
 //   data-i18n="key" [data-i18n-params="{…}"]   text
-//   data-i18n-label="key"                      accessible name and tooltip
+//   data-i18n-label="key" [data-i18n-params]   accessible name and tooltip
 //   data-i18n-placeholder="key"                placeholder
 //
 // A key may have a form per plural class of its parameter n: "figures#one", "figures#other".
 
-const LANGUAGES = ["en", "zh-CN"];
-const SAVED = "edgechat.language";
+import * as preferences from "./preferences.js";
+
+export const LANGUAGES = ["en", "zh-CN"];
 
 let language = LANGUAGES[0];
 let strings = {};
@@ -32,17 +33,13 @@ export function choose(wanted) {
 /** Load the language that ?lang=, the last choice or the browser asks for. */
 export async function start() {
   const asked = new URLSearchParams(location.search).get("lang");
-  await load(choose([asked, saved(), ...navigator.languages].filter(Boolean)));
+  await load(choose([asked, preferences.read("language"), ...navigator.languages].filter(Boolean)));
 }
 
 /** Switch the whole page and remember the choice. Throws, and changes nothing, if the strings cannot be had. */
 export async function switchTo(tag) {
   await load(tag);
-  try {
-    localStorage.setItem(SAVED, tag);
-  } catch {
-    // Storage is blocked: the choice holds for this tab.
-  }
+  preferences.write("language", tag);
 }
 
 export function t(key, params = {}) {
@@ -60,6 +57,32 @@ export function put(node, key, params) {
   return node;
 }
 
+/** Name `node`, now and after every switch. (A node has one set of parameters, for its text or for its name.) */
+export function putLabel(node, key, params) {
+  node.dataset.i18nLabel = key;
+  if (params) node.dataset.i18nParams = JSON.stringify(params);
+  label(node);
+  return node;
+}
+
+/** A number of bytes as people read it. */
+export function bytes(n) {
+  const power = n >= 1e9 ? 3 : 2;
+  return new Intl.NumberFormat(language, {
+    style: "unit",
+    unit: power === 3 ? "gigabyte" : "megabyte",
+    maximumFractionDigits: power === 3 ? 1 : 0,
+  }).format((n ?? 0) / 1000 ** power);
+}
+
+/** How many words a text has, in any script. */
+export function wordsIn(text) {
+  const segments = new Intl.Segmenter(language, { granularity: "word" }).segment(text);
+  let words = 0;
+  for (const { isWordLike } of segments) words += isWordLike;
+  return words;
+}
+
 async function load(tag) {
   const answer = await fetch(new URL(`../i18n/${tag}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`${answer.status} ${answer.url}`);
@@ -73,25 +96,22 @@ async function load(tag) {
 
 function translate(root) {
   for (const node of root.querySelectorAll("[data-i18n]")) {
-    const params = node.dataset.i18nParams;
-    node.textContent = t(node.dataset.i18n, params ? JSON.parse(params) : undefined);
+    node.textContent = t(node.dataset.i18n, paramsOf(node));
   }
-  for (const node of root.querySelectorAll("[data-i18n-label]")) {
-    const text = t(node.dataset.i18nLabel);
-    node.setAttribute("aria-label", text);
-    if (node.matches("button")) node.title = text;
-  }
+  for (const node of root.querySelectorAll("[data-i18n-label]")) label(node);
   for (const node of root.querySelectorAll("[data-i18n-placeholder]")) {
     node.placeholder = t(node.dataset.i18nPlaceholder);
   }
 }
 
-function saved() {
-  try {
-    return localStorage.getItem(SAVED);
-  } catch {
-    return null;
-  }
+function label(node) {
+  const text = t(node.dataset.i18nLabel, paramsOf(node));
+  node.setAttribute("aria-label", text);
+  if (node.matches("button")) node.title = text;
+}
+
+function paramsOf(node) {
+  return node.dataset.i18nParams ? JSON.parse(node.dataset.i18nParams) : undefined;
 }
 
 const shown = (value) => (typeof value === "number" ? numbers.format(value) : String(value ?? ""));

@@ -1,79 +1,210 @@
-// One question and its answer as elements. Text is appended to a text node, at most once per frame.
+// One question or one answer as elements: text, toolbar, figures, what went wrong.
 
+import { copyButton } from "./clipboard.js";
+import { iconButton, openMenu, textButton } from "./controls.js";
 import { h, icon, languageOf } from "./dom.js";
-import { put } from "./i18n.js";
+import { put, putLabel } from "./i18n.js";
+import { Body } from "./stream.js";
 
 const KNOWN = new Set([
-  "unreachable", "interrupted", "model_failed", "model_not_ready", "engine_failed",
-  "context_length_exceeded", "invalid_request", "busy", "forbidden",
+  "unreachable", "interrupted", "model_not_ready", "engine_failed", "context_length_exceeded",
+  "invalid_request", "busy", "forbidden", "out_of_memory", "storage", "model_not_found",
 ]);
-const TOLD_BY_DETAILS = new Set(["model_failed", "invalid_request", "internal_error"]);
-const BY_STATUS = { 401: "forbidden", 403: "forbidden", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };
+const TOLD_BY_DETAILS = new Set(["model_not_ready", "invalid_request", "internal_error", "storage"]);
+const BY_STATUS = { 401: "forbidden", 403: "forbidden", 404: "model_not_found", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };
+const SIMILAR = { rate_limit_exceeded: "busy", server_busy: "busy", queue_full: "busy", not_enough_memory: "out_of_memory" };
 
 let count = 0;
 
-function article(kind, headingKey, ...children) {
-  const id = `message-${(count += 1)}`;
-  const heading = put(h("h2", { id, class: "sr" }), headingKey);
-  return h("article", { class: kind, "aria-labelledby": id }, heading, ...children);
-}
+class View {
+  element;
+  tools = h("div", { class: "tools" });
+  #branches = h("div", { class: "branches" });
+  #place = h("span", { class: "place" });
 
-/** A list item with what the user wrote. */
-export function question(text) {
-  const body = h("div", { class: "text", lang: languageOf(text) }, text);
-  return h("li", {}, article("question", "message.you", body));
-}
-
-/** An answer that grows. */
-export class Answer {
-  #text = document.createTextNode("");
-  #body = h("div", { class: "text" }, this.#text);
-  #wait = h("div", { class: "wait", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
-  #meta = h("div", { class: "meta" });
-  #problem = null;
-  #article = article("answer", "message.assistant", this.#body, this.#wait, this.#meta);
-  #pending = "";
-  #frame = 0;
-  #grown;
-
-  element = h("li", {}, this.#article);
-
-  /** `grown` is called after the answer changed its height. */
-  constructor(grown) {
-    this.#grown = grown;
+  /** `actions.step(id, ±1)` shows another version. */
+  constructor(message, actions) {
+    this.message = message;
+    this.actions = actions;
+    const step = (by) => () => this.actions.step(this.message.id, by);
+    this.#branches.append(
+      iconButton("left", "branch.previous", step(-1)),
+      this.#place,
+      iconButton("right", "branch.next", step(1)),
+    );
+    this.#branches.hidden = true;
+    this.tools.append(this.#branches);
   }
 
-  /** Back to nothing, for another attempt. */
-  reset() {
-    this.#flush();
-    this.#text.data = "";
+  /** Wrap `children` into the article of this message. */
+  build(kind, heading, ...children) {
+    const id = `message-${(count += 1)}`;
+    const title = put(h("h2", { id, class: "sr" }), heading);
+    this.article = h("article", { class: kind, "aria-labelledby": id, tabindex: "-1" }, title, ...children);
+    this.element = h("li", {}, this.article);
+  }
+
+  /** This is version `n` of `total`. */
+  place(n, total) {
+    this.#branches.hidden = total < 2;
+    if (total < 2) return;
+    this.#place.textContent = `${n}/${total}`;
+    putLabel(this.#place, "branch.place", { n, total });
+    this.#place.setAttribute("role", "img");
+    const [previous, , next] = this.#branches.children;
+    previous.setAttribute("aria-disabled", String(n === 1));
+    next.setAttribute("aria-disabled", String(n === total));
+  }
+}
+
+/** What the user wrote. */
+export class Question extends View {
+  #text;
+
+  constructor(message, actions) {
+    super(message, actions);
+    this.#text = h("div", { class: "text", lang: languageOf(message.content) }, message.content);
+    this.tools.append(
+      copyButton("message.copy", () => this.message.content),
+      iconButton("edit", "message.edit", () => this.edit()),
+    );
+    this.build("question", "message.you", this.#text, this.tools);
+  }
+
+  /** Change the text into a new version of it. */
+  edit() {
+    if (this.article.querySelector("form")) return;
+    const field = putLabel(h("textarea", { rows: "1", class: "edit-text" }), "message.edit");
+    field.value = this.message.content;
+    const close = () => {
+      form.replaceWith(this.#text);
+      this.tools.hidden = false;
+    };
+    const form = h(
+      "form",
+      { class: "edit" },
+      field,
+      h(
+        "div",
+        { class: "row" },
+        textButton(null, "action.cancel", close, "button quiet"),
+        put(h("button", { type: "submit", class: "button primary" }), "message.send_edit"),
+      ),
+    );
+    form.addEventListener("submit", (e) => {
+      e.preventDefault();
+      const text = field.value.trim();
+      close();
+      if (text && text !== this.message.content.trim()) this.actions.edit(this.message.id, text);
+    });
+    form.addEventListener("keydown", (e) => {
+      if (e.isComposing || e.keyCode === 229) return;
+      if (e.key === "Escape") {
+        e.stopPropagation();
+        close();
+        this.article.focus();
+      } else if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) form.requestSubmit();
+    });
+    this.#text.replaceWith(form);
+    this.tools.hidden = true;
+    field.focus();
+  }
+}
+
+/** What the model writes: waiting, thinking, text, end. */
+export class Answer extends View {
+  #body;
+  #wait = h("div", { class: "wait", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
+  #thoughts = null; // {element, body, summary, since}
+  #foot = h("div", { class: "foot-line" });
+  #problem = null;
+  #raw = null;
+
+  constructor(message, actions) {
+    super(message, actions);
+    this.#body = new Body(() => this.actions.grown());
+    this.tools.append(
+      copyButton("message.copy", () => this.message.content),
+      iconButton("retry", "message.regenerate", () => this.actions.regenerate(this.message.id)),
+      iconButton("more", "message.more", (e) => this.#menu(e.currentTarget)),
+      this.#foot,
+    );
+    this.build("answer", "message.assistant", this.#body.element, this.#wait, this.tools);
+    if (message.status === "running") this.start();
+    else {
+      if (message.reasoning) this.think(message.reasoning, true);
+      this.#body.set(message.content);
+      this.settle(message);
+    }
+  }
+
+  /** Nothing is there yet; it comes. */
+  start() {
     this.#problem?.remove();
     this.#problem = null;
-    this.#meta.replaceChildren();
+    this.#thoughts?.element.remove();
+    this.#thoughts = null;
+    this.#body.set("");
+    this.#foot.replaceChildren();
     this.#wait.hidden = false;
-    this.#article.setAttribute("aria-busy", "true");
+    this.tools.hidden = true;
+    this.article.setAttribute("aria-busy", "true");
   }
 
-  append(text) {
-    this.#pending += text;
-    this.#frame ||= requestAnimationFrame(() => this.#flush());
+  /** More of the answer. */
+  push(text) {
+    this.#body.push(this.#body.source ? text : text.trimStart());
+    this.#wait.hidden = true;
+    if (this.#thoughts) this.#closeThoughts();
   }
 
-  /** The answer is over. `figures`: {tokens, speed or null}; `badge`: stopped | length | loop. */
-  finish({ figures, badge, retry } = {}) {
-    this.#settle();
-    if (badge) this.#meta.append(put(h("span", { class: "badge" }), `badge.${badge}`));
-    if (figures) this.#meta.append(shown(figures));
-    if (retry) this.#meta.append(button("retry", "action.retry", retry, "button quiet"));
-    this.#grown();
+  /** More of what the model thinks before it answers; `whole` when it is not live. */
+  think(text, whole = false) {
+    this.#thoughts ??= this.#openThoughts(whole);
+    this.#thoughts.body[whole ? "set" : "push"](text);
+    this.#wait.hidden = true;
   }
 
-  /** The answer broke. `actions`: {retry, startOver}, of which the second is for what no retry can mend. */
+  /** All of the answer so far, as the server has it. */
+  replace({ content, reasoning }) {
+    this.start();
+    if (reasoning) this.think(reasoning);
+    if (content) this.push(content);
+  }
+
+  get text() {
+    return this.#body.source;
+  }
+
+  /** The answer is over, as `message` has it. */
+  settle(message) {
+    this.message = message;
+    if (message.content.trim() !== this.#body.source.trim()) this.#body.set(message.content);
+    else this.#body.finish();
+    this.#closeThoughts();
+    this.#wait.hidden = true;
+    this.tools.hidden = false;
+    this.article.removeAttribute("aria-busy");
+    this.#foot.replaceChildren(...this.#footer(message));
+    if (message.status === "interrupted") this.fail({ code: "interrupted" }, { retry: () => this.actions.regenerate(message.id) });
+    else if (message.status === "error" && !this.#problem) {
+      const { code = "internal_error", message: raw = "" } = message.error ?? {};
+      this.fail({ code, message: raw }, { retry: () => this.actions.regenerate(message.id) });
+    }
+    this.actions.grown();
+  }
+
+  /** The answer broke. `actions`: retry, and startOver for what no retry can mend. */
   fail(error, { retry, startOver }) {
-    this.#settle();
-    const name = KNOWN.has(error.code) ? error.code : (BY_STATUS[error.status] ?? "internal_error");
-    const actions = h("div", { class: "actions" }, button("retry", "action.retry", retry));
-    if (name === "context_length_exceeded") actions.append(button("plus", "action.start_over", startOver));
+    this.#body.finish();
+    this.#closeThoughts();
+    this.#wait.hidden = true;
+    this.article.removeAttribute("aria-busy");
+    const code = SIMILAR[error.code] ?? error.code;
+    const name = KNOWN.has(code) ? code : (BY_STATUS[error.status] ?? "internal_error");
+    const row = h("div", { class: "row" }, textButton("retry", "action.retry", retry));
+    if (name === "context_length_exceeded" && startOver) row.append(textButton("plus", "action.start_over", startOver));
+    this.#problem?.remove();
     this.#problem = h(
       "div",
       { class: "problem", role: "alert" },
@@ -82,44 +213,70 @@ export class Answer {
       put(h("p"), `error.${name}.todo`),
     );
     if (error.message) this.#problem.append(details(error.message, TOLD_BY_DETAILS.has(name)));
-    this.#problem.append(actions);
-    this.#article.insertBefore(this.#problem, this.#meta);
-    this.#grown();
+    this.#problem.append(row);
+    this.article.insertBefore(this.#problem, this.tools);
+    this.actions.grown();
   }
 
-  #settle() {
-    this.#flush();
-    this.#wait.hidden = true;
-    this.#article.removeAttribute("aria-busy");
+  #footer({ status, finish_reason: reason, usage }) {
+    const parts = [];
+    const badge = status === "stopped" ? "stopped" : reason === "length" || reason === "loop" ? reason : null;
+    if (badge) parts.push(put(h("span", { class: "badge" }), `badge.${badge}`));
+    if (badge && badge !== "loop") {
+      parts.push(textButton("forward", "action.continue", () => this.actions.continue(), "button quiet small"));
+    }
+    if (usage?.completion) parts.push(put(h("span", { class: "figures" }), ...figures(usage)));
+    return parts;
   }
 
-  #flush() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
-    if (!this.#pending) return;
-    const first = this.#text.length === 0;
-    const text = first ? this.#pending.trimStart() : this.#pending;
-    this.#pending = "";
-    if (!text) return;
-    this.#text.appendData(text);
-    if (this.#text.length < 400) this.#body.lang = languageOf(this.#text.data);
-    this.#wait.hidden = true;
-    this.#grown();
+  #openThoughts(whole) {
+    const body = new Body(() => this.actions.grown());
+    const summary = put(h("summary"), whole ? "thinking.done" : "thinking.now");
+    const element = h("details", { class: "thoughts" }, summary, body.element);
+    element.open = !whole;
+    this.article.insertBefore(element, this.#body.element);
+    return { element, body, summary, since: whole ? null : Date.now() };
+  }
+
+  #closeThoughts() {
+    if (!this.#thoughts?.since) return;
+    const { element, body, summary, since } = this.#thoughts;
+    this.#thoughts.since = null;
+    body.finish();
+    element.open = false;
+    put(summary, "thinking.took", { n: Math.max(1, Math.round((Date.now() - since) / 1000)) });
+  }
+
+  #menu(anchor) {
+    const reads = "speechSynthesis" in window;
+    openMenu(anchor, [
+      ["code", this.#raw ? "message.formatted" : "message.raw", () => this.#toggleRaw()],
+      reads && ["speak", speechSynthesis.speaking ? "message.silence" : "message.speak", () => this.#speak()],
+    ]);
+  }
+
+  #toggleRaw() {
+    if (this.#raw) this.#raw.replaceWith(this.#body.element);
+    else this.#body.element.replaceWith((this.#raw = h("div", { class: "text raw" }, this.message.content)));
+    if (!this.#raw.isConnected) this.#raw = null;
+  }
+
+  #speak() {
+    if (speechSynthesis.speaking) return speechSynthesis.cancel();
+    const speech = new SpeechSynthesisUtterance(this.#body.element.textContent);
+    speech.lang = this.#body.element.lang;
+    speechSynthesis.speak(speech);
   }
 }
 
-function button(image, key, onClick, kind = "button") {
-  const node = h("button", { type: "button", class: kind }, icon(image), put(h("span"), key));
-  node.addEventListener("click", onClick);
-  return node;
+/** [key, params] of the line under an answer. */
+function figures({ completion: n, tps, ttft_ms: first }) {
+  if (tps == null) return ["figures.tokens", { n }];
+  if (first == null) return ["figures.speed", { n, speed: tps }];
+  return ["figures.all", { n, speed: tps, first: first / 1000 }];
 }
 
 function details(raw, open) {
   const summary = put(h("summary"), "error.details");
   return h("details", open ? { open: "" } : {}, summary, h("code", { class: "raw", translate: "no" }, raw));
-}
-
-function shown({ tokens, speed }) {
-  const node = h("span", { class: "figures" });
-  return speed == null ? put(node, "figures.tokens", { n: tokens }) : put(node, "figures.speed", { n: tokens, speed });
 }

@@ -1,7 +1,7 @@
 // Follows /readyz: every second until the model answers, then every five, and not at all in a hidden tab
 // unless a message waits. Where the server is gone it asks less and less often.
 
-import { ApiError, readyz } from "./api.js";
+import { readyz } from "./api.js";
 
 const SOON = 1_000;
 const LATER = 5_000;
@@ -32,16 +32,12 @@ export class Readiness extends EventTarget {
     return this.#asking;
   }
 
-  /** Resolves once the model answers. Throws the signal's reason, or ApiError when the model cannot be served. */
-  async whenReady(signal) {
+  /** Resolves once the server can be reached again. Throws the signal's reason. */
+  async whenReachable(signal) {
     this.#waiting += 1;
     try {
       await this.check();
-      while (this.now.state !== "ready") {
-        signal.throwIfAborted();
-        if (this.now.state === "failed") throw new ApiError("model_failed", reason(this.now));
-        await this.#change(signal);
-      }
+      while (this.now.state === "unreachable") await this.#change(signal);
       signal.throwIfAborted();
     } finally {
       this.#waiting -= 1;
@@ -70,5 +66,3 @@ export class Readiness extends EventTarget {
 
 /** 1, 2, 4 … 30 seconds, a little apart from other tabs. */
 const backoff = (misses) => Math.min(SOON * 2 ** (misses - 1), RAREST) * (0.9 + Math.random() / 5);
-
-const reason = ({ why, hint }) => [why, hint].filter(Boolean).join("\n");

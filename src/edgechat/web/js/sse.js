@@ -52,13 +52,14 @@ export class SseParser {
   }
 }
 
-/** Every event of a response body. Leaving the loop early closes the connection. */
-export async function* readEvents(body) {
+/** Every event of a response body; `heard` is called for any sign of life. Leaving the loop early closes the connection. */
+export async function* readEvents(body, heard = () => {}) {
   const parser = new SseParser();
   const reader = body.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read();
+      heard();
       yield* done ? parser.end() : parser.push(value);
       if (done) return;
     }

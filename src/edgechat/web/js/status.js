@@ -1,22 +1,29 @@
-// What the server and the running answer are doing: the line over the composer, the model's name, the banners,
-// and the one region that speaks to screen readers at boundaries, never per token.
+// What the server and the running answer are doing: the line over the composer, the model's name, the banners, how full
+// the context is, and the one region that speaks to screen readers at boundaries, never per token.
 
 import { byId } from "./dom.js";
 import { put, t } from "./i18n.js";
 
 const HINT = 5_000; // ms
+const WARN = 0.8; // of the context
+const FULL = 0.95;
+const SPEECH = 10_000; // ms between two announcements of the place in the queue
+const LONG = 5; // s of reading that are worth an announcement
 
 const percent = (fraction) => Math.floor(fraction * 100);
+const seconds = (value) => Math.max(1, Math.round(value));
 
 export class Status {
   #readiness;
-  #run = null; // {stage, done, total} of the running answer
+  #run = null; // what the running answer does, with the figures of its last event
   #hint = null;
   #hintTimer = 0;
   #countdown = 0;
   #dismissed = false;
   #said = "";
   #lost = false;
+  #place = { n: 0, at: 0 }; // the last one announced, and when
+  #slow = false; // whether long reading was announced
 
   constructor(readiness) {
     this.#readiness = readiness;
@@ -27,10 +34,15 @@ export class Status {
     this.#update();
   }
 
-  /** `run`: null (nothing runs) or {stage: waiting | sent | queued | loading | prefill | streaming, done, total}. */
+  /**
+   * `run`: null (nothing runs) or {stage, …}: waiting | sent | queued {position, eta_s} | loading {what, pct} |
+   * prefill {done, total, eta_s} | thinking | streaming | reconnecting | limited {n}.
+   */
   show(run) {
     this.#run = run;
+    if (!run) this.#slow = false;
     this.#line();
+    this.#speakOf(run);
   }
 
   /** Answer something that cannot be done now; it stays for a few seconds. */
@@ -48,6 +60,29 @@ export class Status {
   /** Say something once to those who cannot see it. */
   announce(key, params) {
     byId("announcer").textContent = t(key, params);
+  }
+
+  /** Count down to the next attempt. Throws the signal's reason. */
+  async countdown(wait, signal) {
+    const until = Date.now() + wait * 1000;
+    this.announce("status.limited", { n: Math.ceil(wait) });
+    for (let n = wait; n > 0; n = (until - Date.now()) / 1000) {
+      this.show({ stage: "limited", n: Math.ceil(n) });
+      await new Promise((resolve) => setTimeout(resolve, Math.min(1000, n * 1000)));
+      signal.throwIfAborted();
+    }
+  }
+
+  /** How much of what the model can read at once is taken: usage with ctx_used and ctx_max, or null. */
+  context(usage) {
+    const { ctx_used: used, ctx_max: max } = usage ?? {};
+    const share = max ? used / max : 0;
+    byId("context").hidden = !max;
+    byId("context-full").hidden = share < FULL;
+    if (!max) return;
+    byId("context").classList.toggle("high", share >= WARN);
+    byId("context-meter").value = Math.min(share, 1);
+    put(byId("context-text"), "context.text", { used, max });
   }
 
   #update() {
@@ -105,27 +140,35 @@ export class Status {
   #words() {
     const run = this.#run;
     if (this.#hint) return [this.#hint];
-    if (run?.stage === "queued" && run.total) return ["status.queued", { n: run.done, total: run.total }];
-    if (run?.stage === "prefill" && run.total) {
-      const fraction = run.done / run.total;
-      return ["status.prefill", { percent: percent(fraction) }, fraction];
+    switch (run?.stage) {
+      case "queued":
+        if (!run.position) return ["status.sent"];
+        if (run.eta_s == null) return ["status.queued", { n: run.position }];
+        return ["status.queued_for", { place: run.position, n: seconds(run.eta_s) }];
+      case "loading":
+        return loading(run.what === "downloading" ? "downloading" : "loading", run.pct == null ? null : run.pct / 100);
+      case "prefill":
+        return reading(run);
+      case "limited":
+        return ["status.limited", { n: run.n }];
+      case "sent":
+      case "waiting":
+      case "reconnecting":
+        return [`status.${run.stage}`];
+      case "thinking":
+      case "streaming":
+        return [];
+      default:
+        return this.#server();
     }
-    if (run?.stage === "sent" || run?.stage === "prefill" || run?.stage === "queued") return ["status.sent"];
-    if (run?.stage === "streaming") return [];
-    if (run?.stage === "loading") return ["status.loading"];
-    return this.#server(run?.stage === "waiting" ? "waiting" : "status");
   }
 
-  /** The server's own state; as `waiting` it adds that a message is kept until then. */
-  #server(kind) {
+  /** The server's own state. That it cannot be reached is said by the banner. */
+  #server() {
     const { state, progress, why, hint } = this.#readiness.now;
-    if (!["downloading", "loading", "failed", "draining", "unreachable"].includes(state)) return [];
-    if (state === "unreachable" && kind === "status") return []; // the banner says it
-    if (state === "downloading" && progress != null) {
-      return [`${kind}.downloading_percent`, { percent: percent(progress) }, progress];
-    }
-    if (state === "failed") return [`${kind}.failed`, { why: [why, hint].filter(Boolean).join(" · ") }];
-    return [`${kind}.${state}`];
+    if (state === "downloading" || state === "loading") return loading(state, progress);
+    if (state === "failed") return ["status.failed", { why: [why, hint].filter(Boolean).join(" · ") }];
+    return state === "draining" ? ["status.draining"] : [];
   }
 
   /** Start, half and end of a download; start and end of loading. */
@@ -140,4 +183,28 @@ export class Status {
     else if (state === "downloading" || state === "loading" || state === "failed") this.announce(`status.${state}`);
     else if (state === "ready" && ["downloading", "half", "loading"].includes(before)) this.announce("status.ready");
   }
+
+  /** A new place in the queue, at most every ten seconds; reading that takes long, once. */
+  #speakOf(run) {
+    const now = Date.now();
+    if (run?.stage === "queued" && run.position && run.position !== this.#place.n && now - this.#place.at > SPEECH) {
+      this.#place = { n: run.position, at: now };
+      this.announce("status.queued", { n: run.position });
+    } else if (run?.stage === "prefill" && run.eta_s > LONG && !this.#slow) {
+      this.#slow = true;
+      this.announce(...reading(run));
+    }
+  }
+}
+
+function loading(state, fraction) {
+  if (fraction == null) return [`status.${state}`];
+  return [`status.${state}_percent`, { percent: percent(fraction) }, fraction];
+}
+
+function reading({ done, total, eta_s: eta }) {
+  if (!total) return ["status.sent"];
+  const fraction = done / total;
+  if (eta == null) return ["status.prefill", { percent: percent(fraction) }, fraction];
+  return ["status.prefill_for", { percent: percent(fraction), n: seconds(eta) }, fraction];
 }

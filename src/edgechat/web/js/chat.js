@@ -1,0 +1,360 @@
+// The open conversation: its thread, what is shown of it, and the one answer that may be under way.
+
+import { ApiError, conversations, newKey, runs } from "./api.js";
+import { textButton, toast } from "./controls.js";
+import { byId } from "./dom.js";
+import { wordsIn } from "./i18n.js";
+import { Answer, Question } from "./message.js";
+import * as preferences from "./preferences.js";
+import { Run } from "./run.js";
+import { Thread } from "./thread.js";
+
+const MOST_SHOWN = 60;
+const MANY = 200;
+const PATIENCE = 60; // s: a server that wants more than this between two questions is told to the user instead
+
+export class Chat extends EventTarget {
+  thread = new Thread();
+  #views = new Map(); // id -> Question | Answer
+  #running = null; // {answer, run: Run | null, control}
+  #all = false; // whether the early messages of a long conversation are shown
+  #list = byId("messages");
+  #locals = 0;
+
+  /** `parts`: {follower, status, readiness}. Dispatches "stored" (a question), "state", "finished", "shown". */
+  constructor({ follower, status, readiness }) {
+    super();
+    Object.assign(this, { follower, status, readiness });
+  }
+
+  get busy() {
+    return this.#running !== null;
+  }
+
+  get id() {
+    return this.thread.id;
+  }
+
+  /** Leave what is open and show an empty conversation. */
+  close() {
+    this.#leave();
+    this.#show(new Thread());
+    this.follower.toStart();
+  }
+
+  /** Show a stored conversation and read on what is being written in it. Throws ApiError. */
+  async open(id) {
+    const conversation = await conversations.get(id);
+    this.#leave();
+    this.#all = false;
+    this.#show(new Thread(conversation, preferences.leafOf(id)));
+    this.follower.toEnd();
+    this.#resume();
+  }
+
+  /** The conversation changed elsewhere: take it as it is on the server. */
+  async refresh() {
+    if (!this.id || this.busy) return;
+    const id = this.id;
+    const conversation = await conversations.get(id);
+    if (this.id !== id || this.busy || conversation.version === this.thread.version) return;
+    this.#show(new Thread(conversation, this.thread.leaf));
+    this.#resume();
+  }
+
+  /** Ask `text` after the last message, or as another child of `parent`. */
+  ask(text, parent = this.thread.leaf) {
+    const question = this.#local({ role: "user", parent_id: parent, content: text });
+    this.#answer(question.id, { parent_id: parent, content: text });
+    this.follower.toEnd();
+  }
+
+  /** Another answer to the question that `id` answered. */
+  regenerate(id) {
+    if (this.busy) return this.status.hint("status.busy");
+    const question = this.thread.get(this.thread.get(id)?.parent_id);
+    if (question) this.#answer(question.id, { parent_id: question.id });
+  }
+
+  edit(id, text) {
+    if (this.busy) return this.status.hint("status.busy");
+    this.ask(text, this.thread.get(id).parent_id ?? null);
+  }
+
+  /** The user wants no more of the running answer. What is there is kept. */
+  async stop() {
+    const running = this.#running;
+    if (!running) return;
+    if (!running.run) return running.control.abort();
+    try {
+      await running.run.stop();
+    } catch (error) {
+      if (error.status !== 404) this.status.hint("status.not_stopped");
+    }
+  }
+
+  /** Edit the last question. */
+  editLast() {
+    const last = this.thread.path().findLast((message) => message.role === "user");
+    this.#views.get(last?.id)?.edit();
+  }
+
+  /** Move the focus to the message before or after the focused one. */
+  walk(by) {
+    const articles = [...this.#list.querySelectorAll("article")];
+    const here = articles.indexOf(document.activeElement?.closest("article"));
+    const next = here < 0 ? articles.at(-1) : articles[here + by];
+    next?.focus();
+  }
+
+  // ── answers ──
+
+  #answer(question, wanted) {
+    const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running" });
+    this.#render();
+    const running = this.#begin(answer);
+    this.#carry(running, async () => {
+      const { conversation_id: id, message_id: stored, answer_id: known, run_id: run } = await this.#accepted(running, wanted);
+      const isNew = this.id !== id;
+      this.thread.id = id;
+      if (wanted.content !== undefined) this.#known(question, stored);
+      if (known) this.#known(answer.id, known);
+      this.dispatchEvent(new CustomEvent("stored", { detail: { id, isNew } }));
+      if (running.control.signal.aborted) await runs.stop(run).catch(() => {});
+      running.run = new Run(run);
+      return this.#read(running);
+    });
+  }
+
+  /** Read on an answer that was begun before this page was loaded, or in another tab. */
+  #resume() {
+    const answer = this.thread.path().findLast((message) => message.status === "running");
+    if (!answer?.run_id) return;
+    const running = this.#begin(answer);
+    running.run = new Run(answer.run_id);
+    this.#carry(running, () => this.#read(running));
+  }
+
+  #begin(answer) {
+    const view = this.#views.get(answer.id);
+    view.start();
+    this.#running = { answer: answer.id, view, run: null, control: new AbortController(), usage: null };
+    this.dispatchEvent(new Event("state"));
+    return this.#running;
+  }
+
+  /** Do `work` and tell how it ended, unless the reader has gone elsewhere. */
+  async #carry(running, work) {
+    const here = () => this.#running === running;
+    let end;
+    try {
+      end = await work();
+    } catch (error) {
+      if (!here()) return;
+      end = running.control.signal.aborted ? { status: "stopped" } : { status: "error", error };
+    }
+    if (!here()) return;
+    this.#running = null;
+    if (end.error?.code === "gone") await this.#recover(running);
+    else this.#settle(running, end);
+    this.status.show(null);
+    this.dispatchEvent(new CustomEvent("finished", { detail: end }));
+    this.dispatchEvent(new Event("state"));
+  }
+
+  #settle({ answer, view, usage }, end) {
+    const { error, ...rest } = end;
+    const message = { ...this.thread.get(answer), content: view.text, usage, ...rest };
+    this.thread.put(message);
+    const isUnstored = this.thread.get(message.parent_id)?.local;
+    if (isUnstored && end.status === "stopped") return this.#takeBack(message);
+    const retry = isUnstored ? () => this.#again(message) : () => this.regenerate(message.id);
+    if (error) {
+      view.message = message;
+      view.fail(error, { retry, startOver: () => this.dispatchEvent(new CustomEvent("over", { detail: this.thread.get(message.parent_id).content })) });
+      if (error.code === "unreachable") this.readiness.check();
+      return;
+    }
+    view.settle(message);
+    this.status.context(usage);
+    if (end.status === "stopped") this.status.announce("badge.stopped");
+    else this.status.announce("announce.finished", { n: wordsIn(view.text) });
+  }
+
+  /** A question that never reached the server, and shall not: it goes back to where it was typed. */
+  #takeBack(message) {
+    const { content } = this.thread.get(message.parent_id);
+    this.thread.drop(message.id);
+    this.thread.drop(message.parent_id);
+    this.#render();
+    this.dispatchEvent(new CustomEvent("back", { detail: content }));
+  }
+
+  /** A question that never reached the server is asked again in its own place. */
+  #again(message) {
+    const { content, parent_id: parent } = this.thread.get(message.parent_id);
+    this.thread.drop(message.id);
+    this.thread.drop(message.parent_id);
+    this.ask(content, parent);
+  }
+
+  /** The server forgot the run (it was started anew): the conversation says what is left of the answer. */
+  async #recover(running) {
+    try {
+      this.#show(new Thread(await conversations.get(this.id), this.thread.leaf));
+      this.#resume();
+    } catch (error) {
+      this.#settle(running, { status: "error", error });
+    }
+  }
+
+  /** Offer the turn until the server takes it: it may be away, or too busy. */
+  async #accepted(running, wanted) {
+    const { signal } = running.control;
+    const body = { conversation_id: this.id, ...wanted, ...preferences.wanted() };
+    const key = newKey();
+    for (let limited = false; ; ) {
+      this.#step(running, { stage: "sent" });
+      try {
+        return await runs.start(body, key, signal);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        if (error.code === "unreachable") {
+          this.#step(running, { stage: "waiting" });
+          await this.readiness.whenReachable(signal);
+        } else if (error.status === 429 && error.retryAfter && error.retryAfter <= PATIENCE && !limited) {
+          limited = true;
+          await this.status.countdown(error.retryAfter, signal);
+        } else throw error;
+      }
+    }
+  }
+
+  /** Every event into the view; returns how it ended. */
+  async #read(running) {
+    const { run, view } = running;
+    run.addEventListener("away", () => this.#step(running, { stage: "reconnecting" }));
+    run.addEventListener("back", () => this.#step(running, { stage: "sent" }));
+    let stage = null;
+    const enter = (next, key) => {
+      if (stage === next) return;
+      stage = next;
+      this.#step(running, { stage });
+      if (key && this.#running === running) this.status.announce(key);
+    };
+    for await (const { event, data } of run.follow()) {
+      if (event === "delta") {
+        enter("streaming", "announce.answering");
+        view.push(data.t);
+      } else if (event === "reasoning") {
+        enter("thinking", "announce.thinking");
+        view.think(data.t);
+      } else if (event === "snapshot") view.replace(data);
+      else if (event === "unsaved") toast("chat.unsaved", { bad: true });
+      else if (event === "usage") running.usage = data;
+      else if (event === "done") return end(data);
+      else if (event === "error") throw new ApiError(data.code, data.message, { retryAfter: data.retry_after_s });
+      else this.#step(running, { ...data, what: data.stage, stage: event });
+    }
+    throw new ApiError("interrupted");
+  }
+
+  #step(running, step) {
+    if (this.#running === running) this.status.show(step);
+  }
+
+  #leave() {
+    const running = this.#running;
+    this.#running = null;
+    if (running?.run) running.run.leave();
+    else running?.control.abort();
+    this.status.show(null);
+    this.dispatchEvent(new Event("state"));
+  }
+
+  // ── what is shown ──
+
+  #show(thread) {
+    this.thread = thread;
+    this.#views.clear();
+    this.#render();
+    const last = thread.path().findLast((message) => message.usage);
+    this.status.context(last?.usage ?? null);
+  }
+
+  #local(message) {
+    const id = `local-${(this.#locals += 1)}`;
+    const whole = { id, seq: Number.MAX_SAFE_INTEGER, status: "complete", local: true, ...message };
+    this.thread.put(whole);
+    return whole;
+  }
+
+  #known(local, id) {
+    const view = this.#views.get(local);
+    this.thread.rename(local, id);
+    this.thread.put({ ...this.thread.get(id), local: false });
+    if (this.#running?.answer === local) this.#running.answer = id;
+    this.#views.delete(local);
+    this.#views.set(id, view);
+    if (view) view.message = this.thread.get(id);
+  }
+
+  #view(message) {
+    if (!this.#views.has(message.id)) {
+      const View = message.role === "user" ? Question : Answer;
+      this.#views.set(message.id, new View(message, this.#actions));
+    }
+    return this.#views.get(message.id);
+  }
+
+  #actions = {
+    grown: () => this.follower.stick(),
+    step: (id, by) => this.#switch(id, by),
+    edit: (id, text) => this.edit(id, text),
+    regenerate: (id) => this.regenerate(id),
+    continue: () => this.dispatchEvent(new Event("continue")),
+  };
+
+  #switch(id, by) {
+    const versions = this.thread.versions(id);
+    const next = versions[versions.indexOf(id) + by];
+    if (!next) return;
+    this.thread.choose(next);
+    this.#render();
+    preferences.rememberLeaf(this.id, this.thread.leaf);
+    this.#views.get(next)?.tools.querySelector(`.branches button:${by < 0 ? "first" : "last"}-child`)?.focus({ preventScroll: true });
+  }
+
+  /** Bring the list in line with the thread's path, touching only what differs. */
+  #render() {
+    const path = this.thread.path().filter((message) => message.role !== "system");
+    const hidden = path.length > MANY && !this.#all ? path.length - MOST_SHOWN : 0;
+    const wanted = path.slice(hidden).map((message) => {
+      const view = this.#view(message);
+      const versions = this.thread.versions(message.id);
+      view.place(versions.indexOf(message.id) + 1, versions.length);
+      return view.element;
+    });
+    if (hidden) wanted.unshift(this.#earlier(hidden));
+    for (const [at, node] of wanted.entries()) {
+      if (this.#list.children[at] !== node) this.#list.insertBefore(node, this.#list.children[at] ?? null);
+    }
+    while (this.#list.children.length > wanted.length) this.#list.lastChild.remove();
+    this.dispatchEvent(new Event("shown"));
+  }
+
+  #earlier(n) {
+    const item = document.createElement("li");
+    const show = () => {
+      this.#all = true;
+      this.#render();
+    };
+    item.append(textButton("up", "list.earlier", show, "button", { n }));
+    return item;
+  }
+}
+
+/** How an answer ended, in the words of a stored message. */
+function end({ finish_reason: reason }) {
+  return { status: reason === "stopped" ? "stopped" : "complete", finish_reason: reason };
+}

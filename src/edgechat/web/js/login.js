@@ -1,0 +1,35 @@
+// The way in, where the server asks for a key: one field, and the browser may remember what is in it.
+
+import { login } from "./api.js";
+import { openDialog } from "./controls.js";
+import { byId, h } from "./dom.js";
+import { put } from "./i18n.js";
+
+/** Ask for the key until it fits, or the dialog is closed; `onEnter()` follows the right one. */
+export function showLogin(onEnter) {
+  const field = h("input", { type: "password", id: "key", autocomplete: "current-password", required: "" });
+  const wrong = h("p", { class: "report bad", role: "alert" });
+  const form = h(
+    "form",
+    { class: "login" },
+    put(h("p", { class: "default" }), "login.why"),
+    put(h("label", { for: "key" }), "login.key"),
+    field,
+    wrong,
+    put(h("button", { type: "submit", class: "button primary" }), "login.enter"),
+  );
+  form.addEventListener("submit", async (e) => {
+    e.preventDefault();
+    wrong.textContent = "";
+    try {
+      await login(field.value.trim());
+    } catch (error) {
+      put(wrong, error.status === 401 ? "login.wrong" : "error.unreachable.what");
+      return field.select();
+    }
+    byId("dialog").close();
+    onEnter();
+  });
+  openDialog("login.title", form);
+  field.focus();
+}

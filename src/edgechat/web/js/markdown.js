@@ -1,0 +1,110 @@
+// Markdown to elements. marked writes HTML, DOMPurify lets through what is on the list below, nothing else gets in:
+// raw HTML is shown as text, an image becomes a link (a remote picture would tell its host what was written here).
+
+import { Lexer, Marked, Tokenizer } from "../vendor/marked.js";
+import "../vendor/purify.js";
+import { h } from "./dom.js";
+
+const Purifier = globalThis.DOMPurify;
+const RULES = {
+  ALLOWED_TAGS: [
+    "p", "br", "hr", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "span",
+    "strong", "em", "del", "a", "table", "thead", "tbody", "tr", "th", "td", "input",
+  ],
+  ALLOWED_ATTR: ["href", "class", "title", "align", "start", "type", "checked", "disabled", "lang"],
+  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#)/i,
+  ADD_URI_SAFE_ATTR: ["align", "start", "type", "checked", "disabled", "lang"], // no addresses
+  ALLOW_DATA_ATTR: false,
+  ALLOW_ARIA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true,
+};
+
+// CommonMark lets no ** close between a full stop and a letter: rare in English, everywhere in Chinese, where
+// punctuation stands right at the word (**重点：**说明). For deciding what may open or close, and only there,
+// Chinese punctuation counts as a letter.
+const CJK = "\\u3001-\\u303F\\uFF01-\\uFF0F\\uFF1A-\\uFF20\\uFF3B-\\uFF40\\uFF5B-\\uFF65\\u2014\\u2018-\\u201D\\u2026\\u00B7";
+const asLetters = (rule) =>
+  new RegExp(
+    rule.source
+      .replaceAll("[^\\s\\p{P}\\p{S}]", `(?:[^\\s\\p{P}\\p{S}]|[${CJK}])`)
+      .replaceAll("[\\s\\p{P}\\p{S}]", `(?:(?![${CJK}])[\\s\\p{P}\\p{S}])`)
+      .replaceAll("[\\p{P}\\p{S}]", `(?:(?![${CJK}])[\\p{P}\\p{S}])`),
+    rule.flags,
+  );
+const FLANKING = ["emStrongLDelim", "emStrongRDelimAst", "punctuation", "delLDelim", "delRDelim"];
+const PATCH = Object.fromEntries(FLANKING.map((name) => [name, asLetters(Lexer.rules.inline.gfm[name])]));
+
+function withCjk(tokenize) {
+  return function (...given) {
+    const rules = this.rules;
+    this.rules = { ...rules, inline: { ...rules.inline, ...PATCH } };
+    try {
+      return tokenize.apply(this, given);
+    } finally {
+      this.rules = rules;
+    }
+  };
+}
+
+const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+const escaped = (text) => text.replace(/[&<>"']/g, (character) => ESCAPES[character]);
+
+const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  tokenizer: {
+    emStrong: withCjk(Tokenizer.prototype.emStrong),
+    del: withCjk(Tokenizer.prototype.del),
+    tag(source) {
+      const token = Tokenizer.prototype.tag.call(this, source);
+      this.lexer.state.inLink = this.lexer.state.inRawBlock = false; // it is shown as text: what follows is no raw HTML
+      return token;
+    },
+  },
+  renderer: {
+    html({ text, block }) {
+      if (/^<br ?\/?>$/i.test(text)) return "<br>"; // models break lines in table cells with it
+      return block ? `<p>${escaped(text)}</p>` : escaped(text);
+    },
+    image({ href, text }) {
+      return `<a href="${escaped(href)}">${escaped(text || href)}</a>`;
+    },
+    heading({ tokens, depth }) {
+      const level = Math.min(depth + 2, 6); // the page's own headings come first
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
+    },
+  },
+});
+
+Purifier.addHook("afterSanitizeAttributes", (node) => {
+  if (node.nodeName === "INPUT") {
+    if (node.getAttribute("type") !== "checkbox") return node.remove();
+    node.setAttribute("disabled", "");
+  }
+  if (node.nodeName !== "A") return;
+  const address = node.getAttribute("href");
+  if (!address) return;
+  node.setAttribute("rel", "noopener noreferrer nofollow");
+  node.setAttribute("target", "_blank");
+  node.setAttribute("title", address);
+});
+
+/** The blocks of `source`; `raw` of all of them joined is `source`. */
+export const blocks = (source) => marked.lexer(source);
+
+/** A fragment with the elements of `tokens`. */
+export const elements = (tokens) => purified(marked.parser(tokens));
+
+/** Whether blocks of `source` may mean something else once the whole text is known: [name]: address. */
+export const refersAhead = (source) => source.includes("]: ");
+
+/** A fragment of `html` with what is allowed; everything else is gone. */
+export function purified(html) {
+  const fragment = Purifier.sanitize(html, RULES);
+  for (const table of fragment.querySelectorAll("table")) {
+    const frame = h("div", { class: "table", tabindex: "0", role: "group" });
+    table.replaceWith(frame);
+    frame.append(table);
+  }
+  return fragment;
+}

@@ -1,0 +1,224 @@
+// The settings dialog: looks, how answers are made (with the server's defaults beside), system prompt, data.
+
+import { conversations, presets, status } from "./api.js";
+import { iconButton, openDialog, section, textButton, toast } from "./controls.js";
+import { h } from "./dom.js";
+import { current, LANGUAGES, put, putLabel, t } from "./i18n.js";
+import * as preferences from "./preferences.js";
+
+const NAMES = { en: "English", "zh-CN": "简体中文" };
+// name, smallest, largest, step; the first three are shown, the others folded.
+const PARAMS = [
+  ["temperature", 0, 2, 0.1],
+  ["top_p", 0.01, 1, 0.01],
+  ["max_tokens", 1, 131072, 1],
+  ["top_k", 0, 1000, 1],
+  ["repetition_penalty", 0.1, 10, 0.05],
+  ["seed", 0, 2147483647, 1],
+];
+const SHOWN = 3;
+
+let ids = 0;
+
+/** `switchLanguage(tag)`, `onImport()`, `onDeleted()`. */
+export async function showSettings(actions) {
+  const form = h("form", { class: "settings", novalidate: "" });
+  form.addEventListener("submit", (e) => e.preventDefault());
+  form.append(looks(actions), answers({}), section("settings.system", ...system()), data(actions));
+  openDialog("settings.title", form);
+  const { defaults = {} } = await status().catch(() => ({}));
+  if (form.isConnected) form.querySelector(".answers").replaceWith(answers(defaults));
+}
+
+function looks({ switchLanguage }) {
+  const remember = (name) => (value) => {
+    preferences.write(name, value === "auto" ? null : value);
+    preferences.applyLooks();
+  };
+  const languages = LANGUAGES.map((tag) => [tag, NAMES[tag]]);
+  return section(
+    "settings.looks",
+    choice("settings.language", languages, current(), switchLanguage),
+    choice("settings.theme", named("theme", ["auto", "light", "dark"]), preferences.read("theme") ?? "auto", remember("theme")),
+    choice("settings.size", named("size", ["auto", "large", "larger"]), preferences.read("size") ?? "auto", remember("size")),
+    choice("settings.send", named("send", ["auto", "ctrl"]), preferences.read("send") ?? "auto", remember("send")),
+  );
+}
+
+const named = (kind, values) => values.map((value) => [value, `settings.${kind}.${value}`]);
+
+function choice(key, options, value, onChange) {
+  const select = h("select");
+  for (const [name, words] of options) {
+    const option = h("option", { value: name });
+    if (words.startsWith("settings.")) put(option, words);
+    else option.append(words);
+    select.append(option);
+  }
+  select.value = value;
+  select.addEventListener("change", () => onChange(select.value));
+  return field(key, select);
+}
+
+/** A line with a label, a control, and whatever else belongs there. */
+function field(key, control, ...more) {
+  control.id = `field-${(ids += 1)}`;
+  return h("div", { class: "field" }, put(h("label", { for: control.id }), key), control, ...more);
+}
+
+// ── answers ──
+
+function answers(defaults) {
+  const fields = PARAMS.map((param) => number(param, defaults));
+  const folded = h("details", {}, put(h("summary"), "settings.more"), ...fields.slice(SHOWN), stops());
+  const whole = section("settings.answers", ...fields.slice(0, SHOWN), folded);
+  whole.classList.add("answers");
+  return whole;
+}
+
+function number([name, min, max, step], defaults) {
+  const input = h("input", { type: "number", min, max, step, inputmode: "decimal" });
+  const usual = defaults[name];
+  const note = h("span", { class: "default" });
+  if (usual != null) put(note, "settings.default", { value: usual });
+  const reset = iconButton("undo", "settings.reset", () => {
+    input.value = "";
+    keep();
+    input.focus();
+  });
+  const keep = () => {
+    const isGood = input.value === "" ? !input.validity.badInput : input.validity.valid || input.validity.stepMismatch;
+    input.setAttribute("aria-invalid", String(!isGood));
+    reset.hidden = input.value === "";
+    if (isGood) keepParam(name, input.value === "" ? null : Number(input.value));
+  };
+  input.value = preferences.read("params")?.[name] ?? "";
+  input.placeholder = usual ?? "";
+  reset.hidden = input.value === "";
+  input.addEventListener("input", keep);
+  return field(`settings.${name}`, input, reset, note);
+}
+
+function stops() {
+  const input = h("input", { type: "text", autocomplete: "off" });
+  input.value = (preferences.read("params")?.stop ?? []).join(", ");
+  input.addEventListener("input", () => {
+    const words = input.value.split(",").map((word) => word.trim()).filter(Boolean).slice(0, 4);
+    keepParam("stop", words.length ? words : null);
+  });
+  return field("settings.stop", input, put(h("span", { class: "default" }), "settings.stop_note"));
+}
+
+function keepParam(name, value) {
+  const { [name]: _, ...others } = preferences.read("params") ?? {};
+  const params = value === null ? others : { ...others, [name]: value };
+  preferences.write("params", Object.keys(params).length ? params : null);
+}
+
+// ── system prompt ──
+
+function system() {
+  const text = h("textarea", { rows: "3", class: "system" });
+  putLabel(text, "settings.system");
+  text.value = preferences.read("system") ?? "";
+  const keep = () => preferences.write("system", text.value.trim() || null);
+  text.addEventListener("input", keep);
+  const row = h("div", { class: "row" });
+  const use = (value) => {
+    text.value = value;
+    keep();
+  };
+  list(row, text, use).catch(() => row.replaceChildren());
+  return [put(h("p", { class: "default" }), "settings.system_note"), text, row];
+}
+
+/** The kept prompts: choose one, keep the present one under a name, forget the chosen one. */
+async function list(row, text, use) {
+  const kept = await presets.get();
+  const select = putLabel(h("select"), "presets.choose");
+  select.append(put(h("option", { value: "" }), "presets.choose"));
+  for (const [at, { name }] of kept.presets.entries()) select.append(h("option", { value: at }, name));
+  const save = async (all) => {
+    try {
+      await presets.put({ ...kept, presets: all });
+    } catch {
+      toast("list.not_changed", { bad: true });
+    }
+    await list(row, text, use);
+  };
+  const name = putLabel(h("input", { type: "text", maxlength: "60" }), "presets.name");
+  name.placeholder = t("presets.name");
+  const add = textButton("plus", "presets.save", () => {
+    const title = name.value.trim();
+    if (!title || !text.value.trim()) return (title ? text : name).focus();
+    const others = kept.presets.filter((preset) => preset.name !== title);
+    save([...others, { name: title, text: text.value.trim() }]);
+  });
+  const forget = iconButton("trash", "presets.delete", () => save(kept.presets.filter((_, at) => String(at) !== select.value)));
+  forget.hidden = true;
+  select.addEventListener("change", () => {
+    const chosen = kept.presets[select.value];
+    forget.hidden = !chosen;
+    if (chosen) use((name.value = chosen.name) && chosen.text);
+  });
+  row.replaceChildren(select, forget, name, add);
+}
+
+// ── data ──
+
+function data({ onImport, onDeleted }) {
+  const download = (format) => h("a", { class: "button", href: conversations.exported(format), download: "" }, put(h("span"), `data.export_${format}`));
+  const file = putLabel(h("input", { type: "file", accept: ".json,application/json", class: "sr", tabindex: "-1" }), "data.import");
+  const report = h("p", { class: "report", role: "status" });
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files;
+    if (!chosen) return;
+    await load(chosen, report, onImport);
+    file.value = "";
+  });
+  const row = h("div", { class: "row" }, download("json"), download("md"), textButton("up", "data.import", () => file.click()), file);
+  return section("settings.data", put(h("p", { class: "default" }), "data.note"), row, report, ...removal(onDeleted));
+}
+
+/** All of a file or nothing of it; what is wrong is said by line or field. */
+async function load(file, report, onImport) {
+  report.className = "report";
+  let content;
+  try {
+    content = JSON.parse(await file.text());
+  } catch (error) {
+    return bad(report, "data.no_json", { name: file.name, why: error.message });
+  }
+  try {
+    const { imported = 0 } = await conversations.load(content);
+    put(report, "data.imported", { n: imported });
+    onImport();
+  } catch (error) {
+    bad(report, "data.not_imported", { name: file.name, why: error.message });
+  }
+}
+
+function bad(report, key, params) {
+  report.className = "report bad";
+  report.setAttribute("role", "alert");
+  put(report, key, params);
+}
+
+/** Everything goes only if the word is typed. */
+function removal(onDeleted) {
+  const word = h("input", { type: "text", autocomplete: "off", class: "word" });
+  const button = textButton("trash", "data.delete_all", async () => {
+    try {
+      await conversations.removeAll();
+    } catch {
+      return toast("list.not_changed", { bad: true });
+    }
+    word.value = "";
+    button.disabled = true;
+    toast("data.deleted_all");
+    onDeleted();
+  }, "button danger");
+  button.disabled = true;
+  word.addEventListener("input", () => (button.disabled = word.value.trim() !== t("data.word")));
+  return [field("data.type_word", word, button)];
+}

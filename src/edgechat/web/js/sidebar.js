@@ -1,0 +1,275 @@
+// The list of conversations: groups by age, search, pin, rename, delete with undo, more as one scrolls.
+
+import { conversations } from "./api.js";
+import { iconButton, openMenu, toast } from "./controls.js";
+import { byId, h } from "./dom.js";
+import { put, putLabel } from "./i18n.js";
+
+const SETTLED = 200; // ms without a key before the search is asked
+const DAY = 86_400_000;
+
+export class Sidebar extends EventTarget {
+  #list = byId("conversations");
+  #search = byId("search");
+  #more = byId("more");
+  #heads = new Map(); // id -> conversation, in the server's order
+  #rows = new Map(); // id -> row
+  #cursor = null;
+  #asked = 0; // the newest question to the server: answers to older ones are thrown away
+  #timer = 0;
+  #open = null;
+  #deleted = false; // whether the deleted ones are shown
+  #tabs = new BroadcastChannel("edgechat");
+
+  /** Dispatches "open" {id} (null: new chat), "changed" {id} (in this tab or another) and "gone" {id}. */
+  constructor() {
+    super();
+    this.#search.addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.refresh(), SETTLED);
+    });
+    this.#search.addEventListener("keydown", (e) => {
+      if (e.key === "Escape" && this.#search.value) {
+        e.stopPropagation();
+        this.#search.value = "";
+        this.refresh();
+      } else if (e.key === "ArrowDown") {
+        e.preventDefault();
+        this.#list.querySelector("a")?.focus();
+      }
+    });
+    this.#list.addEventListener("keydown", (e) => this.#walk(e));
+    this.#more.addEventListener("click", () => this.#load());
+    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#cursor && this.#load()).observe(this.#more);
+    byId("deleted").addEventListener("click", () => this.#showDeleted(!this.#deleted));
+    this.#tabs.addEventListener("message", ({ data: id }) => {
+      this.refresh();
+      this.#tell("changed", id);
+    });
+  }
+
+  /** Mark the open conversation. */
+  set open(id) {
+    this.#open = id;
+    for (const [known, row] of this.#rows) this.#mark(row, known);
+  }
+
+  titleOf(id) {
+    return this.#heads.get(id)?.title;
+  }
+
+  /** A conversation was written to in this tab. */
+  touched(id) {
+    this.#tabs.postMessage(id);
+    return this.refresh();
+  }
+
+  focusSearch() {
+    this.#search.focus();
+    this.#search.select();
+  }
+
+  /** Ask the server for the list's beginning. */
+  async refresh() {
+    const asked = (this.#asked += 1);
+    try {
+      const found = await conversations.list(this.#query());
+      if (asked !== this.#asked) return;
+      this.#heads.clear();
+      this.#take(found);
+    } catch {
+      // The banner says that the server is away; what is listed stays.
+    }
+  }
+
+  async #load() {
+    const asked = (this.#asked += 1);
+    const cursor = this.#cursor;
+    this.#cursor = null;
+    try {
+      const found = await conversations.list({ ...this.#query(), cursor });
+      if (asked === this.#asked) this.#take(found);
+    } catch {
+      this.#cursor = cursor;
+    }
+  }
+
+  #query() {
+    return { q: this.#search.value.trim(), deleted: this.#deleted ? "true" : null };
+  }
+
+  #take({ conversations: found, next }) {
+    for (const head of found) this.#heads.set(head.id, head);
+    this.#cursor = next;
+    this.#more.hidden = !next;
+    this.#render();
+  }
+
+  #showDeleted(deleted) {
+    this.#deleted = deleted;
+    byId("deleted").setAttribute("aria-pressed", String(deleted));
+    this.#search.value = "";
+    this.refresh();
+  }
+
+  // ── rows ──
+
+  #render() {
+    const searching = this.#search.value.trim() !== "";
+    const focused = this.#list.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
+    const rows = new Map();
+    const groups = new Map();
+    for (const head of this.#heads.values()) {
+      const row = this.#row(head);
+      rows.set(head.id, row);
+      const group = searching ? "list.found" : this.#deleted ? "list.deleted" : groupOf(head);
+      if (!groups.has(group)) groups.set(group, []);
+      groups.get(group).push(row);
+    }
+    this.#rows = rows;
+    this.#list.replaceChildren(
+      ...[...groups].map(([key, members]) =>
+        h("section", {}, put(h("h2", { class: "group" }), key), h("ul", {}, ...members)),
+      ),
+    );
+    byId("none").hidden = rows.size > 0;
+    put(byId("none"), searching ? "list.nothing" : this.#deleted ? "list.none_deleted" : "list.none");
+    if (focused) rows.get(focused)?.querySelector("a")?.focus();
+  }
+
+  #row(head) {
+    const row = h("li", { class: "row", "data-id": head.id });
+    const title = h("span", { class: "row-title" }, head.title);
+    const link = h("a", { href: `?c=${encodeURIComponent(head.id)}` }, title);
+    if (head.snippet) {
+      const words = head.snippet.map(({ t, hit }) => (hit ? h("mark", {}, t) : t));
+      link.append(h("span", { class: "snippet" }, ...words));
+    }
+    link.addEventListener("click", (e) => {
+      if (e.ctrlKey || e.metaKey || e.shiftKey) return; // another tab is wanted
+      e.preventDefault();
+      if (!this.#deleted) this.#tell("open", head.id);
+    });
+    row.append(
+      link,
+      this.#deleted
+        ? iconButton("undo", "action.restore", () => this.#restore(head))
+        : iconButton("more", "list.more", (e) => this.#menu(e.currentTarget, head)),
+    );
+    this.#mark(row, head.id);
+    return row;
+  }
+
+  #mark(row, id) {
+    if (id === this.#open) row.firstElementChild.setAttribute("aria-current", "page");
+    else row.firstElementChild.removeAttribute("aria-current");
+  }
+
+  #menu(anchor, head) {
+    const download = (format) => () => h("a", { href: conversations.exported(format, head.id), download: "" }).click();
+    openMenu(anchor, [
+      ["pin", head.pinned ? "list.unpin" : "list.pin", () => this.#change(head, { pinned: !head.pinned })],
+      ["edit", "list.rename", () => this.rename(head.id)],
+      ["download", "list.export_md", download("md")],
+      ["download", "list.export_json", download("json")],
+      ["trash", "list.delete", () => this.#remove(head)],
+    ]);
+  }
+
+  #walk(e) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+    if (!step || !e.target.matches("a")) return;
+    e.preventDefault();
+    const links = [...this.#list.querySelectorAll("a")];
+    const next = links[links.indexOf(e.target) + step];
+    (next ?? (step < 0 ? this.#search : e.target)).focus();
+  }
+
+  // ── changes ──
+
+  /** Ask for another title, in the row itself. */
+  rename(id) {
+    const head = this.#heads.get(id);
+    const row = this.#rows.get(id);
+    if (!row || row.querySelector("form")) return;
+    const field = putLabel(h("input", { type: "text", class: "rename", maxlength: "200" }), "list.rename");
+    field.value = head.title;
+    const form = h("form", {}, field);
+    const close = () => {
+      form.replaceWith(link);
+      link.focus();
+    };
+    const link = row.firstElementChild;
+    let over = false;
+    const save = () => {
+      if (over) return;
+      over = true;
+      const title = field.value.trim();
+      close();
+      if (title && title !== head.title) this.#change(head, { title });
+    };
+    form.addEventListener("submit", (e) => (e.preventDefault(), save()));
+    field.addEventListener("blur", save);
+    field.addEventListener("keydown", (e) => {
+      if (e.key !== "Escape") return;
+      e.stopPropagation();
+      over = true;
+      close();
+    });
+    link.replaceWith(form);
+    field.select();
+  }
+
+  async #change(head, change) {
+    try {
+      await conversations.change(head.id, { version: head.version, ...change });
+    } catch (error) {
+      toast(error.status === 409 ? "list.stale" : "list.not_changed", { bad: true });
+    }
+    this.#changed(head.id);
+  }
+
+  async #remove(head) {
+    const row = this.#rows.get(head.id);
+    const links = [...this.#list.querySelectorAll("a")];
+    const at = links.indexOf(row?.firstElementChild);
+    try {
+      await conversations.remove(head.id);
+    } catch {
+      return toast("list.not_changed", { bad: true });
+    }
+    (links[at + 1] ?? links[at - 1] ?? byId("new-chat")).focus();
+    toast("list.was_deleted", { params: { title: head.title }, undo: () => this.#restore(head) });
+    this.#tell("gone", head.id);
+    this.#changed(head.id);
+  }
+
+  async #restore(head) {
+    try {
+      await conversations.restore(head.id);
+    } catch {
+      return toast("list.not_changed", { bad: true });
+    }
+    if (this.#deleted) this.#showDeleted(false);
+    this.#changed(head.id);
+    this.#tell("open", head.id);
+  }
+
+  #changed(id) {
+    this.touched(id);
+    this.#tell("changed", id);
+  }
+
+  #tell(type, id) {
+    this.dispatchEvent(new CustomEvent(type, { detail: { id } }));
+  }
+}
+
+/** The heading a conversation stands under. */
+function groupOf({ pinned, updated }) {
+  if (pinned) return "list.pinned";
+  const midnight = new Date().setHours(0, 0, 0, 0);
+  if (updated >= midnight) return "list.today";
+  if (updated >= midnight - DAY) return "list.yesterday";
+  return updated >= midnight - 6 * DAY ? "list.week" : "list.earlier_on";
+}

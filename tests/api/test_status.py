@@ -1,0 +1,28 @@
+import os
+
+import httpx
+import psutil
+
+from edgechat import __version__
+from edgechat.api.status import defaults
+from edgechat.types import Sampling
+
+
+def test_status_tells_state_defaults_and_memory(client: httpx.Client) -> None:
+    status = client.get("/api/status").json()
+    assert status["version"] == __version__
+    assert status["state"] == "ready"
+    assert status["defaults"] == defaults(Sampling())
+    own = psutil.Process(os.getpid()).memory_info().rss
+    assert own / 2 < status["memory"]["rss"] < psutil.virtual_memory().total
+    assert 0 < status["memory"]["available"] < psutil.virtual_memory().total
+
+
+def test_defaults_have_the_names_of_params() -> None:
+    assert defaults(Sampling(temperature=0.1, top_k=7)) == {
+        "temperature": 0.1,
+        "top_p": 0.8,
+        "top_k": 7,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+    }

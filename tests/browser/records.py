@@ -1,0 +1,135 @@
+"""What the scripted server remembers: conversations in the shapes of the real one, in a dictionary."""
+
+import time
+from typing import Any
+
+PAGE = 50
+HOUR = 3_600_000
+
+
+class Records:
+    """Conversations by id, the newest last."""
+
+    def __init__(self) -> None:
+        self.conversations: dict[str, dict[str, Any]] = {}
+        self._count = 0
+
+    def add(self, title: str, *texts: str, hours_ago: float = 0, **more: Any) -> str:
+        """Store a conversation of questions and answers; its id."""
+        id = self._create(title)
+        found = self.conversations[id]
+        for at, text in enumerate(texts):
+            parent = found["messages"][-1]["id"] if at else None
+            self._message(id, parent, "assistant" if at % 2 else "user", text)
+        found["updated"] -= int(hours_ago * HOUR)
+        found.update(more)
+        return id
+
+    def begin(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What POST /api/runs stores."""
+        id = body["conversation_id"] or self._create(body["content"].split("\n")[0][:60])
+        question = body["parent_id"]
+        if "content" in body:
+            question = self._message(id, body["parent_id"], "user", body["content"])
+        answer = self._message(id, question, "assistant", "", status="running")
+        run = f"r-{answer}"
+        self._find(id, answer)["run_id"] = run
+        self._touch(id)
+        return {"run_id": run, "conversation_id": id, "message_id": question, "answer_id": answer}
+
+    def finish(self, id: str, answer: str, told: list[tuple[str, dict[str, Any]]]) -> None:
+        """Keep an answer as its events made it."""
+        message = self._find(id, answer)
+        for key, name in (("content", "delta"), ("reasoning", "reasoning")):
+            message[key] = "".join(data["t"] for event, data in told if event == name)
+        message["usage"] = next((data for event, data in told if event == "usage"), None)
+        event, data = told[-1]
+        message["finish_reason"] = data.get("finish_reason")
+        message["error"] = data if event == "error" else None
+        stopped = "stopped" if message["finish_reason"] == "stopped" else "complete"
+        message["status"] = "error" if event == "error" else stopped
+        message["run_id"] = None
+        self._touch(id)
+
+    def interrupt(self) -> None:
+        """No running answer will ever be whole."""
+        for found in self.conversations.values():
+            for message in found["messages"]:
+                if message["status"] == "running":
+                    error = {"code": "interrupted", "message": "the server stopped", "retryable": True}
+                    message.update(status="interrupted", run_id=None, error=error)
+
+    def page(self, query: str, cursor: str, deleted: bool) -> dict[str, Any]:
+        """Fifty heads; those that have `query` with an excerpt."""
+        heads = [self._head(found, query) for found in self.conversations.values() if bool(found["deleted"]) == deleted]
+        heads = [head for head in heads if not query or head["snippet"]]
+        heads.sort(key=lambda head: (head["pinned"], head["updated"]), reverse=True)
+        start = int(cursor or 0)
+        more = str(start + PAGE) if len(heads) > start + PAGE else None
+        return {"conversations": heads[start : start + PAGE], "next": more}
+
+    def get(self, id: str) -> dict[str, Any] | None:
+        """The whole conversation."""
+        return self.conversations.get(id)
+
+    def change(self, id: str, change: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body of a PATCH."""
+        found = self.conversations[id]
+        if change.pop("version") != found["version"]:
+            error = {"message": "stale", "type": "conflict", "param": "version", "code": "stale"}
+            return 409, {"error": error, "current": found}
+        found.update(change)
+        found["version"] += 1
+        return 200, self._head(found, "")
+
+    def delete(self, id: str) -> None:
+        """Until it is restored."""
+        self.conversations[id]["deleted"] = 1
+
+    def delete_all(self) -> int:
+        """All of them; how many."""
+        for found in self.conversations.values():
+            found["deleted"] = 1
+        return len(self.conversations)
+
+    def restore(self, id: str) -> dict[str, Any]:
+        """Undo a deletion."""
+        self.conversations[id]["deleted"] = None
+        return self.conversations[id]
+
+    def _create(self, title: str) -> str:
+        id, now = self._new("c"), int(time.time() * 1000)
+        self.conversations[id] = {"id": id, "title": title, "version": 1, "pinned": False, "created": now}
+        self.conversations[id] |= {"updated": now, "deleted": None, "snippet": None, "messages": []}
+        return id
+
+    def _message(self, id: str, parent: str | None, role: str, content: str, status: str = "complete") -> str:
+        messages = self.conversations[id]["messages"]
+        message = {"id": self._new("m"), "seq": len(messages) + 1, "parent_id": parent, "role": role}
+        message |= {"content": content, "status": status, "reasoning": "", "usage": None, "error": None}
+        messages.append(message | {"finish_reason": None, "run_id": None, "model": None})
+        return str(message["id"])
+
+    def _find(self, id: str, message: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(m for m in self.conversations[id]["messages"] if m["id"] == message)
+        return found
+
+    def _touch(self, id: str) -> None:
+        self.conversations[id]["version"] += 1
+        self.conversations[id]["updated"] = int(time.time() * 1000)
+
+    def _new(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}-{self._count}"
+
+    def _head(self, found: dict[str, Any], query: str) -> dict[str, Any]:
+        head = {key: value for key, value in found.items() if key != "messages"}
+        for text in (found["title"], *(message["content"] for message in found["messages"])):
+            if query and query in text:
+                before, _, after = text.partition(query)
+                head["snippet"] = [
+                    {"t": before[-40:], "hit": False},
+                    {"t": query, "hit": True},
+                    {"t": after[:40], "hit": False},
+                ]
+        return head

