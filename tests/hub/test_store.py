@@ -14,10 +14,10 @@ import pytest
 
 from edgechat.errors import ConfigError, HashMismatch, HubError, ModelDamaged, NoSpace, StorageError, UnknownName
 from edgechat.hub import hashes
-from edgechat.hub.disk import writing
+from edgechat.hub.disk import MARGIN, writing
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage
-from edgechat.hub.store import MARGIN, Store, Stored
+from edgechat.hub.store import Store, Stored
 from tests.hub.conftest import made_up, sha256, tree
 
 CONTENT = made_up(7, 100_000)
@@ -230,9 +230,28 @@ def test_a_local_file_is_described_where_it_lies(store: Store, tmp_path: Path) -
     assert store.local(path, reserved=["own"]).name == f"own-{sha256(CONTENT)[:8]}"
 
 
-def test_a_folder_is_no_model(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no model file at"):
-        store.local(tmp_path)
+def test_a_folder_with_one_model_is_that_model(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "Some Model"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=r"no model file at .* no \.gguf file"):
+        store.local(folder)
+    (folder / "m-00001-of-00002.gguf").write_bytes(CONTENT)
+    (folder / "m-00002-of-00002.gguf").write_bytes(NEW)
+    (folder / "run.py").write_text("raise SystemExit")
+    stored = store.local(folder)
+    assert (stored.name, stored.path, stored.size) == ("m", folder / "m-00001-of-00002.gguf", 190_000)
+    assert store.local(folder / "m-00001-of-00002.gguf").sha256 == stored.sha256
+    (folder / "other.gguf").write_bytes(CONTENT)
+    with pytest.raises(ConfigError, match="say which file"):
+        store.local(folder)
+
+
+def test_a_snapshot_on_disk_is_its_folder(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(CONTENT)
+    assert (store.local(folder).path, store.local(folder).name) == (folder, "snapshot")
 
 
 def test_a_local_file_is_read_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

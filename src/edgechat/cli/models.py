@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,7 +18,7 @@ from edgechat.errors import ConfigError, ModelFileInvalid
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
-from edgechat.hub.store import Kept, Store, Stored
+from edgechat.hub.store import Kept, Store
 from edgechat.settings import Settings
 from edgechat.types import Struct
 
@@ -55,6 +54,9 @@ def register(app: typer.Typer) -> None:
 
 def pull_model(
     model: Annotated[str, typer.Argument(help=str(Settings.model_fields["model"].description), show_default=False)],
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Take a file or folder of this machine in; else it stays where it lies.")
+    ] = False,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
@@ -64,13 +66,15 @@ def pull_model(
     if entry:
         out.print(f"{entry.title or entry.name}, licence {entry.licence}. {entry.licence_note}".rstrip(), markup=False)
     try:
-        last = asyncio.run(watch(pull(model, settings, Store(settings.home))))
+        last = asyncio.run(watch(pull(model, settings, Store(settings.home), copy=copy)))
     except KeyboardInterrupt:
         out.print(f"Stopped; what is there is kept. Go on: edgechat pull {model}", markup=False)
         raise typer.Exit(130) from None
     assert isinstance(last, Published)
     stored = last.model
-    out.print(f"{stored.name} is ready: {megabytes(stored.size)}, SHA-256 {stored.sha256[:12]}…", markup=False)
+    where = "" if stored.pulled else f" where it lies, at {stored.path}"
+    size, digest = megabytes(stored.size), stored.sha256[:12]
+    out.print(f"{stored.name} is ready{where}: {size}, SHA-256 {digest}…", markup=False)
     if stored.first_use:
         out.print("Its source offers no hash: these bytes are trusted because they came first, and pinned from now on.")
 
@@ -186,9 +190,3 @@ def _offer(entry: Entry) -> Row:
         loaded=False,
         state="to pull",
     )
-
-
-def described(model: Stored, home: Path) -> str:
-    """`model` and where it lies, for a line of text."""
-    where = "" if home in model.path.parents else f" at {model.path}"
-    return f"{model.name}{where} ({megabytes(model.size)}, SHA-256 {model.sha256[:12]}…)"

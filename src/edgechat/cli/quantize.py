@@ -9,12 +9,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from edgechat import machine
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.cli.models import described, watch
+from edgechat.cli.models import watch
 from edgechat.engine.quantize import BODIES, Recipe
 from edgechat.engine.quantize import quantize as write
 from edgechat.errors import StorageError
 from edgechat.hub.catalog import Catalog
-from edgechat.hub.disk import writing
+from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.pull import Published, in_thread, pull
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
@@ -52,7 +52,7 @@ def quantize(
     except KeyboardInterrupt:
         out.print("Stopped; nothing is kept.")
         raise typer.Exit(130) from None
-    out.print(f"{described(stored, settings.home)} is ready: edgechat serve --model {stored.name}", markup=False)
+    out.print(f"{stored.name} ({megabytes(stored.size)}) is ready: edgechat serve --model {stored.name}", markup=False)
 
 
 async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantize: bool) -> Stored:

@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from edgechat.errors import ConfigError, UnknownName
-from edgechat.hub.reference import Remote, is_name, parse
+from edgechat.hub.reference import Package, Remote, Repo, is_name, parse
 from edgechat.hub.source import File
 from edgechat.types import Sampling, Struct
 
@@ -42,7 +42,7 @@ class Entry(Struct, frozen=True):
             reference = parse(source)
             if not isinstance(reference, Remote):
                 raise ConfigError(f"the catalog's {self.name}: {source!r} is no source.")
-            if not reference.file and self.file:
+            if isinstance(reference, Repo | Package) and not reference.file and self.file:
                 reference = msgspec.structs.replace(reference, file=self.file)
             found.append(reference)
         return tuple(found)

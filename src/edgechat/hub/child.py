@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from edgechat import registry
 from edgechat.errors import EdgechatError, HubError
-from edgechat.hub.reference import Package, Repo, parse
+from edgechat.hub import outbound
+from edgechat.hub.reference import Link, Remote, parse
 from edgechat.hub.source import AnyAnswer, Failed, Fetched, Go, Order, Resolved, Source, pack, to_child
 
 Inbox = SimpleQueue[Order | Go]
@@ -47,7 +48,9 @@ def _carry_out(inbox: Inbox, answer: Callable[[AnyAnswer], None]) -> None:
     order = inbox.get()
     assert isinstance(order, Order)
     reference = parse(order.reference)
-    assert isinstance(reference, Repo | Package)
+    assert isinstance(reference, Remote)
+    hub = order.options.get("endpoint") or (reference.url if isinstance(reference, Link) else "")
+    outbound.guard([hub, *outbound.proxies(os.environ)])
     make = registry.load(registry.SOURCES, reference.scheme, "source")
     source: Source = make(**order.options)
     answer(Resolved(source.resolve(reference)))

