@@ -30,7 +30,10 @@ class Faults:
     sizes: dict[str, int] = field(default_factory=dict)  # what the listing claims, by path
     upper_case: bool = False
     no_hash: bool = False
+    list_hangs: bool = False  # takes the question, gives no answer until `release`
     file_status: int | None = None
+    file_page: bool = False  # a login page for the bytes, with status 200
+    redirect: str | None = None  # where the bytes are said to be
     wrong_bytes: bool = False
     empty: bool = False  # no byte, with status 200
     cut_after: int | None = None  # bytes of a body, once
@@ -140,7 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, owner: str, name: str, query: dict[str, str]) -> None:
         faults, folder = self.server.hub.faults, self.server.hub.root / owner / name
-        if faults.list_status:
+        if faults.list_hangs:
+            self.server.hub.wait()
+            self.close_connection = True
+        elif faults.list_status:
             self._json(faults.list_status, {"Code": faults.list_status, "Message": "trouble", "Success": False})
         elif faults.list_page:
             self._send(200, b"<html>Please log in</html>", "text/html")
@@ -186,14 +192,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(404, {"Code": 10990101007, "Message": message, "Success": False})
         else:
             self.send_response(302)
-            self.send_header("Location", f"/lfs/{owner}/{name}/{path}")
+            self.send_header("Location", faults.redirect or f"/lfs/{owner}/{name}/{path}")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
     def _bytes(self, path: Path) -> None:
         faults, size = self.server.hub.faults, path.stat().st_size
-        if faults.empty:
-            self._send(200, b"", "application/octet-stream")
+        if faults.empty or faults.file_page:
+            body = b"<html>Please log in</html>" if faults.file_page else b""
+            self._send(200, body, "text/html" if body else "application/octet-stream")
             return
         asked = self.headers.get("Range")
         start = int(asked.removeprefix("bytes=").partition("-")[0]) if asked and not faults.ignore_range else 0

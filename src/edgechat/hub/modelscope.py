@@ -129,7 +129,12 @@ def _translated(reference: str) -> Iterator[None]:
 
 
 def translate(error: Exception, reference: str) -> EdgechatError:
-    """Our error for one of the SDK's, by the table."""
+    """Our error for one of the SDK's: the one of ours that it wraps, or by the table."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, EdgechatError):
+            return type(inner)(f"{reference}: {inner}")
+        inner = inner.__cause__ or inner.__context__
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"{reference}: the disk is full. Free some space and pull again; it goes on where it stopped.")
     for ancestor in type(error).__mro__:

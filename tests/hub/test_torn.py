@@ -1,0 +1,125 @@
+"""Pulls that are killed anywhere: afterwards the model is whole or absent, and the next pull finishes."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from edgechat.hub.store import Store
+from tests.hub.conftest import TINY, Bench, made_up, sha256
+from tests.hub.test_resume import puller
+from tests.hub.test_store import CONTENT, NEW, manifest, published, staged
+
+KILLS = 200 if os.environ.get("EDGECHAT_TORTURE") else 20
+AT_ONCE = 4
+MUTATIONS = frozenset(
+    {"open", "os.rename", "os.chmod", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.truncate"}
+)
+
+
+def whole_or_absent(store: Store) -> bool:
+    """Whether the one model is there; if it is, every byte is right."""
+    stored = store.list()
+    for model in stored:
+        assert store.examine(model.name) == ()
+        assert sha256(model.path.read_bytes()) == model.sha256
+    return bool(stored)
+
+
+async def test_kill_9_at_random_moments_of_a_pull(bench: Bench, tmp_path: Path) -> None:
+    draw = random.Random(17)
+
+    async def kill_some(home: Path, count: int) -> int:
+        store, finished = Store(home), 0
+        mine = Bench(bench.hub, bench.settings.model_copy(update={"home": home}), store)
+        for _ in range(count):
+            with puller(mine, TINY) as process:
+                await asyncio.sleep(draw.uniform(0.2, 2.5))
+                process.send_signal(signal.SIGKILL)
+            if whole_or_absent(store):
+                finished += 1
+                store.remove(store.list()[0].name)
+        assert (await mine.pull(TINY)).sha256 == sha256(made_up())
+        assert whole_or_absent(store)
+        return finished
+
+    homes = [tmp_path / f"home-{i}" for i in range(AT_ONCE)]
+    await asyncio.gather(*(kill_some(home, KILLS // AT_ONCE) for home in homes))
+
+
+@pytest.mark.parametrize("step", ["publish", "update", "promote", "rollback", "remove"])
+def test_a_death_before_every_change_of_the_disk_leaves_the_old_or_the_new(tmp_path: Path, step: str) -> None:
+    deaths = 0
+    while True:
+        store = Store(tmp_path / str(deaths))
+        if step != "publish":
+            published(store)
+        if step in ("promote", "rollback"):
+            stage = staged(store, manifest(content=NEW), NEW)
+            store.publish(stage, manifest(content=NEW), "asked", beside="tiny")
+        if step == "rollback":
+            store.promote("tiny")
+        before = [(model.name, model.sha256) for model in store.list()]
+        if die_at(deaths, store, step):
+            break
+        deaths += 1
+        again = Store(store.models.parent)
+        after = [(model.name, model.sha256) for model in again.list()]
+        assert whole_or_absent(again) == bool(after)
+        assert before in (after, []) or step in ("promote", "rollback", "remove")
+        assert {sha for _, sha in after} <= {sha256(CONTENT), sha256(NEW)}
+        assert after or step in ("publish", "remove")
+        do(again, step)  # nothing that was left behind is in the way
+        assert whole_or_absent(again) == (step != "remove")
+        again.gc()
+        named = {path.name for model in again.kept() for one in (model.model, model.previous, model.candidate) if one
+                 for path in one.files}  # fmt: skip
+        assert {path.name for path in again.blobs.folder.iterdir()} == named
+    assert deaths > 3
+
+
+def do(store: Store, step: str) -> None:
+    """The step, as a person would try it again."""
+    if step == "publish":
+        published(store)
+    elif step == "update":
+        stage = staged(store, manifest(content=NEW), NEW)
+        store.publish(stage, manifest(content=NEW), "asked", beside="tiny")
+    elif step == "promote" and store.candidate("tiny"):
+        store.promote("tiny")
+    elif step == "rollback":
+        store.rollback("tiny")
+    elif step == "remove" and store.names():
+        store.remove("tiny")
+
+
+def die_at(number: int, store: Store, step: str) -> bool:
+    """Do `step` in a process that dies before its change `number`; whether it got to the end first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child touches none
+        child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def count(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal seen
+            if event in MUTATIONS and not (event == "open" and not _writes(arguments)):
+                if seen == number:
+                    os._exit(9)
+                seen += 1
+
+        sys.addaudithook(count)
+        do(store, step)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+def _writes(arguments: tuple[object, ...]) -> bool:
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
