@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that follow from the code: the commands' help and the settings table.
+"""Write the pages of docs/ that follow from the code: the commands' help, the settings table, the HTTP API.
 
 python scripts/docs.py            writes them
 python scripts/docs.py --check    fails if one of them is stale
@@ -14,6 +14,7 @@ import click
 import typer
 from pydantic_core import PydanticUndefined
 
+import api_page
 from edgechat import cli
 from edgechat.settings import PREFIX, Settings
 
@@ -53,7 +54,7 @@ def settings() -> str:
 
 
 def main() -> None:
-    pages = {"commands.md": commands(), "settings.md": settings()}
+    pages = {"api.md": NOTE + "\n" + api_page.page(), "commands.md": commands(), "settings.md": settings()}
     stale = [name for name, text in pages.items() if not _same(DOCS / name, text)]
     if "--check" in sys.argv[1:]:
         if stale:

@@ -17,13 +17,13 @@ import structlog
 
 from edgechat import machine, registry
 from edgechat.engine.memory import DEFAULT_SHARE, free_memory
-from edgechat.errors import EdgechatError, HubError, NotReady, StorageError
+from edgechat.errors import EdgechatError, HubError, NotReady, StorageError, from_code
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
 from edgechat.library import Library, Served, named
 from edgechat.settings import Settings
-from edgechat.types import AnyEvent, Done, GenRequest, Struct
+from edgechat.types import AnyEvent, AnyQuestion, Done, Failed, GenRequest, Loading, Struct
 from edgechat.upkeep import Upkeep
 from edgechat.worker.keeper import Keeper
 
@@ -198,6 +198,16 @@ class Runtime:
                 if isinstance(event, Done):
                     log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
                 yield event
+
+    async def ask(self, model: str, question: AnyQuestion) -> AnyEvent:
+        """The answer to a question about `model`. Raises what `stream` would, and what refuses the question."""
+        async with aclosing(self.keeper.stream(self.library.wanted(self.library.get(model)), question)) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    raise from_code(event.code, event.message, event.param, event.retry_after_s)
+                if not isinstance(event, Loading):
+                    return event
+        raise AssertionError("every question has an answer")
 
     def forget(self, conversation: str) -> None:
         """Destroy what the engines keep of a conversation."""

@@ -209,7 +209,40 @@ class Failed(Event, frozen=True):
     retry_after_s: float | None = None
 
 
-AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed
+class Tokenized(Event, frozen=True):
+    """The answer to `Tokenize` and `Read`."""
+
+    tokens: tuple[int, ...]
+
+
+class Detokenized(Event, frozen=True):
+    """The answer to `Detokenize`. Bytes that are no characters are replaced."""
+
+    text: str
+
+
+AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed | Tokenized | Detokenized
+
+
+class Tokenize(Struct, frozen=True, tag=True):
+    """A question that one event answers: the tokens of `text` as plain content."""
+
+    text: str
+
+
+class Read(Struct, frozen=True, tag=True):
+    """Another: the tokens that the model would read before it answers `request`."""
+
+    request: GenRequest
+
+
+class Detokenize(Struct, frozen=True, tag=True):
+    """Another: the text that `tokens` stand for."""
+
+    tokens: tuple[int, ...]
+
+
+AnyQuestion = Tokenize | Read | Detokenize
 
 
 class ModelInfo(Struct, frozen=True):
@@ -256,6 +289,13 @@ class Generate(ToWorker, frozen=True):
 
     id: int
     request: GenRequest
+
+
+class Ask(ToWorker, frozen=True):
+    """Answer `question`; one event comes back under `id`."""
+
+    id: int
+    question: AnyQuestion
 
 
 class Cancel(ToWorker, frozen=True):
@@ -309,7 +349,7 @@ class Told(FromWorker, frozen=True):
     event: AnyEvent
 
 
-AnyToWorker = Load | Generate | Cancel | Forget | Cores
+AnyToWorker = Load | Generate | Ask | Cancel | Forget | Cores
 AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
 
 

@@ -191,3 +191,17 @@ def test_the_official_client_works(client: httpx.Client) -> None:
         with pytest.raises(anthropic.BadRequestError, match="temperature") as refused:
             official.messages.create(model="", max_tokens=50, messages=turns, extra_body={"temperature": 2})
         assert refused.value.request_id
+
+
+def test_tokens_are_counted_as_they_would_be_read(client: httpx.Client) -> None:
+    asked = {"messages": body()["messages"], "system": "be kind", "tools": [TOOL]}
+    counted = client.post(f"{ROUTE}/count_tokens", json=asked)
+    answer = client.post(ROUTE, json=asked).json()["usage"]
+    assert counted.json() == {"input_tokens": answer["input_tokens"] + answer["cache_read_input_tokens"]}
+    long = client.post(f"{ROUTE}/count_tokens", json=body("x" * 5000) | {"max_tokens": None})
+    assert long.json()["error"]["param"] == "max_tokens"
+    del asked["tools"]
+    long = client.post(f"{ROUTE}/count_tokens", json=asked | {"system": "x" * 5000})
+    assert long.json()["error"]["code"] == "context_length_exceeded"
+    with anthropic.Anthropic(base_url=str(client.base_url), api_key="none", max_retries=0) as official:
+        assert official.messages.count_tokens(model="", messages=body()["messages"]).input_tokens > 5

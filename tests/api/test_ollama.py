@@ -156,7 +156,7 @@ def test_a_failure_in_the_answer_is_an_error_and_no_false_end(
                 closing(ollama.Client(host=base)) as official,
                 pytest.raises(ollama.ResponseError, match="engine failed"),
             ):
-                list(official.chat(model="fake.json", messages=HI, stream=True))
+                list(official.chat(model=parts[0]["model"], messages=HI, stream=True))
 
 
 def test_the_official_client_works(client: httpx.Client) -> None:

@@ -17,9 +17,11 @@ from edgechat.api import (
     native,
     ollama,
     openai,
+    openapi,
     responses,
     runs,
     status,
+    tokens,
 )
 from edgechat.api.access import Access
 from edgechat.api.guard import Guard, Rules
@@ -30,7 +32,11 @@ from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
-DIALECTS = (openai, completions, responses, anthropic, ollama, native, runs, conversations, exchange, login, status)
+# In the order of docs/api.md.
+DIALECTS = (
+    openai, completions, responses, anthropic, ollama, tokens,
+    native, runs, conversations, exchange, login, status,
+)  # fmt: skip
 
 
 def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
@@ -55,7 +61,9 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # those pages load scripts from other hosts
         redoc_url=None,
+        openapi_tags=[openapi.tag_of(dialect) for dialect in DIALECTS],
     )
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     settings = runtime.settings
     app.state.runtime = runtime
     app.state.runs = kept
@@ -63,7 +71,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for dialect in DIALECTS:
-        app.include_router(dialect.router)
+        app.include_router(dialect.router, tags=[openapi.tag_of(dialect)["name"]])
     mount_page(app)
     # The last one added is the first that a request meets.
     app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))

@@ -25,7 +25,7 @@ from edgechat.types import Message, Sampling, ToolCall
 
 Neutral = dict[str, tuple[Any, ...]]
 
-Number = StrictFloat | StrictInt
+Number = StrictFloat  # takes whole numbers too, and nothing else
 Temperature = Annotated[Number, Field(ge=0, le=2)]
 TopP = Annotated[Number, Field(gt=0, le=1)]
 TopK = Annotated[StrictInt, Field(ge=0, lt=1 << 20)]
@@ -50,8 +50,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Put a body's exceptions into its schema."""
+    assert issubclass(model, Body)
+    properties = schema.setdefault("properties", {})
+    for name, values in model.neutral.items():
+        properties[name] = {"enum": [*values, None], "description": "accepted at these values only"}
+    for name in model.inert:
+        properties[name] = {"description": "accepted without effect"}
+
+
 class Body(Strict):
     """A JSON object with tables of exceptions."""
+
+    model_config = ConfigDict(json_schema_extra=_describe)
 
     neutral: ClassVar[Neutral] = {}  # accepted at these values, and as null: they ask for nothing
     inert: ClassVar[tuple[str, ...]] = ()  # accepted at any value: they say something about the request only

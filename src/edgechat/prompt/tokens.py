@@ -15,7 +15,18 @@ from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError
 from edgechat.prompt import budget
 from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
 from edgechat.prompt.tools import CALL, CALLED, spelled_out, without_system
-from edgechat.types import CAP, GenRequest, Message, Tokenizer
+from edgechat.types import (
+    CAP,
+    AnyQuestion,
+    Detokenize,
+    Detokenized,
+    GenRequest,
+    Message,
+    Read,
+    Tokenize,
+    Tokenized,
+    Tokenizer,
+)
 
 MARKUP = {THINK, UNTHINK, CALL, CALLED, "<tool_response>", "</tool_response>"}
 ANSWER = 1 / 4  # of the context, at most, that dropping turns makes free for the answer
@@ -71,6 +82,17 @@ class Prompter:
         fitted = budget.fit(request.messages, self._context - answer, encode, self._count)
         return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, may_think)
 
+    def answer(self, question: AnyQuestion) -> Tokenized | Detokenized:
+        """Answer a question about tokens. Raises what `prepare` raises."""
+        match question:
+            case Tokenize(text=text):
+                return Tokenized(tuple(self._tokenizer.encode(text)))
+            case Read(request=request):
+                return Tokenized(tuple(self.prepare(request).tokens))
+            case Detokenize(tokens=tokens):
+                self._check_ids(tokens, "tokens")
+                return Detokenized(b"".join(map(self._tokenizer.piece, tokens)).decode(errors="replace"))
+
     def _check_thinking(self, wanted: bool | None) -> None:
         """A wish that the template cannot fulfil is refused; one that it fulfils anyway is not."""
         if self.template.thinking_switch or wanted is None or wanted == self.template.thinks:
@@ -97,11 +119,14 @@ class Prompter:
         """A prompt that goes through no template; given as ids, it is taken as it stands."""
         if isinstance(prompt, str):
             return self._with_bos(self._tokenizer.encode(prompt) if prompt else [])
-        outside = [token for token in prompt if not 0 <= token < self._tokenizer.size]
+        self._check_ids(prompt, "prompt")
+        return list(prompt)
+
+    def _check_ids(self, tokens: Sequence[int], param: str) -> None:
+        outside = [token for token in tokens if not 0 <= token < self._tokenizer.size]
         if outside:
             limit = self._tokenizer.size - 1
-            raise InvalidRequest(f"prompt has token {outside[0]}; the model's go from 0 to {limit}.", "prompt")
-        return list(prompt)
+            raise InvalidRequest(f"{param} has token {outside[0]}; the model's go from 0 to {limit}.", param)
 
     def _with_bos(self, ids: list[int]) -> list[int]:
         bos = self._tokenizer.bos

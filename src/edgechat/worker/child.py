@@ -30,6 +30,7 @@ from edgechat.types import (
     AnyEvent,
     AnyFromWorker,
     AnyToWorker,
+    Ask,
     Cancel,
     Cores,
     Forget,
@@ -85,6 +86,8 @@ def _serve_letters(stream: BinaryIO, intake: Intake, loop: Loop) -> None:
         match letter:
             case Generate():
                 intake.take(letter)
+            case Ask():
+                intake.answer(letter)
             case Cancel():
                 intake.cancel(letter)
             case Forget() | Cores():

@@ -2,6 +2,7 @@
 
 Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
          └► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
+Ask      ─► answer                              in the same one: a text may be long
 """
 
 import threading
@@ -11,7 +12,7 @@ from edgechat.errors import EdgechatError
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
-from edgechat.types import Cancel, Failed, Generate
+from edgechat.types import Ask, Cancel, Failed, Generate
 
 
 class Intake:
@@ -41,12 +42,24 @@ class Intake:
             self._coming.discard(letter.id)
             self._loop.post(letter)
 
+    def answer(self, letter: Ask) -> None:
+        """Answer a question about tokens."""
+        self._later.submit(self._answer_or_refuse, letter)
+
+    def _answer_or_refuse(self, letter: Ask) -> None:
+        try:
+            self._tell(letter.id, self._prompter.answer(letter.question))
+        except EdgechatError as error:
+            self._refuse(letter.id, error)
+
+    def _refuse(self, id: int, error: EdgechatError) -> None:
+        self._tell(id, Failed(code=error.code, message=str(error), param=getattr(error, "param", None)))
+
     def _loop_or_refuse(self, letter: Generate) -> None:
         try:
             submit = self._prepared(letter)
         except EdgechatError as error:
-            param = getattr(error, "param", None)
-            self._tell(letter.id, Failed(code=error.code, message=str(error), param=param))
+            self._refuse(letter.id, error)
             return
         with self._lock:  # a cancel comes before, and nothing is posted, or after
             if letter.id in self._coming or not constrained(letter.request):

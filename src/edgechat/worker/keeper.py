@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from edgechat.errors import ConfigError, EdgechatError, NotReady
-from edgechat.types import AnyEvent, Failed, GenRequest, Loading, ModelInfo
+from edgechat.types import AnyEvent, AnyQuestion, Failed, GenRequest, Loading, ModelInfo
 from edgechat.worker import probe
 from edgechat.worker.pool import Pool
 from edgechat.worker.resident import Resident, Wanted
@@ -53,7 +53,7 @@ class Keeper:
 
     # ── asking ──
 
-    async def stream(self, wanted: Wanted, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+    async def stream(self, wanted: Wanted, request: GenRequest | AnyQuestion) -> AsyncGenerator[AnyEvent, None]:
         """The events of one answer, `Loading` while the model is brought in.
 
         Raises what keeps it from answering; after the first event that is a `Failed`.
@@ -69,7 +69,7 @@ class Keeper:
                     raise
                 yield Failed(error.code, str(error), getattr(error, "param", None))
 
-    async def _events(self, wanted: Wanted, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+    async def _events(self, wanted: Wanted, request: GenRequest | AnyQuestion) -> AsyncGenerator[AnyEvent, None]:
         resident = await self._ask(wanted)
         with ExitStack() as held:  # counts as busy, until the worker counts it
             held.callback(self._release, resident)

@@ -8,15 +8,17 @@ import hashlib
 
 import msgspec
 
-from edgechat.types import GenRequest
+from edgechat.types import AnyQuestion, GenRequest
 
 STRIKES = 2  # deaths
 REFUSED_S = 120.0  # after the last of them
 REMEMBERED_S = 900.0  # a death is held against a content; one more then is enough
 
 
-def content_of(request: GenRequest) -> bytes:
+def content_of(request: GenRequest | AnyQuestion) -> bytes:
     """A digest of what is asked, whoever asks."""
+    if not isinstance(request, GenRequest):
+        return hashlib.sha256(msgspec.msgpack.encode(request)).digest()
     asked = msgspec.structs.replace(request, client="", realm="", conversation="", background=False)
     return hashlib.sha256(msgspec.msgpack.encode(asked)).digest()
 

@@ -24,9 +24,12 @@ from edgechat.errors import EdgechatError, NotReady, RequestRefused, from_code
 from edgechat.types import (
     AnyEvent,
     AnyFromWorker,
+    AnyQuestion,
     AnyToWorker,
+    Ask,
     Cancel,
     Cores,
+    Detokenized,
     Done,
     Failed,
     Forget,
@@ -39,6 +42,7 @@ from edgechat.types import (
     ModelInfo,
     Queued,
     Ready,
+    Tokenized,
     Told,
 )
 from edgechat.worker import deaths, letters
@@ -48,6 +52,7 @@ PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, b
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
+ENDS = (Done, Failed, Tokenized, Detokenized)  # events after which none comes
 
 log = structlog.get_logger("worker")
 
@@ -55,7 +60,7 @@ log = structlog.get_logger("worker")
 class _Open:
     """An answer whose end has not come yet."""
 
-    def __init__(self, request: GenRequest) -> None:
+    def __init__(self, request: GenRequest | AnyQuestion) -> None:
         self.events: asyncio.Queue[AnyEvent] = asyncio.Queue()
         self.content = content_of(request)
         self.waits = False  # in the queue, so that the engine cannot have died of it
@@ -134,7 +139,7 @@ class Worker:
 
     # ── answers ──
 
-    async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+    async def stream(self, request: GenRequest | AnyQuestion) -> AsyncGenerator[AnyEvent, None]:
         """The events of one answer. Closing the iterator cancels the answer in the worker.
 
         Raises NotReady while the process is away, RequestRefused for what ended it before.
@@ -146,12 +151,12 @@ class Worker:
             raise RequestRefused(f"the engine died more than once over this request: it is refused for {wait:.0f} s.")
         self._answers[id] = answer
         self._changed()
-        self._post(Generate(id=id, request=request))
+        self._post(Generate(id, request) if isinstance(request, GenRequest) else Ask(id, request))
         try:
             while True:
                 event = await answer.events.get()
                 yield event
-                if isinstance(event, Done | Failed):
+                if isinstance(event, ENDS):
                     return
         finally:
             if id in self._answers:  # its end has not come: nobody reads it any more
@@ -268,7 +273,7 @@ class Worker:
         answer.events.put_nowait(event)
         if isinstance(event, Done):
             self._breaker.answered(answer.content)
-        if isinstance(event, Done | Failed):
+        if isinstance(event, ENDS):
             self._end(id)
 
     async def _watch(self) -> None:

@@ -1,4 +1,7 @@
-"""Anthropic's Messages API: wire.py has its shapes, messages.py its routes and answers."""
+"""Anthropic's Messages API: POST /v1/messages, POST /v1/messages/count_tokens.
+
+wire.py has its shapes, messages.py its routes and answers.
+"""
 
 from edgechat.api.anthropic.messages import router
 

@@ -10,17 +10,18 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from edgechat.api import errors, sse
-from edgechat.api.anthropic.wire import MessagesRequest
+from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed
 from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, Reasoning, ToolCall
+from edgechat.types import Called, Delta, Done, Read, Reasoning, Tokenized, ToolCall
 
 router = APIRouter(prefix="/v1/messages", route_class=StrictRoute)
 
@@ -39,6 +40,14 @@ async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime)
     user = body.metadata.user_id if body.metadata else None
     wanted = addressed(body.generation(served.sampling), request, body.model, user)
     return await respond(request, runtime, wanted, MessageReply(served), bool(body.stream))
+
+
+@router.post("/count_tokens", summary="How many tokens the model would read")
+async def count_tokens(body: Prompt, runtime: TheRuntime) -> dict[str, int]:
+    runtime.find(body.model)
+    told = await runtime.ask(body.model or "", Read(msgspec.structs.replace(body.asked(), truncation="disabled")))
+    assert isinstance(told, Tokenized)
+    return {"input_tokens": len(told.tokens)}
 
 
 class MessageReply:

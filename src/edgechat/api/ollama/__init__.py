@@ -1,4 +1,7 @@
-"""Ollama's API, for clients that speak nothing else: wire.py has its shapes, routes.py routes and answers."""
+"""Ollama's API, for clients that speak nothing else.
+
+wire.py has its shapes, routes.py its routes and answers.
+"""
 
 from edgechat.api.ollama.routes import router
 

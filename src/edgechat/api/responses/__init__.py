@@ -1,4 +1,7 @@
-"""OpenAI's Responses API, the part of it that needs no memory: wire.py has its shapes, routes.py route and answers."""
+"""OpenAI's Responses API, the part of it that needs no memory: POST /v1/responses.
+
+wire.py has its shapes, routes.py its route and answers.
+"""
 
 from edgechat.api.responses.routes import router
 

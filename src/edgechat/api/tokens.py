@@ -1,0 +1,42 @@
+"""Text to a model's tokens and back: POST /tokenize, POST /detokenize."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field, StrictInt
+
+from edgechat.api.fields import Strict
+from edgechat.api.requests import StrictRoute, TheRuntime
+from edgechat.types import Detokenize, Detokenized, Tokenize, Tokenized
+
+router = APIRouter(route_class=StrictRoute)
+
+
+class Text(Strict):
+    """Body of POST /tokenize."""
+
+    content: str
+    model: str | None = None
+
+
+class Tokens(Strict):
+    """Body of POST /detokenize."""
+
+    tokens: Annotated[list[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(max_length=1 << 20)]
+    model: str | None = None
+
+
+@router.post("/tokenize", summary="The tokens of a text taken as plain content: no control token comes out")
+async def tokenize(body: Text, runtime: TheRuntime) -> dict[str, Any]:
+    runtime.find(body.model)
+    told = await runtime.ask(body.model or "", Tokenize(body.content))
+    assert isinstance(told, Tokenized)
+    return {"tokens": told.tokens, "count": len(told.tokens)}
+
+
+@router.post("/detokenize", summary="The text that tokens stand for; control tokens stand for none")
+async def detokenize(body: Tokens, runtime: TheRuntime) -> dict[str, str]:
+    runtime.find(body.model)
+    told = await runtime.ask(body.model or "", Detokenize(tuple(body.tokens)))
+    assert isinstance(told, Detokenized)
+    return {"content": told.text}
