@@ -127,7 +127,7 @@ time.sleep(60)
     assert [h.title for h in history.read(conversations.page, "", query="far").result().conversations] == ["dying"]
     history.close()
     alive.close()
-    assert [file.name for file in history.folder.iterdir()] == ["history.db"]
+    assert sorted(file.name for file in history.folder.iterdir()) == ["history.db", "reserve"]
 
 
 def test_one_server_per_folder(tmp_path: Path) -> None:

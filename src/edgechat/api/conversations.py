@@ -70,4 +70,4 @@ async def _delete(runs: TheRuns, owner: str, id: str | None, purge: bool) -> int
     if purge:
         return await runs.purge(owner, id)
     await runs.stop_conversation(owner, id)
-    return await wrap_future(runs.history.write(conversations.delete, owner, id))
+    return await wrap_future(runs.history.free(conversations.delete, owner, id))

@@ -2,6 +2,7 @@
 
 history/history.db            the conversations (and -wal, -shm beside it while it is open)
 history/before-2.db           a copy from before the step to schema 2
+history/reserve               room for deleting on a full disk
 history/lease-….lock          held by each process that produces answers, for as long as it lives
 history/server.lock           held by the one server
 """
@@ -64,7 +65,7 @@ class History:
         except sqlite3.Error as error:
             raise translate(error) from error
         self._identity = _identity(self.path)
-        self._writer = Writer(partial(connect, self.path), self._check)
+        self._writer = Writer(partial(connect, self.path), self._check, self.folder / "reserve")
         self.reap()
 
     def claim(self) -> None:
@@ -96,6 +97,13 @@ class History:
         """Run `change(connection, …)` in a transaction; the future is done after COMMIT."""
         assert self._writer is not None, "open first"
         return self._writer.submit(lambda db: change(db, *args, **kwargs))
+
+    def free(
+        self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Future[T]":
+        """As `write`, for changes that make room: they work on a full disk too."""
+        assert self._writer is not None, "open first"
+        return self._writer.submit(lambda db: change(db, *args, **kwargs), frees=True)
 
     def read(
         self, look: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs

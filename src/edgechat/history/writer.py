@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ Work = Callable[[sqlite3.Connection], Any]
 BATCH = 64  # functions in one transaction
 FAULTS = 3  # errors of the disk in a row, then writing rests
 REST_S = 10.0
+RESERVE = 256 << 10  # bytes: enough to note a few deletions
 
 log = structlog.get_logger("history")
 
@@ -32,14 +34,19 @@ class Job(NamedTuple):
 
     work: Work
     future: "Future[Any]"
+    frees: bool = False  # makes room, and may use the reserve for it
 
 
 class Writer:
-    """Runs functions in transactions, in order. `connect` opens the database; `check` raises where it is not ours."""
+    """Runs functions in transactions, in order. `connect` opens the database; `check` raises where it is not ours.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None]) -> None:
+    `reserve` is a file that is given up where a full disk does not even let somebody delete.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None], reserve: Path) -> None:
         self._connect = connect
         self._check = check
+        self._reserve = reserve
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._db: sqlite3.Connection | None = None
         self._faults = 0
@@ -47,10 +54,10 @@ class Writer:
         self._thread = Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work) -> "Future[Any]":
+    def submit(self, work: Work, frees: bool = False) -> "Future[Any]":
         """Run `work` with the connection, inside a transaction. May be called from any thread."""
         future: Future[Any] = Future()
-        self._jobs.put(Job(work, future))
+        self._jobs.put(Job(work, future, frees))
         return future
 
     def close(self) -> None:
@@ -59,6 +66,7 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        self._refill()
         while batch := self._take():
             self._commit([job for job in batch if job.future.set_running_or_notify_cancel()])
         self._disconnect()
@@ -84,7 +92,11 @@ class Writer:
         try:
             outcomes = self._transact(jobs)
         except EdgechatError as error:
-            if len(jobs) > 1 and time.monotonic() >= self._resume:
+            full = isinstance(error, NoSpace)
+            if full and jobs[0].frees and len(jobs) == 1 and self._reserve.exists():
+                self._reserve.unlink(missing_ok=True)
+                self._commit(jobs)
+            elif len(jobs) > 1 and time.monotonic() >= self._resume:
                 for job in jobs:
                     self._commit([job])
             else:
@@ -112,7 +124,17 @@ class Writer:
             self._recover(translated)
             raise translated from error
         self._faults = 0
+        self._refill()
         return outcomes
+
+    def _refill(self) -> None:
+        """Set the reserve aside again, where there is room for it."""
+        if self._reserve.exists():
+            return
+        try:
+            self._reserve.write_bytes(bytes(RESERVE))
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
 
     def _recover(self, error: EdgechatError) -> None:
         """Undo, and start with a new connection where the disk itself failed."""

@@ -117,7 +117,7 @@ class Runs:
     async def purge(self, owner: str, conversation_id: str | None = None) -> int:
         """Destroy one conversation, or all with None: on disk, in the engine's memory, among its kept prefixes."""
         await self.stop_conversation(owner, conversation_id)
-        gone = await wrap_future(self.history.write(conversations.purge, owner, conversation_id))
+        gone = await wrap_future(self.history.free(conversations.purge, owner, conversation_id))
         await self._forget(gone)
         return len(gone)
 

@@ -1,0 +1,82 @@
+"""The server is killed at random moments while people talk. What it acknowledged is there; nothing is left running."""
+
+import os
+import random
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.conftest import FakeModel, rambling
+from tests.e2e.conftest import EDGECHAT
+from tests.e2e.ledger import Client, complaints, request, stored
+
+TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
+KILLS = int(os.environ.get("EDGECHAT_TORTURE_KILLS", 200 if TORTURE else 10))
+CLIENTS = 20 if TORTURE else 5
+LONGEST_S = 3.0 if TORTURE else 0.7  # of a server's life once it is up
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def start(home: Path, model: Path, port: int) -> subprocess.Popen[bytes]:
+    """A server that is alive; its model may still be loading."""
+    flags = {"--engine": "fake", "--model": str(model), "--home": str(home), "--port": str(port)}
+    command = [str(EDGECHAT), "serve", *(word for pair in flags.items() for word in pair)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert request(port, "GET", "/healthz")[0] == 200
+            return process
+        except OSError:
+            assert process.poll() is None, f"did not start: {process.returncode}"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def kill(process: subprocess.Popen[bytes]) -> float:
+    """Kill the server; its workers end by themselves. Returns when it was."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    at = time.monotonic()
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, 20)
+    assert not alive, "a worker outlives its server"
+    return at
+
+
+def test_nothing_acknowledged_is_lost(fake_model: FakeModel, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 30)
+    dice, over, port = random.Random(seed), threading.Event(), free_port()
+    model, home = fake_model(reply=rambling(400), step_ms=4), tmp_path / "home"
+    clients = [Client(number, port, tmp_path, over, seed) for number in range(CLIENTS)]
+    process = start(home, model, port)
+    killed = []
+    try:
+        for client in clients:
+            client.start()
+        for _ in range(KILLS):
+            time.sleep(dice.uniform(0, LONGEST_S))
+            killed.append(kill(process))
+            process = start(home, model, port)
+        over.set()
+        for client in clients:
+            client.join(60)
+        killed.append(kill(process))
+        process = start(home, model, port)
+        found = complaints([c.ledger for c in clients], stored(port), home / "history" / "history.db", killed)
+    finally:
+        over.set()
+        process.kill()
+        process.wait()
+    acknowledged = sum(line["what"] == "ok" for client in clients for line in client.ledger.lines)
+    print(f"seed {seed}: {acknowledged} acknowledged over {len(killed)} kills")
+    assert found == []
+    assert acknowledged >= KILLS
