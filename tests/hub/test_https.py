@@ -112,6 +112,15 @@ async def test_a_link_is_pulled_and_never_changes(site: Site, bench: Bench) -> N
     assert len(site.ranges) == 1
 
 
+async def test_bytes_that_are_here_already_are_not_fetched_again(site: Site, bench: Bench) -> None:
+    bench.put("Qwen/Same-GGUF/same.gguf", CONTENT)
+    first = await bench.pull("modelscope:Qwen/Same-GGUF")
+    second = await bench.pull(str(site.link))
+    assert (first.name, second.name) == ("same", "a")
+    assert first.files == second.files
+    assert not site.ranges
+
+
 async def test_other_bytes_are_not_published(site: Site, bench: Bench) -> None:
     site.content = made_up(12, 300_000)
     with pytest.raises(HashMismatch, match="is not what was asked for"):

@@ -306,6 +306,13 @@ def test_a_candidate_that_is_rejected_leaves_nothing_but_its_digest(store: Store
     assert [path.name for path in store.blobs.folder.iterdir()] == [f"sha256-{sha256(CONTENT)}.gguf"]
 
 
+def test_the_same_bytes_again_are_no_candidate(store: Store) -> None:
+    first = published(store)
+    again = store.publish(staged(store, manifest()), manifest(), "asked", beside="tiny")
+    assert again.sha256 == first.sha256
+    assert store.candidate("tiny") is None
+
+
 def test_rollback_returns_and_returns_again(store: Store) -> None:
     updated(store)
     store.promote("tiny")

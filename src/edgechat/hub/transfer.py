@@ -8,11 +8,11 @@ lock ─► Resolving ─► probe ─► child: resolve ─► pins, room ─�
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
 from contextlib import aclosing
 from pathlib import PurePosixPath
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -151,15 +151,10 @@ class Transfer:
             missing = await in_thread(lambda _: self.store.missing(manifest))
             part = msgspec.structs.replace(manifest, files=missing)
             self.store.check_room(part, staged=stage.staged())
-            task, pace = asyncio.create_task(errand.fetch(part, stage.files)), Pace()
-            try:
-                while not task.done():
-                    yield _progress(stage, part, pace)
-                    await asyncio.wait({task}, timeout=POLL)
-                await task
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            if missing:
+                async with aclosing(_progress_of(errand.fetch(part, stage.files), stage, part)) as steps:
+                    async for step in steps:
+                        yield step
         yield Verifying()
         asked, beside = str(self.reference), self.beside.name if self.beside else None
         yield Published(
@@ -243,6 +238,21 @@ class Pace:
             self._seen.popleft()
         then, before = self._seen[0]
         return (done - before) / (now - then) if now > then and done > before else None
+
+
+async def _progress_of(
+    fetch: Coroutine[Any, Any, None], stage: Stage, part: Manifest
+) -> AsyncGenerator[Fetching, None]:
+    """Run `fetch`, and tell how far it is. Closed, it ends the fetch."""
+    task, pace = asyncio.create_task(fetch), Pace()
+    try:
+        while not task.done():
+            yield _progress(stage, part, pace)
+            await asyncio.wait({task}, timeout=POLL)
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _progress(stage: Stage, manifest: Manifest, pace: Pace) -> Fetching:
