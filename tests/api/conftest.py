@@ -20,8 +20,8 @@ from edgechat.settings import Settings
 
 @contextmanager
 def serving(model: Path, home: Path, ready: bool = True, **more: Any) -> Iterator[str]:
-    """The address of a server with the fake engine; `ready` waits for its model."""
-    runtime = Runtime(Settings(engine="fake", model=str(model), home=home, **more))
+    """The address of a server, with the fake engine unless told otherwise; `ready` waits for its model."""
+    runtime = Runtime(Settings(**{"engine": "fake", "model": str(model), "home": home, **more}))
     listener = listen("127.0.0.1", 0)
     config = http.config(runtime.settings, create_app(runtime))
     config.timeout_graceful_shutdown = 1
@@ -30,7 +30,7 @@ def serving(model: Path, home: Path, ready: bool = True, **more: Any) -> Iterato
     thread.start()
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started or (ready and runtime.readiness.state not in ("ready", "failed")):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -35,18 +35,17 @@ from edgechat.types import (
     Cores,
     Forget,
     Generate,
-    GenRequest,
     Load,
     LoadFailed,
     Loading,
     LoadProgress,
-    Message,
     ModelInfo,
     Ready,
     Told,
 )
 from edgechat.worker import letters
 from edgechat.worker.intake import Intake
+from edgechat.worker.trial import try_out
 
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
 
@@ -100,7 +99,7 @@ def _serve_letters(stream: BinaryIO, intake: Intake, loop: Loop) -> None:
 
 
 def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
-    """The engine, and a prompter that was tried once."""
+    """The engine, and a prompter whose template was tried."""
 
     def progress(event: Loading) -> None:
         post.send(LoadProgress(event=event))
@@ -109,9 +108,9 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
     engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress)
     names = {id: text for text, id in engine.tokenizer.specials.items()}
     bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
-    prompter = Prompter(Template(engine.template or CHATML, bos=bos), engine.tokenizer, engine.info.context)
-    prompter.prepare(GenRequest((Message("user", "Hello"),)))
-    return engine, prompter
+    source = engine.template or CHATML
+    try_out(source, bos)
+    return engine, Prompter(Template(source, bos), engine.tokenizer, engine.info.context)
 
 
 def main() -> None:
