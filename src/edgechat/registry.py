@@ -17,6 +17,11 @@ FORECASTS = {
     "llama_cpp": "edgechat.engine.memory:Forecast",
     "fake": "edgechat.engine.fake:Forecast",
 }
+# For models that give vectors instead of answers.
+EMBEDDERS = {
+    "llama_cpp": "edgechat.engine.llama_embedder:LlamaEmbedder",
+    "fake": "edgechat.engine.fake:FakeEmbedder",
+}
 SOURCES = {
     "modelscope": "edgechat.hub.modelscope:ModelScope",
     "pypi": "edgechat.hub.pypi:Pypi",

@@ -23,7 +23,7 @@ from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
 from edgechat.library import Library, Served, named
 from edgechat.settings import Settings
-from edgechat.types import AnyEvent, AnyQuestion, Done, Failed, GenRequest, Loading, Struct
+from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Failed, GenRequest, Struct
 from edgechat.upkeep import Upkeep
 from edgechat.worker.keeper import Keeper
 
@@ -199,13 +199,13 @@ class Runtime:
                     log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
                 yield event
 
-    async def ask(self, model: str, question: AnyQuestion) -> AnyEvent:
+    async def ask(self, model: str, question: AnyQuestion) -> Answered:
         """The answer to a question about `model`. Raises what `stream` would, and what refuses the question."""
         async with aclosing(self.keeper.stream(self.library.wanted(self.library.get(model)), question)) as events:
             async for event in events:
                 if isinstance(event, Failed):
                     raise from_code(event.code, event.message, event.param, event.retry_after_s)
-                if not isinstance(event, Loading):
+                if isinstance(event, Answered):
                     return event
         raise AssertionError("every question has an answer")
 

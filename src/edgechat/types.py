@@ -197,6 +197,7 @@ class Done(Event, frozen=True):
     usage: Usage
     timing: Timing
     dropped_messages: int = 0  # of the oldest ones, which did not fit
+    stop: str | None = None  # the string of the request's that ended it
     guards: tuple[Guard, ...] = ()  # that acted
 
 
@@ -209,19 +210,15 @@ class Failed(Event, frozen=True):
     retry_after_s: float | None = None
 
 
-class Tokenized(Event, frozen=True):
-    """The answer to `Tokenize` and `Read`."""
+class Answered(Event, frozen=True):
+    """The one event that answers a question: tokens, a text, or the tokens read and vectors of 32-bit floats."""
 
-    tokens: tuple[int, ...]
-
-
-class Detokenized(Event, frozen=True):
-    """The answer to `Detokenize`. Bytes that are no characters are replaced."""
-
-    text: str
+    tokens: tuple[int, ...] = ()
+    text: str = ""
+    vectors: tuple[bytes, ...] = ()
 
 
-AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed | Tokenized | Detokenized
+AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed | Answered
 
 
 class Tokenize(Struct, frozen=True, tag=True):
@@ -242,7 +239,13 @@ class Detokenize(Struct, frozen=True, tag=True):
     tokens: tuple[int, ...]
 
 
-AnyQuestion = Tokenize | Read | Detokenize
+class Embed(Struct, frozen=True, tag=True):
+    """Another: the meaning of each of `texts` as a vector of length 1."""
+
+    texts: tuple[str | tuple[int, ...], ...]
+
+
+AnyQuestion = Tokenize | Read | Detokenize | Embed
 
 
 class ModelInfo(Struct, frozen=True):
@@ -259,11 +262,10 @@ class ModelInfo(Struct, frozen=True):
     notes: tuple[str, ...] = ()  # what turned out smaller than it could be, and why
     thinks: bool = False  # its template knows of thinking before the answer
     thinking_switch: bool = False  # … and can turn it off
+    dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
 
 
 # Letters to a worker …
-
-
 class ToWorker(Struct, frozen=True, tag=True):
     """A letter from the server to its worker."""
 
@@ -317,8 +319,6 @@ class Cores(ToWorker, frozen=True):
 
 
 # … and back.
-
-
 class FromWorker(Struct, frozen=True, tag=True):
     """A letter from a worker to its server."""
 

@@ -57,6 +57,12 @@ def test_the_length_limit_is_max_tokens(client: httpx.Client) -> None:
     assert client.post(ROUTE, json=body(max_tokens=3)).json()["stop_reason"] == "max_tokens"
 
 
+def test_the_stop_sequence_that_was_met_is_named(client: httpx.Client) -> None:
+    answer = client.post(ROUTE, json=body("one two three", stop_sequences=["nine", "two"])).json()
+    assert (answer["stop_reason"], answer["stop_sequence"]) == ("stop_sequence", "two")
+    assert answer["content"][0]["text"] == "You said: one "
+
+
 def test_max_tokens_and_model_may_be_left_out(client: httpx.Client) -> None:
     assert client.post(ROUTE, json={"messages": [{"role": "user", "content": "x"}]}).status_code == 200
 

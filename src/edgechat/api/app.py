@@ -11,6 +11,7 @@ from edgechat.api import (
     anthropic,
     completions,
     conversations,
+    embeddings,
     errors,
     exchange,
     login,
@@ -34,7 +35,7 @@ from edgechat.runtime import Runtime
 
 # In the order of docs/api.md.
 DIALECTS = (
-    openai, completions, responses, anthropic, ollama, tokens,
+    openai, completions, responses, embeddings, anthropic, ollama, tokens,
     native, runs, conversations, exchange, login, status,
 )  # fmt: skip
 

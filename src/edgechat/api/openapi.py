@@ -46,6 +46,12 @@ def _responses() -> Reply:
     return ResponseReply(SERVED, body, body.generation(SERVED.sampling))
 
 
+EMBEDDED = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456]}],
+    "model": "qwen3-embedding-0.6b",
+    "usage": {"prompt_tokens": 8, "total_tokens": 8},
+}
 EXAMPLES: Mapping[tuple[str, str], Example] = {
     ("get", "/v1/models"): Example(None, {"object": "list", "data": [openai_model(SERVED)]}),
     ("post", "/v1/chat/completions"): Example({"messages": TURNS}, lambda: ChatReply(SERVED)),
@@ -54,6 +60,7 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
         lambda: CompletionReply(SERVED, GenRequest(()), with_usage=False),
     ),
     ("post", "/v1/responses"): Example({"input": QUESTION}, _responses),
+    ("post", "/v1/embeddings"): Example({"input": QUESTION}, EMBEDDED),
     ("post", "/v1/messages"): Example({"max_tokens": 100, "messages": TURNS}, lambda: MessageReply(SERVED)),
     ("post", "/v1/messages/count_tokens"): Example({"messages": TURNS}, {"input_tokens": 26}),
     ("post", "/api/chat"): Example({"messages": TURNS}, lambda: OllamaChatReply(SERVED)),

@@ -133,3 +133,26 @@ class Scorer(Engine, Protocol):
         At most `sequences` tokens at once. Raises EngineFailed.
         """
         ...
+
+
+class Embedder(Protocol):
+    """A loaded model that gives vectors instead of answers. One thread calls it."""
+
+    info: ModelInfo
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own."""
+        ...
+
+    def tokens(self, text: str) -> list[int]:
+        """`text` as the model wants to read it, with the control tokens that it expects around a text."""
+        ...
+
+    def embed(self, tokens: Sequence[int]) -> bytes:
+        """The vector of at most `info.context` tokens: 32-bit floats, of length 1. Raises EngineFailed."""
+        ...
+
+    def set_threads(self, count: int) -> None:
+        """How many threads compute."""
+        ...

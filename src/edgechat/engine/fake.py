@@ -9,6 +9,7 @@ Its "model" is a JSON file; every field may be left out:
      "context": 4096, "cells": 16384,     tokens of one conversation, and of all in memory
      "memory": 1000,                      bytes that it says it takes
      "template": "…",                     default: in the manner of ChatML
+     "dimensions": 8,                     it gives vectors of that many numbers, and no answers
      "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
 
 One token is one byte of UTF-8, so that half characters, half stop strings and their repair are everyday life here.
@@ -16,7 +17,9 @@ Control tokens are ids from 256 on, in the manner of ChatML. Where a guide forbi
 the plainest text that is allowed, and says no more of its own.
 """
 
+import math
 import os
+import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +55,7 @@ class Script(Struct, frozen=True):
     takes: int = 0
     abort_on: str | None = None
     template: str = TEMPLATE
+    dimensions: int = 0
     fail_at: int | None = None
     hang_at: int | None = None
     exit_at: int | None = None
@@ -93,6 +97,7 @@ def info(script: Script, context: int, threads: int) -> ModelInfo:
         recipe="none",
         threads=threads,
         engine="fake",
+        dimensions=script.dimensions,
     )
 
 
@@ -250,3 +255,25 @@ def _text(tokens: Sequence[int]) -> str:
     names = {token: text for text, token in SPECIALS.items()}
     data = b"".join(names[t].encode() if t in names else bytes([t]) for t in tokens)
     return data.decode(errors="replace")
+
+
+class FakeEmbedder:
+    """`Embedder` of base.py: how often each byte occurs, modulo the script's `dimensions`."""
+
+    def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
+        del memory, progress
+        self.tokenizer: Tokenizer = Bytes()
+        self.info = info(read(path), context, threads)
+
+    def tokens(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text)
+
+    def embed(self, tokens: Sequence[int]) -> bytes:
+        counts = [0.0] * self.info.dimensions
+        for token in tokens:
+            counts[token % len(counts)] += 1
+        length = math.hypot(*counts) or 1.0
+        return struct.pack(f"<{len(counts)}f", *(count / length for count in counts))
+
+    def set_threads(self, count: int) -> None:
+        del count

@@ -57,11 +57,12 @@ class Vocabulary:
             if lib.llama_vocab_get_attr(self._vocab, token) & attribute
         }
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, whole: bool = False) -> list[int]:
+        """Ids of `text` as plain content; `whole` puts the control tokens around it that the model expects."""
         data = text.encode()
         most = len(data) + 8
         ids = (lib.llama_token * most)()
-        count = lib.llama_tokenize(self._vocab, data, len(data), ids, most, False, False)
+        count = lib.llama_tokenize(self._vocab, data, len(data), ids, most, whole, False)
         if count < 0:
             raise EngineFailed("the text could not be turned into tokens.")
         return ids[:count]
@@ -77,6 +78,26 @@ class Vocabulary:
 
     def is_end(self, token: int) -> bool:
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
+
+
+def load_model(path: Path, progress: Progress) -> ctypes.c_void_p:
+    """The weights at `path`. Raises ModelFileInvalid when llama.cpp does not take them."""
+    lib.llama_log_set(_log, ctypes.c_void_p(0))
+    lib.llama_backend_init()
+    parameters = lib.llama_model_default_params()
+
+    @lib.llama_progress_callback
+    def told(fraction: float, _data: ctypes.c_void_p) -> bool:
+        progress(Loading(stage="weights", fraction=round(fraction, 2)))
+        return True
+
+    parameters.progress_callback = told
+    model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
+    if not model:
+        raise ModelFileInvalid(
+            f"llama.cpp does not take {path.name}: its architecture is unknown or its tensors do not fit."
+        )
+    return model
 
 
 class LlamaCpp:
@@ -95,7 +116,7 @@ class LlamaCpp:
         header = gguf.read_header(path)
         planned = memory_plan.plan(header, context, memory)
         self.template = header.template
-        self._model = self._load_model(path, progress)
+        self._model = load_model(path, progress)
         self._context = self._new_context(planned.cells, threads, path)
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
@@ -114,24 +135,6 @@ class LlamaCpp:
         progress(Loading(stage="warm-up"))
         self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
         self.trim(0)
-
-    def _load_model(self, path: Path, progress: Progress) -> ctypes.c_void_p:
-        lib.llama_log_set(_log, ctypes.c_void_p(0))
-        lib.llama_backend_init()
-        parameters = lib.llama_model_default_params()
-
-        @lib.llama_progress_callback
-        def told(fraction: float, _data: ctypes.c_void_p) -> bool:
-            progress(Loading(stage="weights", fraction=round(fraction, 2)))
-            return True
-
-        parameters.progress_callback = told
-        model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
-        if not model:
-            raise ModelFileInvalid(
-                f"llama.cpp does not take {path.name}: its architecture is unknown or its tensors do not fit."
-            )
-        return model
 
     def _new_context(self, cells: int, threads: int, path: Path) -> ctypes.c_void_p:
         parameters = lib.llama_context_default_params()

@@ -19,6 +19,7 @@ from edgechat.types import ModelInfo
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory with flash attention off
 SEQUENCES = 32  # running and kept conversations; each costs about half a megabyte
 DEFAULT_CONTEXT = 4096  # where nobody asked: a trained context of 32k would cost gigabytes
+EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are computed at once
 CONVERSATIONS = 4  # full ones that are held at once where memory allows
 DEFAULT_SHARE = 0.5  # of the memory that is free, where nobody named a number
 LEAST_CONTEXT = 256
@@ -45,6 +46,8 @@ def plan(header: Header, context: int, memory: int) -> Plan:
     that would.
     """
     trained = header.context or DEFAULT_CONTEXT
+    if embeds(header):
+        context = context or min(EMBEDDING_CONTEXT, trained)
     if context > trained:
         raise ConfigError(f"--context {context}: this model was trained for {trained} tokens; take at most that.")
     wanted = context or min(trained, DEFAULT_CONTEXT)
@@ -90,7 +93,13 @@ class Forecast:
             threads=0,
             engine="",
             notes=planned.notes,
+            dimensions=(header.number("embedding_length") or 0) if embeds(header) else 0,
         )
+
+
+def embeds(header: Header) -> bool:
+    """Whether the model pools what it reads into one vector: then it gives no answers."""
+    return bool(header.number("pooling_type"))
 
 
 def free_memory() -> int:

@@ -16,7 +16,12 @@ class Detokenizer:
         self._stop = tuple(stop)
         self._characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
-        self.stopped = False
+        self.met: str | None = None  # the stop string that ended the text
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was met."""
+        return self.met is not None
 
     def push(self, token: int) -> str:
         """The text that is certain now. After a stop string was met, `stopped` is true and nothing follows."""
@@ -29,10 +34,10 @@ class Detokenizer:
 
     def _release(self, text: str) -> str:
         self._held += text
-        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        found = [(at, stop) for at, stop in ((self._held.find(stop), stop) for stop in self._stop) if at >= 0]
         if found:
-            self.stopped = True
-            return self._held[: min(found)]
+            at, self.met = min(found)
+            return self._held[:at]
         keep = max((overlap(self._held, stop) for stop in self._stop), default=0)
         cut = len(self._held) - keep
         text, self._held = self._held[:cut], self._held[cut:]

@@ -17,14 +17,14 @@ from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
 from edgechat.prompt.tools import CALL, CALLED, spelled_out, without_system
 from edgechat.types import (
     CAP,
+    Answered,
     AnyQuestion,
     Detokenize,
-    Detokenized,
+    Embed,
     GenRequest,
     Message,
     Read,
     Tokenize,
-    Tokenized,
     Tokenizer,
 )
 
@@ -82,16 +82,18 @@ class Prompter:
         fitted = budget.fit(request.messages, self._context - answer, encode, self._count)
         return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, may_think)
 
-    def answer(self, question: AnyQuestion) -> Tokenized | Detokenized:
+    def answer(self, question: AnyQuestion) -> Answered:
         """Answer a question about tokens. Raises what `prepare` raises."""
         match question:
             case Tokenize(text=text):
-                return Tokenized(tuple(self._tokenizer.encode(text)))
+                return Answered(tokens=tuple(self._tokenizer.encode(text)))
             case Read(request=request):
-                return Tokenized(tuple(self.prepare(request).tokens))
+                return Answered(tokens=tuple(self.prepare(request).tokens))
             case Detokenize(tokens=tokens):
                 self._check_ids(tokens, "tokens")
-                return Detokenized(b"".join(map(self._tokenizer.piece, tokens)).decode(errors="replace"))
+                return Answered(text=b"".join(map(self._tokenizer.piece, tokens)).decode(errors="replace"))
+            case Embed():
+                raise InvalidRequest("this model answers; it gives no embeddings: it has no pooling.", "model")
 
     def _check_thinking(self, wanted: bool | None) -> None:
         """A wish that the template cannot fulfil is refused; one that it fulfils anyway is not."""

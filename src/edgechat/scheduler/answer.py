@@ -176,6 +176,7 @@ class Answer:
             if reason in ("length", "loop")
             else "stop",
             stop_reason=reason,
+            stop=self._text.met,
             usage=Usage(self.asked, self.said, self.cached, self._thought),
             timing=Timing(
                 queue_ms=round((started - self.arrived) * 1000, 1),

@@ -1,7 +1,7 @@
 """The worker process: letters in on stdin, letters out on stdout, one model, two threads.
 
     reader thread   stdin ─► intake (prompt, grammar) ─► loop's letters         ends the process when stdin ends
-    main thread     loop: engine steps ─► stdout
+    main thread     loop: engine steps ─► stdout              (a model that embeds has one thread: embedding.py)
 
 Started by supervisor.py as `python -m edgechat.worker.child`.
 """
@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +44,7 @@ from edgechat.types import (
     Ready,
     Told,
 )
-from edgechat.worker import letters
+from edgechat.worker import embedding, letters
 from edgechat.worker.intake import Intake
 from edgechat.worker.trial import try_out
 
@@ -122,23 +123,44 @@ def main() -> None:
     if not isinstance(first, Load):
         return
     try:
-        engine, prompter = _load(first, post)
+        serve = _embedding(first, source, post) if embedding.embeds(first) else _answering(first, source, post)
     except EdgechatError as error:
         post.send(LoadFailed(code=error.code, message=str(error)))
         return
     except Exception as error:  # the file is foreign: whatever it broke is told, not thrown
         post.send(LoadFailed(code=EngineFailed.code, message=f"the model could not be loaded: {error!r}"))
         return
-    shelf = _shelf(first, engine)
-    threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
-    loop = Loop(engine, post.tell, first.queue, shelf, threads)
-    intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
-    threading.Thread(target=_serve_letters, args=(source, intake, loop), daemon=True).start()
-    post.send(Ready(info=_described(engine, prompter.template)))
-    loop.run()
-    if shelf is not None:
-        shelf.close()
+    serve()
     os._exit(0)
+
+
+def _embedding(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
+    """Load a model that gives vectors; the result serves it until the server goes."""
+    embedder = embedding.load(first, lambda event: post.send(LoadProgress(event=event)))
+
+    def serve() -> None:
+        post.send(Ready(info=embedder.info))
+        embedding.serve(embedder, lambda: _read(source), post.tell)
+
+    return serve
+
+
+def _answering(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
+    """Load a model that answers; the result serves it until the server goes."""
+    engine, prompter = _load(first, post)
+
+    def serve() -> None:
+        shelf = _shelf(first, engine)
+        threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
+        loop = Loop(engine, post.tell, first.queue, shelf, threads)
+        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
+        threading.Thread(target=_serve_letters, args=(source, intake, loop), daemon=True).start()
+        post.send(Ready(info=_described(engine, prompter.template)))
+        loop.run()
+        if shelf is not None:
+            shelf.close()
+
+    return serve
 
 
 def _described(engine: Engine, template: Template) -> ModelInfo:

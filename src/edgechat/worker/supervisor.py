@@ -22,6 +22,7 @@ import structlog
 from edgechat import machine
 from edgechat.errors import EdgechatError, NotReady, RequestRefused, from_code
 from edgechat.types import (
+    Answered,
     AnyEvent,
     AnyFromWorker,
     AnyQuestion,
@@ -29,7 +30,6 @@ from edgechat.types import (
     Ask,
     Cancel,
     Cores,
-    Detokenized,
     Done,
     Failed,
     Forget,
@@ -42,7 +42,6 @@ from edgechat.types import (
     ModelInfo,
     Queued,
     Ready,
-    Tokenized,
     Told,
 )
 from edgechat.worker import deaths, letters
@@ -52,7 +51,7 @@ PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, b
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
-ENDS = (Done, Failed, Tokenized, Detokenized)  # events after which none comes
+ENDS = (Done, Failed, Answered)  # events after which none comes
 
 log = structlog.get_logger("worker")
 

@@ -21,7 +21,7 @@ from edgechat.api.fields import arguments_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed
 from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, Read, Reasoning, Tokenized, ToolCall
+from edgechat.types import Called, Delta, Done, Read, Reasoning, ToolCall
 
 router = APIRouter(prefix="/v1/messages", route_class=StrictRoute)
 
@@ -46,7 +46,6 @@ async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime)
 async def count_tokens(body: Prompt, runtime: TheRuntime) -> dict[str, int]:
     runtime.find(body.model)
     told = await runtime.ask(body.model or "", Read(msgspec.structs.replace(body.asked(), truncation="disabled")))
-    assert isinstance(told, Tokenized)
     return {"input_tokens": len(told.tokens)}
 
 
@@ -133,7 +132,7 @@ def tool_use(call: ToolCall) -> dict[str, Any]:
 
 def ending(done: Done) -> dict[str, Any]:
     """Why the answer ended."""
-    return {"stop_reason": STOP_REASONS[done.stop_reason], "stop_sequence": None}
+    return {"stop_reason": STOP_REASONS[done.stop_reason], "stop_sequence": done.stop}
 
 
 def usage_of(done: Done) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""OpenAI's embeddings: POST /v1/embeddings, for a model whose file says how to pool."""
+
+import base64
+import struct
+from typing import Annotated, Any, ClassVar, Literal
+
+from fastapi import APIRouter
+from pydantic import Field, StrictInt
+
+from edgechat.api.fields import Body, User
+from edgechat.api.requests import StrictRoute, TheRuntime, check_vocabulary
+from edgechat.errors import InvalidRequest
+from edgechat.types import Embed
+
+MOST_TEXTS = 2048  # as OpenAI's
+
+Text = Annotated[str, Field(min_length=1)]
+Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
+
+router = APIRouter(prefix="/v1", route_class=StrictRoute)
+
+
+class EmbeddingRequest(Body):
+    """Body of POST /v1/embeddings. A parameter that is null was not given."""
+
+    neutral: ClassVar = {"dimensions": ()}
+
+    input: Text | Tokens | Annotated[list[Text] | list[Tokens], Field(min_length=1, max_length=MOST_TEXTS)]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    user: User | None = None
+
+    def texts(self) -> tuple[str | tuple[int, ...], ...]:
+        """Every text, or its tokens."""
+        if isinstance(self.input, str):
+            return (self.input,)
+        numbers = tuple(one for one in self.input if isinstance(one, int))
+        return (numbers,) if numbers else tuple(one if isinstance(one, str) else tuple(one) for one in self._listed())
+
+    def _listed(self) -> list[str | list[int]]:
+        return [one for one in self.input if not isinstance(one, int)]
+
+
+@router.post("/embeddings", summary="The meaning of texts as vectors of length 1")
+async def embeddings(body: EmbeddingRequest, runtime: TheRuntime) -> dict[str, Any]:
+    served = runtime.find(body.model)
+    if not served.info.dimensions:
+        raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
+    texts = body.texts()
+    for text in texts:
+        check_vocabulary(served, text if isinstance(text, tuple) else (), "input")
+    told = await runtime.ask(body.model or "", Embed(texts))
+    as_text = body.encoding_format == "base64"
+    data = [
+        {"object": "embedding", "index": index, "embedding": base64.b64encode(one) if as_text else numbers(one)}
+        for index, one in enumerate(told.vectors)
+    ]
+    usage = {"prompt_tokens": len(told.tokens), "total_tokens": len(told.tokens)}
+    return {"object": "list", "data": data, "model": served.name, "usage": usage}
+
+
+def numbers(vector: bytes) -> list[float]:
+    """The numbers of a vector of 32-bit floats."""
+    return list(struct.unpack(f"<{len(vector) // 4}f", vector))
