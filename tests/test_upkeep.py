@@ -58,14 +58,14 @@ def update(store: Store, name: str, **script: object) -> None:
     store.promote(name)
 
 
-@pytest.mark.parametrize("memory", ["1MB", "1500B"], ids=["beside", "in its place"])
+@pytest.mark.parametrize("memory", ["4GB", "1.5GB"], ids=["beside", "in its place"])
 async def test_an_update_under_load_fails_no_request(tmp_path: Path, memory: str) -> None:
     store, said, stop = Store(tmp_path), list[str](), asyncio.Event()
-    publish(store, "m", reply="old", memory=1000, load_ms=200)
+    publish(store, "m", reply="old", memory=10**9, load_ms=200)
     async with serving(tmp_path, memory=memory) as runtime:
         readers = [asyncio.create_task(flood(runtime, stop, said)) for _ in range(5)]
         await until(lambda: len(said) > 50)
-        update(store, "m", reply="new", memory=1000, load_ms=200)
+        update(store, "m", reply="new", memory=10**9, load_ms=200)
         await until(lambda: said.count("new") > 50)
         stop.set()
         await asyncio.gather(*readers)
@@ -76,16 +76,16 @@ async def test_an_update_under_load_fails_no_request(tmp_path: Path, memory: str
         assert runtime.served.sha256 == store.list()[0].sha256
 
 
-@pytest.mark.parametrize("memory", ["1MB", "1500B"], ids=["beside", "in its place"])
+@pytest.mark.parametrize("memory", ["4GB", "1.5GB"], ids=["beside", "in its place"])
 @pytest.mark.parametrize("fault", [{"load_fails": True}, {"reply": ""}, {"exit_at": 0}, {"fail_at": 0}])
 async def test_a_version_that_does_not_answer_leaves_the_old_one_serving(
     tmp_path: Path, fault: dict[str, object], memory: str
 ) -> None:
     store, said, stop = Store(tmp_path), list[str](), asyncio.Event()
-    good = publish(store, "m", reply="old", memory=1000)
+    good = publish(store, "m", reply="old", memory=10**9)
     async with serving(tmp_path, memory=memory) as runtime:
         reader = asyncio.create_task(flood(runtime, stop, said))
-        update(store, "m", **({"memory": 1000} | fault))
+        update(store, "m", **({"memory": 10**9} | fault))
         await until(lambda: (now := store.find("m")) and now.sha256 == good.sha256)  # rolled back
         before = len(said)
         await until(lambda: len(said) > before + 5)
@@ -129,11 +129,11 @@ async def test_a_tuned_file_takes_over_under_load_and_no_request_fails(
 ) -> None:
     monkeypatch.setattr("edgechat.library.TUNED_ENGINE", "fake")
     store, said, stop = Store(tmp_path), list[str](), asyncio.Event()
-    model = publish(store, "m", reply="slow", memory=1000)
-    async with serving(tmp_path, memory="1MB") as runtime:
+    model = publish(store, "m", reply="slow", memory=10**9)
+    async with serving(tmp_path, memory="4GB") as runtime:
         readers = [asyncio.create_task(flood(runtime, stop, said)) for _ in range(3)]
         await until(lambda: len(said) > 20)
-        tuned(store, model, publish(store, "m-fast", reply="fast", memory=1000))
+        tuned(store, model, publish(store, "m-fast", reply="fast", memory=10**9))
         await until(lambda: said.count("fast") > 20)
         stop.set()
         await asyncio.gather(*readers)
@@ -148,9 +148,9 @@ async def test_a_tuned_file_that_does_not_answer_is_dropped_and_the_model_answer
 ) -> None:
     monkeypatch.setattr("edgechat.library.TUNED_ENGINE", "fake")
     store = Store(tmp_path)
-    model = publish(store, "m", reply="slow", memory=1000)
-    async with serving(tmp_path, memory="1MB") as runtime:
-        records = tuned(store, model, publish(store, "m-bad", load_fails=True, memory=1000))
+    model = publish(store, "m", reply="slow", memory=10**9)
+    async with serving(tmp_path, memory="4GB") as runtime:
+        records = tuned(store, model, publish(store, "m-bad", load_fails=True, memory=10**9))
         await until(lambda: records.find(model.sha256) is None)
         assert await ask(runtime) == "slow"
         assert store.find("m") is not None

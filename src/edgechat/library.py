@@ -6,6 +6,7 @@ Reading a header takes a tenth of a second, so what is known of a file is kept b
 import asyncio
 import time
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
@@ -128,7 +129,7 @@ class Library:
             prefill_threads=counts.prefill_threads if counts else 0,
             queue=settings.queue,
             digest=file.sha256,
-            shelf=str(settings.home / "prefixes"),
+            shelf=str(prefixes(settings.home)),
             shelf_bytes=int(settings.prefix_bytes),
         )
 
@@ -138,6 +139,11 @@ class Library:
 
         wanted = Wanted(stored.name, load, forecast, take)
         return wanted if default else wanted._replace(keep=settings.keep_alive)
+
+
+def prefixes(home: Path) -> Path:
+    """Where workers keep what they have read already."""
+    return home / "prefixes"
 
 
 def named(served: Served, name: str) -> Served:

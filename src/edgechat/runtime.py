@@ -21,7 +21,8 @@ from edgechat.errors import EdgechatError, HubError, NotReady, StorageError, fro
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
-from edgechat.library import Library, Served, named
+from edgechat.library import Library, Served, named, prefixes
+from edgechat.scheduler.shelf import erase
 from edgechat.settings import Settings
 from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Failed, GenRequest, Struct
 from edgechat.upkeep import Upkeep
@@ -210,8 +211,9 @@ class Runtime:
         raise AssertionError("every question has an answer")
 
     def forget(self, conversation: str) -> None:
-        """Destroy what the engines keep of a conversation."""
+        """Destroy what the engines keep of a conversation, and what those kept that are not loaded now."""
         self.keeper.forget(conversation)
+        asyncio.get_running_loop().run_in_executor(None, erase, prefixes(self.settings.home), conversation)
 
     async def load(self, name: str | None) -> Served:
         """Load the model now. Raises what `stream` would."""

@@ -55,15 +55,15 @@ def test_the_first_use_streams_how_the_load_goes(shop: httpx.Client) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_an_error_and_the_others_answer(fake_model: FakeModel, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    publish(Store(home), "giant", memory=10**9)
+    publish(Store(home), "giant", memory=10**10)
     publish(Store(home), "fails", load_ms=50, load_fails=True)
     bad = publish(Store(home), "bad")
     bad.path.chmod(0o644)
     bad.path.write_text("x" * bad.size)
-    with serving(fake_model(reply="default"), home, memory="1MB") as base, httpx.Client(base_url=base) as client:
+    with serving(fake_model(reply="default"), home, memory="1GB") as base, httpx.Client(base_url=base) as client:
         refused = ask(client, "giant")
         assert refused.status_code == 503
-        assert "it takes 1000000000" in refused.json()["error"]["message"]
+        assert "it takes 10000000000" in refused.json()["error"]["message"]
         assert ask(client, "bad").status_code == 503
         assert [one["id"] for one in client.get("/v1/models").json()["data"]] == ["fake.json", "fails", "giant"]
         *_, last = ask(client, "fails", stream=True).text.strip().splitlines()

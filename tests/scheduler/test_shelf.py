@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.scheduler.shelf import Label, Shelf
+from edgechat.scheduler.shelf import Label, Shelf, erase
 
 MINE = Label("mine", "chat 1")
 TOKENS = list(range(100, 160))
@@ -129,3 +129,15 @@ def test_more_than_the_budget_is_not_kept_at_all(tmp_path: Path) -> None:
     one.put(MINE, TOKENS, STATE)
     one.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_deleted_conversation_is_erased_for_models_that_nobody_has_loaded(tmp_path: Path) -> None:
+    kept(tmp_path)
+    other = shelf(tmp_path, fingerprint="model b")
+    other.put(Label("mine", "chat 2"), TOKENS, STATE)
+    other.close()
+    (tmp_path / "strange.kv").write_bytes(b"?")
+    erase(tmp_path, "chat 1")
+    assert len(list(tmp_path.glob("*.kv"))) == 2
+    assert shelf(tmp_path).find("mine", TOKENS, beyond=0) is None
+    assert shelf(tmp_path, fingerprint="model b").find("mine", TOKENS, beyond=0) is not None

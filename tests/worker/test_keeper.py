@@ -19,15 +19,18 @@ from edgechat.worker.keeper import Keeper
 from edgechat.worker.resident import Wanted
 
 Model = Callable[..., Wanted]
+UNIT = 10_000_000  # bytes, as the tests count them
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    """Writes a script of 40 bytes of memory and gives the model."""
+    """Writes a script of 40 units of memory and gives the model."""
 
     def write(name: str, keep: float = inf, **script: object) -> Wanted:
         path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps({"reply": name, "memory": 40} | script))
+        script = {"reply": name, "memory": 40} | script
+        script["memory"] = int(str(script["memory"])) * UNIT
+        path.write_text(json.dumps(script))
         return Wanted(name, Load("fake", str(path), 0, 1), Forecast(path), lambda: Hold([path]), keep)
 
     return write
@@ -35,7 +38,7 @@ def model(tmp_path: Path) -> Model:
 
 @asynccontextmanager
 async def keeping(memory: int = 100, cores: int = 2) -> AsyncIterator[Keeper]:
-    keeper = Keeper(memory, cores)
+    keeper = Keeper(memory * UNIT, cores)
     sweep = asyncio.create_task(keeper.run())
     try:
         yield keeper
@@ -103,7 +106,7 @@ async def test_the_least_recently_used_makes_room(model: Model) -> None:
         for wanted in (a, b, a, c):
             assert text_of(await events_of(keeper, wanted)) == wanted.name
         assert loaded(keeper) == {"a", "c"}
-        assert keeper.pool.room == 20
+        assert keeper.pool.room == 20 * UNIT
 
 
 async def test_a_busy_model_is_not_unloaded_and_its_next_requests_wait_their_turn(model: Model) -> None:
@@ -157,7 +160,7 @@ async def test_what_does_not_fit_alone_is_refused_with_the_number(model: Model) 
         await events_of(keeper, model("small"))
         failed = (await events_of(keeper, model("giant", memory=200)))[-1]
         assert isinstance(failed, Failed)
-        assert "it takes 200" in failed.message
+        assert f"it takes {200 * UNIT}" in failed.message
         assert loaded(keeper) == {"small"}  # nobody made room in vain
 
 
@@ -171,7 +174,7 @@ async def test_a_model_that_cannot_be_loaded_is_an_error_for_all_who_wait_and_is
         for events in await asyncio.gather(*asked):
             assert isinstance(events[-1], Failed)
             assert events[-1].code == ModelFileInvalid.code
-        assert keeper.pool.room == 100
+        assert keeper.pool.room == 100 * UNIT
         (tmp_path / "bad.json").write_text('{"reply": "mended"}')
         with pytest.raises(ModelFileInvalid):  # for a moment it is taken for broken still
             await events_of(keeper, bad)
@@ -249,3 +252,17 @@ async def test_the_first_event_of_a_loaded_model_is_its_place(model: Model) -> N
     async with keeping() as keeper:
         await keeper.load(model("a"))
         assert isinstance((await events_of(keeper, model("a")))[0], Queued)
+
+
+async def test_what_takes_more_than_it_said_is_loaded_once_more_with_less(model: Model) -> None:
+    async with keeping(memory=20) as keeper:
+        assert text_of(await events_of(keeper, model("a", memory=1, takes=20 * UNIT))) == "a"
+        assert 10 * UNIT < keeper.pool.tenants[0].bytes <= 20 * UNIT  # as measured
+
+
+async def test_what_takes_more_than_there_is_even_so_is_refused_with_the_number(model: Model) -> None:
+    async with keeping(memory=1) as keeper:  # less than a bare process
+        failed = (await events_of(keeper, model("a", memory=1)))[-1]
+        assert isinstance(failed, Failed)
+        assert "it takes --memory 0.0" in failed.message
+        assert not loaded(keeper)

@@ -166,7 +166,6 @@ class Fake:
     sequences = 32
 
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
-        del memory  # it takes what its script says
         self.script = read(path)
         progress(Loading(stage="weights", fraction=0.5))
         time.sleep(self.script.load_ms / 1000)
@@ -176,7 +175,7 @@ class Fake:
         self.tokenizer: Tokenizer = Bytes()
         self.info = info(self.script, context, threads)
         self._cells: dict[int, list[int]] = {}
-        self._ballast = b"\1" * self.script.takes
+        self._ballast = b"\1" * min(self.script.takes, memory or self.script.takes)
 
     def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Recital:
         del sampling  # it recites

@@ -10,7 +10,7 @@ from threading import Event
 from edgechat.errors import ConfigError, HubError
 from edgechat.hub.choice import choose, manifest_of
 from edgechat.hub.hashes import CHUNK, Hashes
-from edgechat.hub.reference import SUFFIX, Repo, is_safe_path
+from edgechat.hub.reference import SUFFIX, Repo, is_safe_path, name_from
 from edgechat.hub.source import File, Manifest
 
 
@@ -46,7 +46,8 @@ def survey(place: Path, hashes: Hashes, stop: Event | None = None) -> tuple[Mani
         raise ConfigError(f"there is no model file at {place}: {str(error).partition(': ')[2]}") from error
     except OSError as error:
         raise ConfigError(f"{place} cannot be read: {error.strerror}.") from error
-    return Manifest(made.name, str(place), "", files), folder
+    name = made.name if whole else name_from(place.name)  # a single file is itself, whatever lies beside it
+    return Manifest(name, str(place), "", files), folder
 
 
 def copy(manifest: Manifest, folder: Path, staging: Path, stop: Event) -> None:

@@ -193,6 +193,15 @@ class Shelf:
                     book.path.unlink()
 
 
+def erase(folder: Path, conversation: str) -> None:
+    """Delete all of a conversation in `folder`, whatever model it was kept for: no worker may have that one now."""
+    for path in folder.glob("*.kv"):
+        with suppress(OSError):
+            head = _head(path, path.stat().st_size)
+            if head is not None and head.conversation == conversation:
+                path.unlink()
+
+
 def _head(path: Path, size: int) -> Head | None:
     """The head of a file, or None when it is none of this kind."""
     try:

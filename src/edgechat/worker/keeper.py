@@ -20,6 +20,7 @@ import structlog
 from edgechat.errors import ConfigError, EdgechatError, NotReady
 from edgechat.types import AnyEvent, AnyQuestion, Failed, GenRequest, Loading, ModelInfo
 from edgechat.worker import probe
+from edgechat.worker.measure import tree_bytes
 from edgechat.worker.pool import Pool
 from edgechat.worker.resident import Resident, Wanted
 from edgechat.worker.supervisor import Worker
@@ -219,10 +220,7 @@ class Keeper:
                 memory = self.pool.room
                 self.pool.enter(resident)
             resident.held = await asyncio.to_thread(wanted.take)
-            load = msgspec.structs.replace(wanted.load, memory=memory, threads=self.pool.cores)
-            resident.worker = Worker(load, lambda: self._settle(resident))
-            info = await resident.worker.start()
-            resident.bytes = max(resident.bytes, info.memory)
+            info = await self._start(resident, memory)
             log.info("loaded", model=wanted.name, megabytes=resident.bytes >> 20, context=info.context)
         except EdgechatError as error:
             self._fail(resident, error)
@@ -230,6 +228,32 @@ class Keeper:
             log.exception("a bug")
             self._fail(resident, EdgechatError(f"edgechat failed inside ({type(error).__name__}); the log says where."))
         self._settle(resident)
+
+    async def _start(self, resident: Resident, room: int) -> ModelInfo:
+        """Load it within `room` bytes. What it really takes counts: if that is more, it is loaded once more with less.
+
+        Raises ConfigError, with the number that would fit, if that does not help.
+        """
+        memory, over = room, 0
+        for _ in range(2):
+            load = msgspec.structs.replace(resident.wanted.load, memory=memory, threads=self.pool.cores)
+            resident.worker = worker = Worker(load, lambda: self._settle(resident))
+            info = await worker.start()
+            taken = await asyncio.to_thread(tree_bytes, worker.pid) if worker.pid else 0
+            resident.bytes = max(info.memory, taken)
+            over = taken - room
+            if over <= 0:
+                resident.measured = True
+                return info
+            log.warning(
+                "it takes more memory than planned", model=resident.name, megabytes=taken >> 20, room=room >> 20
+            )
+            await worker.stop()
+            memory -= over + over // 4  # two loads never take quite the same
+        needed = f"{(self.pool.memory + over) / 1e9:.2f}GB"
+        raise ConfigError(
+            f"{resident.name} does not fit into the memory that there is for it: it takes --memory {needed}."
+        )
 
     async def _room(self, wanted: Wanted, spared: Resident | None) -> ModelInfo:
         """Unload others until the model fits whole; alone, it may come with a smaller context. Raises ConfigError."""

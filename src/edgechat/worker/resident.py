@@ -43,6 +43,7 @@ class Resident(Tenant):
         self.trial = False  # nobody gets in before it has answered a probe
         self.successor: Resident | None = None  # who has its name once it is gone
         self.worker: Worker | None = None
+        self.measured = False  # it takes no more memory than it may
         self.held: Held | None = None
         self.failure: EdgechatError | None = None
         self.failed_at = 0.0
@@ -52,7 +53,7 @@ class Resident(Tenant):
     @property
     def ready(self) -> bool:
         """Whether its worker takes a request now."""
-        return self.worker is not None and self.worker.ready
+        return self.worker is not None and self.worker.ready and self.measured
 
     @property
     def info(self) -> ModelInfo | None:
