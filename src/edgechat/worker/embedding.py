@@ -4,6 +4,7 @@ A model that answers and one that embeds never share an engine's context: the fi
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from edgechat.types import (
     Failed,
     Generate,
     Load,
+    Prefill,
     Read,
     Tokenize,
 )
@@ -48,7 +50,7 @@ def serve(embedder: Embedder, read: Callable[[], AnyToWorker | None], tell: Call
         match letter:
             case Ask(id=id, question=question):
                 try:
-                    tell(id, answer(embedder, question))
+                    tell(id, answer(embedder, question, partial(tell, id)))
                 except EdgechatError as error:
                     tell(id, Failed(error.code, str(error), getattr(error, "param", None)))
             case Generate(id=id):
@@ -59,12 +61,19 @@ def serve(embedder: Embedder, read: Callable[[], AnyToWorker | None], tell: Call
                 pass  # nothing is queued that could be cancelled, nothing kept that could be forgotten
 
 
-def answer(embedder: Embedder, question: AnyQuestion) -> Answered:
-    """Answer a question. Raises InvalidRequest, and ContextLengthExceeded for a text that does not fit."""
+def answer(embedder: Embedder, question: AnyQuestion, told: Callable[[AnyEvent], None] = lambda _: None) -> Answered:
+    """Answer a question. Raises InvalidRequest, and ContextLengthExceeded for a text that does not fit.
+
+    `told` hears of every text that is done: a worker that says nothing for long is taken for one that hangs.
+    """
     match question:
         case Embed(texts=texts):
             read = [_fitting(embedder, text) for text in texts]
-            return Answered(tokens=tuple(chain(*read)), vectors=tuple(map(embedder.embed, read)))
+            vectors = []
+            for at, tokens in enumerate(read, 1):
+                vectors.append(embedder.embed(tokens))
+                told(Prefill(at, len(read)))
+            return Answered(tokens=tuple(chain(*read)), vectors=tuple(vectors))
         case Tokenize(text=text):
             return Answered(tokens=tuple(embedder.tokenizer.encode(text)))
         case Detokenize(tokens=tokens):
