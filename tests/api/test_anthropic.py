@@ -85,6 +85,11 @@ def test_max_tokens_and_model_may_be_left_out(client: httpx.Client) -> None:
         ({"tools": [TOOL | {"defer_loading": True}]}, "tools.0.defer_loading"),
         ({"tools": [TOOL | {"name": "a b"}]}, "tools.0.name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
+        ({"tools": [TOOL, TOOL]}, "tools"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "x"}]}]},
+            "messages",
+        ),
         ({"tool_choice": {"type": "tool", "name": "x"}, "tools": [TOOL]}, "tool_choice.name"),
         ({"tool_choice": {"type": "tool"}, "tools": [TOOL]}, "tool_choice.name"),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking.budget_tokens"),

@@ -69,6 +69,7 @@ def test_the_model_is_known_with_and_without_its_tag(client: httpx.Client) -> No
         ("/api/chat", {"options": {"num_predict": 0}}, "options.num_predict"),
         ("/api/chat", {"options": {"temperature": 3}}, "options.temperature"),
         ("/api/chat", {"format": "xml"}, "format"),
+        ("/api/chat", {"tools": [{"function": {"name": "f"}}] * 2}, "tools"),
         ("/api/chat", {"think": "high"}, "think"),
         ("/api/chat", {"logprobs": True}, "logprobs"),
         ("/api/chat", {"keep_alive": "soon"}, "keep_alive"),

@@ -5,6 +5,7 @@ known parameters at a value that changes nothing, and `inert`, those that never 
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -21,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from edgechat.types import Message, Sampling, ToolCall
+from edgechat.errors import InvalidRequest
+from edgechat.types import Message, Sampling, Tool, ToolCall
 
 Neutral = dict[str, tuple[Any, ...]]
 
@@ -146,14 +148,31 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
         return {"INVALID_JSON": call.arguments}
 
 
-def naming_tools(*messages: Message) -> tuple[Message, ...]:
-    """`messages`, each result of a tool with the name of the tool that the result's call named."""
-    names = {call.id: call.name for message in messages for call in message.tool_calls}
+def naming_tools(messages: Sequence[Message], param: str) -> tuple[Message, ...]:
+    """`messages`, each result of a tool with the name of the tool that was called.
 
-    def named(message: Message) -> Message:
-        return msgspec.structs.replace(message, name=names.get(message.tool_call_id or ""))
+    Raises InvalidRequest, naming `param`, for a result that answers no call before it.
+    """
+    names: dict[str, str] = {}
+    named = []
+    for message in messages:
+        names |= {call.id: call.name for call in message.tool_calls}
+        if message.role != "tool":
+            named.append(message)
+        elif message.tool_call_id in names:
+            named.append(msgspec.structs.replace(message, name=names[message.tool_call_id]))
+        else:
+            raise InvalidRequest(f"{param}: the result of {message.tool_call_id!r} answers no call before it.", param)
+    return tuple(named)
 
-    return tuple(named(message) if message.role == "tool" else message for message in messages)
+
+def each_once(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """`tools`. Raises InvalidRequest if two of them have one name."""
+    names = [tool.name for tool in tools]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidRequest(f"tools: two are called {twice!r}.", "tools")
+    return tuple(tools)
 
 
 def sampled(defaults: Sampling, **given: Any) -> Sampling:

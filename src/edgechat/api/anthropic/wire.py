@@ -19,6 +19,7 @@ from edgechat.api.fields import (
     TopP,
     User,
     as_blocks,
+    each_once,
     json_text,
     naming_tools,
     sampled,
@@ -186,10 +187,13 @@ class Prompt(Body):
         form = self.output_config.format if self.output_config else None
         return GenRequest(
             messages=naming_tools(
-                *([Message("system", system)] if system else []),
-                *(message for turn in self.messages for message in turn.values()),
+                [
+                    *([Message("system", system)] if system else []),
+                    *(message for turn in self.messages for message in turn.values()),
+                ],
+                "messages",
             ),
-            tools=tuple(tool.value() for tool in self.tools or ()),
+            tools=each_once([tool.value() for tool in self.tools or ()]),
             tool_choice=CHOICES[choice.type],
             tool_names=() if choice.name is None else (choice.name,),
             parallel_tool_calls=not choice.disable_parallel_tool_use,

@@ -21,6 +21,7 @@ from edgechat.api.fields import (
     ToolName,
     TopK,
     TopP,
+    each_once,
     json_text,
     sampled,
 )
@@ -162,7 +163,7 @@ class ChatRequest(Asked):
 
     def generation(self, defaults: Sampling, context: int) -> GenRequest:
         """What the engine is asked for."""
-        tools = tuple(tool.value() for tool in self.tools or ())
+        tools = each_once([tool.value() for tool in self.tools or ()])
         return self._finished(GenRequest(tuple(messages_of(self.messages)), tools=tools), defaults, context)
 
 

@@ -16,6 +16,7 @@ from edgechat.api.fields import (
     ToolName,
     TopP,
     User,
+    each_once,
     json_text,
     kind_of,
     naming_tools,
@@ -221,11 +222,11 @@ class ResponsesRequest(Body):
         mode, names = self._choice()
         form = self.text.format if self.text else None
         return GenRequest(
-            messages=naming_tools(*turns_of(self.instructions, self.input)),
+            messages=naming_tools(turns_of(self.instructions, self.input), "input"),
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
             max_tokens=self.max_output_tokens,
             truncation=self.truncation or "disabled",
-            tools=tuple(tool.value() for tool in self.tools or ()),
+            tools=each_once([tool.value() for tool in self.tools or ()]),
             tool_choice=mode,
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,
