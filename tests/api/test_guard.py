@@ -102,3 +102,9 @@ def test_an_endless_chunked_body_is_cut_off(client: httpx.Client) -> None:
         except (BrokenPipeError, ConnectionResetError):
             return
         assert b" 413 " in raw.recv(4096).split(b"\r\n")[0]
+
+
+def test_a_file_to_import_may_be_larger_than_other_bodies(client: httpx.Client) -> None:
+    document = {"messages": [{"role": "user", "content": "x" * (5 << 20)}]}
+    assert client.post("/api/import", json=document).json()["imported"] == 1
+    assert client.post("/api/runs", json={"content": "x" * (5 << 20)}).status_code == 413

@@ -73,7 +73,8 @@ def test_a_run_is_told_and_kept(slow: httpx.Client) -> None:
     assert told[-1][2] == {"finish_reason": "stop", "saved": True}
     question, answer = tree(slow, started["conversation_id"])
     assert (question["id"], answer["id"]) == (started["message_id"], started["answer_id"])
-    assert (answer["status"], answer["content"], answer["model"]) == ("complete", "Done.", "fake.json")
+    model = slow.get("/readyz").json()["model"]
+    assert (answer["status"], answer["content"], answer["model"]) == ("complete", "Done.", model)
     assert answer["usage"] == usage
 
 
@@ -177,7 +178,7 @@ def test_params_are_honoured_or_refused(slow: httpx.Client) -> None:
         "error",
         {
             "code": "model_not_found",
-            "message": "no model 'no-such-model' is here; there is fake.json.",
+            "message": f"no model 'no-such-model' is here; there is {answer['model']}.",
             "retryable": False,
             "retry_after_s": None,
             "saved": True,

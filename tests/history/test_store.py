@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.errors import ConfigError, HistoryDamaged, NotFound, Stale
+from edgechat.errors import ConfigError, EdgechatError, HistoryDamaged, NotFound, Stale
 from edgechat.history import conversations, schema, turns
 from edgechat.history.records import Turn
 from edgechat.history.store import History
@@ -215,3 +215,18 @@ def test_a_step_happens_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     assert (history.folder / f"before-{len(steps[1])}.db").exists(), "a copy from before the step is kept"
     with pytest.raises(ConfigError, match="newer edgechat"):
         History(tmp_path).open()
+
+
+def test_a_bug_fails_its_own_change_and_no_other(history: History) -> None:
+    """Nonsense in SQL undoes a whole transaction; the others are tried again by themselves."""
+    gate: Future[None] = Future()
+    waiting = history.write(lambda db: gate.result())
+    nonsense = history.write(lambda db: db.execute("SELECT nonsense"))
+    good = history.write(turns.begin, "", Turn(content="good"), history.lease)
+    gate.set_result(None)
+    waiting.result()
+    with pytest.raises(EdgechatError, match="nonsense"):
+        nonsense.result()
+    assert good.result()[1]
+    with pytest.raises(EdgechatError, match="nonsense"):
+        history.read(lambda db: db.execute("SELECT nonsense")).result()

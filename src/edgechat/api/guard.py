@@ -6,7 +6,7 @@ send unasked. Who sends it is the next door's question (access.py).
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from edgechat.api.refusal import refuse
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAX_BODY = 4 << 20  # bytes
+LARGER = {"/api/import": 64 << 20}  # bytes: years of conversations come back in one file
 MAX_HEADERS = 100
 MAX_URL = 8_192  # bytes
 
@@ -44,6 +45,7 @@ class Guard:
     def __init__(self, app: ASGIApp, rules: Rules | None = None) -> None:
         self._app = app
         self._rules = rules or Rules()
+        self._larger = {path: replace(self._rules, max_body=most) for path, most in LARGER.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -53,7 +55,10 @@ class Guard:
         elif why := self._refusal(scope):
             await refuse(why, scope, receive, send)
         else:
-            await self._app(scope, _Limited(receive, self._rules.max_body), send)
+            await self._app(scope, _Limited(receive, self._for(scope).max_body), send)
+
+    def _for(self, scope: Scope) -> Rules:
+        return self._larger.get(scope["path"], self._rules)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         if len(scope["headers"]) > MAX_HEADERS:
@@ -62,7 +67,7 @@ class Guard:
             return Problem.http(414, f"The address is longer than {MAX_URL} bytes.")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         local = (scope.get("server") or ("", None))[0]
-        return refusal(scope["method"], headers, self._rules, local)
+        return refusal(scope["method"], headers, self._for(scope), local)
 
 
 class _Limited:

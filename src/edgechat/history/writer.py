@@ -91,7 +91,7 @@ class Writer:
         """One transaction for all; where it fails, one for each, so that nobody fails for another's sake."""
         try:
             outcomes = self._transact(jobs)
-        except EdgechatError as error:
+        except Exception as error:  # a bug fails its own job, never the thread
             full = isinstance(error, NoSpace)
             if full and jobs[0].frees and len(jobs) == 1 and self._reserve.exists():
                 self._reserve.unlink(missing_ok=True)
@@ -192,4 +192,4 @@ def translate(error: sqlite3.Error) -> EdgechatError:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return ServiceError("another program holds the conversations' file: try again.")
         case _:
-            raise error
+            return EdgechatError(f"the store failed inside ({error}); this is a bug.")

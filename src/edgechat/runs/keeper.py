@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from edgechat.errors import EdgechatError
+from edgechat.errors import EdgechatError, ShuttingDown
 from edgechat.history import conversations, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
@@ -66,6 +66,8 @@ class Runs:
         return await asyncio.shield(self._spawned(self._begin(owner, turn, client, key)))
 
     async def _begin(self, owner: str, turn: Turn, client: str, key: str | None) -> Started:
+        if self._closing:
+            raise ShuttingDown("the server is being stopped: send it again soon.")
         started, new = await wrap_future(self.history.write(turns.begin, owner, turn, self.history.lease, key))
         if new:
             run = Run(self._runtime, self.history, started, turn, owner, client)
@@ -126,10 +128,10 @@ class Runs:
     async def _entitle(self, run: Run) -> None:
         """Let the model find a title, behind everyone who waits for an answer."""
         started = run.started
-        if not await wrap_future(self.history.read(conversations.wants_title, started.conversation_id)):
-            return
-        messages = await wrap_future(self.history.read(turns.path, started.answer_id))
         try:
+            if not await wrap_future(self.history.read(conversations.wants_title, started.conversation_id)):
+                return
+            messages = await wrap_future(self.history.read(turns.path, started.answer_id))
             found = await self._ask_title(messages, run)
             if found:
                 await wrap_future(self.history.write(conversations.entitle, run.owner, started.conversation_id, found))

@@ -11,6 +11,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from edgechat import types
@@ -24,8 +25,9 @@ from edgechat.runtime import Runtime, Served
 from edgechat.types import GenRequest, Message, Sampling
 
 CHECKPOINT_S = 0.8
-CHECKPOINT_PIECES = 40  # deltas; one is at least a token
 AWAY_S = 0.5  # between looks at an engine that is starting again
+
+logger = structlog.get_logger("runs")
 
 
 class Run:
@@ -44,8 +46,7 @@ class Run:
         self._client = client
         self._begun = time.monotonic()
         self._first: float | None = None  # when the first piece of text came
-        self._pieces = 0  # since the last checkpoint
-        self._due = asyncio.Event()
+        self._fresh = False  # there is text since the last checkpoint
         self._served: Served | None = None
         self._usage: log.Usage | None = None
         self._work: asyncio.Task[types.Done] | None = None
@@ -139,21 +140,18 @@ class Run:
     def _text(self, piece: log.Delta | log.Reasoning) -> None:
         self._first = self._first or time.monotonic()
         self.log.append(piece)
-        self._pieces += 1
-        if self._pieces >= CHECKPOINT_PIECES:
-            self._due.set()
+        self._fresh = True
 
     # ── the store ──
 
     async def _keep(self) -> None:
-        """Checkpoint what came since the last one, soon after it came."""
+        """Checkpoint what came since the last one, while it is less than a second old."""
         told = False
         while True:
-            await _within(CHECKPOINT_S, self._due)
-            self._due.clear()
-            if not self._pieces:
+            await asyncio.sleep(CHECKPOINT_S)
+            if not self._fresh:
                 continue
-            self._pieces = 0
+            self._fresh = False
             content, reasoning = self.log.text(), self.log.text(log.Reasoning)
             try:
                 await wrap_future(self._history.write(turns.checkpoint, self.started.answer_id, content, reasoning))
@@ -172,6 +170,8 @@ class Run:
             ending = ShuttingDown("the server is being stopped: ask again soon.")
             return replace(told, status="interrupted", error=failure_of(ending))
         if error := work.exception():
+            if not isinstance(error, EdgechatError):
+                logger.error("a bug", exc_info=error)
             return replace(told, status="error", error=failure_of(error))
         self._usage = self._measured(work.result())
         return replace(told, finish_reason=work.result().finish_reason, usage=log.payload(self._usage))
@@ -201,6 +201,10 @@ class Run:
                 told = True
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 30.0)
+            except Exception:
+                logger.exception("a bug")
+                self._tell(outcome, saved=False)
+                return
             else:
                 self.outcome = outcome
                 if not told:
@@ -247,8 +251,7 @@ def sampling_of(defaults: Sampling, params: dict[str, Any]) -> Sampling:
     """The model's own sampling with what the turn asks for. At temperature 0 no default penalty bends the answer."""
     if params.get("temperature") == 0:
         defaults = replace(defaults, repetition_penalty=1.0)
-    names = set(Sampling.__struct_fields__) & params.keys()
-    return replace(defaults, **{name: params[name] for name in names})
+    return replace(defaults, **{name: params[name] for name in set(Sampling.__struct_fields__) & params.keys()})
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
