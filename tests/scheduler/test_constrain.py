@@ -1,13 +1,16 @@
 """Grammars, on the fake engine's vocabulary of bytes."""
 
 import json
+import random
 
+import jsonschema
 import pytest
 
 from edgechat.engine.fake import END, Bytes
 from edgechat.errors import InvalidRequest
 from edgechat.scheduler.constrain import Constrainer, Grammar
 from edgechat.types import GenRequest, Tool
+from tests.schemas import schema_number
 
 CONSTRAINER = Constrainer(Bytes())
 PERSON = {
@@ -75,6 +78,21 @@ def test_closing_obeys_the_schema_however_odd() -> None:
     value = json.loads(bytes(grammar(schema=json.dumps(odd)).closing()))
     assert len(value["list"]) >= 2
     assert len(value["code"]) == 6
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_is_allowed_ends_in_what_the_schema_allows(seed: int) -> None:
+    """Letters are drawn blindly and cut off anywhere; another implementation judges the closed text."""
+    schema, dice = schema_number(seed), random.Random(seed)
+    made, said = grammar(schema=json.dumps(schema)), bytearray()
+    for _ in range(dice.randrange(80)):
+        mask = made.mask()
+        legal = [letter for letter in range(256) if mask[letter // 8] >> letter % 8 & 1]
+        if made.complete or not legal:
+            break
+        said.append(dice.choice([letter for letter in legal if 32 <= letter < 127] or legal))
+        made.accept(said[-1])
+    jsonschema.validate(json.loads(said + bytes(made.closing())), schema)
 
 
 def test_thinking_comes_before_the_schema() -> None:

@@ -6,7 +6,7 @@ comes in, not where the engine runs: a schema that does not compile, or takes to
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,13 @@ GRAMMAR_SIZE = 100_000
 class Grammar:
     """What one answer has to follow, and how far it is; `Guide` of engine/base.py."""
 
-    def __init__(self, matcher: "guidance.LLMatcher", words: Sequence[bytes], ends: Sequence[int]) -> None:
+    def __init__(
+        self, matcher: "guidance.LLMatcher", words: Sequence[bytes], letters: Mapping[int, int], ends: Sequence[int]
+    ) -> None:
+        """`words`: the bytes of each token; `letters`: the token of each byte; `ends`: tokens that end an answer."""
         self._matcher = matcher
         self._words = words
+        self._letters = letters
         self._ends = ends
         self._said = bytearray()
 
@@ -63,24 +67,18 @@ class Grammar:
         tokens: list[int] = []
         while len(tokens) < CLOSING and not self._matcher.is_accepting() and not self._matcher.is_stopped():
             allowed = self._matcher.compute_bitmask()
-            letter = next((b for b in self._preferred() if _bit(allowed, self._letters()[b])), None)
+            letter = next((b for b in self._preferred() if _bit(allowed, self._letters[b])), None)
             if letter is None:
                 break
-            tokens.append(self._letters()[letter])
+            tokens.append(self._letters[letter])
             self.accept(tokens[-1])
         return tokens
 
-    def _letters(self) -> dict[int, int]:
-        """The token of each single byte."""
-        if not hasattr(self, "_by_byte"):
-            self._by_byte = {word[0]: token for token, word in reversed(list(enumerate(self._words))) if len(word) == 1}
-        return self._by_byte
-
     def _preferred(self) -> Iterator[int]:
         """Bytes in the order in which they lead to the end: within a string its quote first, else brackets."""
-        first = b'"' if _in_string(self._said) else b'}]"0ntf{[:, '
-        yield from (byte for byte in first if byte in self._letters())
-        yield from sorted(self._letters())
+        first = b'"' if _in_string(self._said) else b'}],": 0ntf{['
+        yield from (byte for byte in first if byte in self._letters)
+        yield from sorted(self._letters)
 
     def _only_ends(self, size: int) -> bytes:
         mask = bytearray(size)
@@ -97,6 +95,7 @@ class Constrainer:
         self._lock = threading.Lock()
         self._guidance: guidance.LLTokenizer | None = None
         self._words: list[bytes] = []
+        self._letters: dict[int, int] = {}
         self._ends = [token for token in tokenizer.specials.values() if tokenizer.is_end(token)]
 
     def grammar(self, request: GenRequest, thinks: bool, may_think: bool) -> Grammar | None:
@@ -138,7 +137,7 @@ class Constrainer:
             raise InvalidRequest(f"the schema is not ready after {COMPILE_S:.0f} s: make it simpler.", param) from None
         if matcher.is_error():
             raise InvalidRequest(f"the schema does not compile: {_one_line(matcher.get_error())}.", param)
-        return Grammar(matcher, self._words, self._ends)
+        return Grammar(matcher, self._words, self._letters, self._ends)
 
     def _ready(self) -> "guidance.LLTokenizer":
         import llguidance as guidance  # not loaded where no answer is constrained
@@ -147,6 +146,7 @@ class Constrainer:
             if self._guidance is None:
                 vocabulary = _Vocabulary(self._tokenizer, self._ends)
                 self._words = vocabulary.words
+                self._letters = {word[0]: token for token, word in enumerate(self._words) if len(word) == 1}
                 self._guidance = guidance.LLTokenizer(
                     guidance.TokenizerWrapper(vocabulary), n_vocab=self._tokenizer.size, eos_token=self._ends
                 )
