@@ -152,7 +152,7 @@ class Runtime:
             return now
         if now.state == "ready" and resident.failure is not None:
             return msgspec.structs.replace(now, state="failed", why=str(resident.failure))
-        why = "the engine's process ended; it is being started again" if resident.info else now.why
+        why = "the engine's process ended; it is being started again" if resident.measured else now.why
         return msgspec.structs.replace(now, state="loading", why=why, progress=resident.loading.fraction)
 
     @property

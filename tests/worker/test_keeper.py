@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from math import inf
@@ -86,6 +87,17 @@ async def test_a_model_is_loaded_on_first_use_and_tells_how_it_goes(model: Model
         stages = [event.stage for event in events if isinstance(event, Loading)]
         assert "weights" in stages
         assert not any(isinstance(event, Loading) for event in await events_of(keeper, model("a")))
+
+
+async def test_a_load_may_take_longer_than_a_restart(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(pid: int) -> int:
+        time.sleep(0.3)
+        return pid
+
+    monkeypatch.setattr("edgechat.worker.keeper.RESTART_S", 0.01)
+    monkeypatch.setattr("edgechat.worker.keeper.tree_bytes", slow)
+    async with keeping() as keeper:
+        assert text_of(await events_of(keeper, model("a", load_ms=300))) == "a"
 
 
 async def test_three_requests_for_an_unloaded_model_load_it_once(model: Model) -> None:

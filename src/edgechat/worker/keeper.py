@@ -196,12 +196,14 @@ class Keeper:
 
     async def _arrival(self, resident: Resident) -> AsyncGenerator[Loading, None]:
         """How the model comes in, until it is ready. Raises what keeps it out."""
-        told, deadline = None, self._now() + RESTART_S
+        told, away = None, None
         while not resident.ready:
             if resident.failure is not None:
                 raise resident.failure
-            if resident.info is not None and self._now() > deadline:  # it was here: its process died
-                raise NotReady("the engine is starting again: try in a few seconds.")
+            if resident.measured:  # it was here: its process died
+                away = away or self._now()
+                if self._now() - away > RESTART_S:
+                    raise NotReady("the engine is starting again: try in a few seconds.")
             changed = resident.changed
             if resident.loading != told:
                 yield (told := resident.loading)
