@@ -1,0 +1,114 @@
+"""What follows on a run, with a runtime that says what it is told to."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgechat.errors import NotFound, ShuttingDown
+from edgechat.history import conversations
+from edgechat.history.records import Turn
+from edgechat.history.store import History
+from edgechat.runs import log
+from edgechat.runs.keeper import Runs
+from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Reasoning, Sampling, Timing, Usage
+
+SERVED = SimpleNamespace(name="m", sampling=Sampling(), info=SimpleNamespace(context=100, thinking_switch=True))
+DONE = Done("stop", "eos", Usage(3, 2), Timing(0, 0, None))
+
+
+class Scripted:
+    """A runtime that is ready, answers with `events`, and notes what it was asked."""
+
+    def __init__(self, *events: AnyEvent) -> None:
+        self.events = events
+        self.asked: list[GenRequest] = []
+        self.forgotten: list[str] = []
+        self.changed = asyncio.Event()
+        self.readiness = SimpleNamespace(state="ready", why=None, progress=None)
+
+    def find(self, name: str | None) -> Any:
+        return SERVED
+
+    async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+        self.asked.append(request)
+        for event in self.events:
+            yield event
+
+    def forget(self, conversation: str) -> None:
+        self.forgotten.append(conversation)
+
+
+@pytest.fixture
+async def runtime() -> Scripted:
+    return Scripted(Reasoning("hm"), Delta("Hel"), Delta("lo"), DONE)
+
+
+@pytest.fixture
+async def runs(runtime: Scripted, tmp_path: Path) -> AsyncIterator[Runs]:
+    runs = Runs(runtime, History(tmp_path))  # type: ignore[arg-type]
+    runs.start()
+    yield runs
+    await runs.close()
+
+
+async def told(runs: Runs, run_id: str, owner: str = "me") -> list[log.Event]:
+    return [event async for _, event in await runs.events(owner, run_id)]
+
+
+async def test_thoughts_and_answer_are_kept_apart_and_a_title_is_asked_for_behind_everyone(
+    runs: Runs, runtime: Scripted
+) -> None:
+    started = await runs.begin("me", Turn(content="hi", model="m", params={"temperature": 0}), "client")
+    events = await told(runs, started.run_id)
+    assert events[:2] == [log.Reasoning("hm"), log.Delta("Hello")]
+    assert events[-1] == log.Done("stop")
+    kept = runs.history.read(conversations.get, "me", started.conversation_id).result().messages[1]
+    assert (kept.reasoning, kept.content, kept.status) == ("hm", "Hello", "complete")
+    async with asyncio.timeout(20):
+        while runs.history.read(conversations.get, "me", started.conversation_id).result().title != "Hello":
+            await asyncio.sleep(0.01)
+    answer, title = runtime.asked
+    assert (answer.realm, answer.client, answer.model, answer.background) == ("me", "client", "m", False)
+    assert answer.sampling.temperature == 0
+    assert answer.conversation == title.conversation == started.conversation_id
+    assert (title.realm, title.background, title.thinking) == ("me", True, False)
+
+
+async def test_what_fails_says_so_and_keeps_what_it_has(runs: Runs, runtime: Scripted) -> None:
+    runtime.events = (Delta("Hal"), Failed("engine_failed", "gone"))
+    events = await told(runs, (await runs.begin("me", Turn(content="hi"), "")).run_id)
+    assert events[-1] == log.Error("engine_failed", "gone", retryable=True)
+    runtime.events = (Failed("rate_limit_exceeded", "full", retry_after_s=7.0),)
+    events = await told(runs, (await runs.begin("me", Turn(content="hi"), "")).run_id)
+    assert events[-1] == log.Error("rate_limit_exceeded", "full", retryable=True, retry_after_s=7.0)
+
+
+async def test_a_purge_reaches_the_engine_too(runs: Runs, runtime: Scripted) -> None:
+    started = await runs.begin("me", Turn(content="hi"), "")
+    await told(runs, started.run_id)
+    with pytest.raises(NotFound):
+        await runs.purge("somebody", started.conversation_id)
+    assert runtime.forgotten == []
+    assert await runs.purge("me") == 1
+    assert runtime.forgotten == [started.conversation_id]
+
+
+async def test_nobody_reads_or_stops_somebody_elses_run(runs: Runs) -> None:
+    started = await runs.begin("me", Turn(content="hi"), "")
+    with pytest.raises(NotFound):
+        await runs.events("somebody", started.run_id)
+    with pytest.raises(NotFound):
+        await runs.stop("somebody", started.run_id)
+    assert (await told(runs, started.run_id))[-1] == log.Done("stop")
+
+
+async def test_nothing_begins_while_the_server_ends(runtime: Scripted, tmp_path: Path) -> None:
+    runs = Runs(runtime, History(tmp_path))  # type: ignore[arg-type]
+    runs.start()
+    await runs.close()
+    with pytest.raises(ShuttingDown):
+        await runs.begin("me", Turn(content="late"), "")
