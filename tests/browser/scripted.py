@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.middleware.base import RequestResponseEndpoint
 
 from edgechat.api.page import mount_page
 from tests.browser.records import Records
@@ -74,8 +75,10 @@ class Script:
     records: Records = field(default_factory=Records)
     runs: dict[str, Run] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
-    away: bool = False  # whether every request is refused by closing the connection
     models: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)  # of the models
+    key: str = ""  # that a browser has to give, if there is one
+    let_in: bool = False
     presets: dict[str, Any] = field(default_factory=lambda: {"version": 0, "presets": []})
 
     def reset(self) -> None:
@@ -135,6 +138,14 @@ def create_app(script: Script) -> FastAPI:
     """The scripted application."""
     app = FastAPI()
     mount_page(app)
+
+    @app.middleware("http")
+    async def as_the_real_one(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if request.method not in ("GET", "HEAD") and request.headers.get("content-type") != "application/json":
+            return Response(problem("invalid_request", "Send the body as application/json."), 415)
+        if script.key and not script.let_in and request.url.path.startswith("/api/c"):
+            return Response(problem("invalid_api_key", "A key is needed."), 401)
+        return await call_next(request)
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
@@ -222,6 +233,20 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     @app.get("/api/models")
     async def models() -> dict[str, Any]:
         return {"models": script.models}
+
+    @app.post("/api/models/{name}/{what}", status_code=202)
+    async def model(name: str, what: str) -> dict[str, str]:
+        script.asked.append(f"{what} {name}")
+        return {"name": name}
+
+    @app.delete("/api/models/{name}/download", status_code=204)
+    async def cancel(name: str) -> None:
+        script.asked.append(f"cancel {name}")
+
+    @app.post("/api/login")
+    async def login(request: Request) -> Response:
+        script.let_in = (await request.json())["key"] == script.key
+        return JSONResponse({"needed": not script.let_in}, 200 if script.let_in else 401)
 
     @app.get("/api/presets")
     async def presets() -> dict[str, Any]:

@@ -66,6 +66,8 @@ def test_english_emphasis_is_as_ever(chat: Chat) -> None:
 def test_blocks(chat: Chat) -> None:
     sources = {
         "# One": "<h3>One</h3>",
+        "## Two": "<h3>Two</h3>",
+        "### Three": "<h4>Three</h4>",
         "###### Six": "<h6>Six</h6>",
         "a\nb": "<p>a<br>b</p>",
         "- [x] done\n- [ ] open": '<ul>\n<li><input checked="" disabled="" type="checkbox"> done</li>\n'

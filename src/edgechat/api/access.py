@@ -38,6 +38,7 @@ NEEDS = {
     "/livez": Need.PUBLIC,
     "/readyz": Need.PUBLIC,
     "/api/login": Need.PUBLIC,
+    "/api/models/{name:path}/download": Need.OPERATOR,
     "/metrics": Need.OPERATOR,
 }
 COOKIE = "edgechat_session"

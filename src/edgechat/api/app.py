@@ -19,6 +19,7 @@ from edgechat.api import (
     ollama,
     openai,
     openapi,
+    picker,
     responses,
     runs,
     status,
@@ -36,7 +37,7 @@ from edgechat.runtime import Runtime
 # In the order of docs/api.md.
 DIALECTS = (
     openai, completions, responses, embeddings, anthropic, ollama, tokens,
-    native, runs, conversations, exchange, login, status,
+    native, runs, conversations, exchange, login, status, picker,
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
 
     `history` may be open already; without one the home folder's is opened.
     """
+    downloads = picker.Downloads(runtime)
     kept = Runs(runtime, history or History(runtime.settings.home))
 
     @asynccontextmanager
@@ -52,6 +54,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         kept.start()
         runtime.start()
         yield
+        await downloads.close()
         await kept.close()
         await runtime.stop()
 
@@ -68,6 +71,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     settings = runtime.settings
     app.state.runtime = runtime
     app.state.runs = kept
+    app.state.downloads = downloads
     app.state.keys = keys_of(settings)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)

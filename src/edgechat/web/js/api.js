@@ -82,7 +82,8 @@ export function newKey() {
 
 async function send(method, path, body, { headers = {}, signal } = {}) {
   const content = body === undefined ? {} : { body: JSON.stringify(body) };
-  if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
+  // The server asks it of everything that changes something: a form of another site cannot send it.
+  if (method !== "GET") headers = { ...headers, "Content-Type": "application/json" };
   const limit = AbortSignal.timeout(TIMEOUT);
   const response = await request(method, path, { headers, ...content, signal: signal ? AbortSignal.any([signal, limit]) : limit });
   return response.status === 204 ? null : response.json();

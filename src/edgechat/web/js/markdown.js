@@ -70,7 +70,7 @@ const marked = new Marked({
       return `<a href="${escaped(href)}">${escaped(text || href)}</a>`;
     },
     heading({ tokens, depth }) {
-      const level = Math.min(depth + 2, 6); // the page's own headings come first
+      const level = Math.min(Math.max(depth + 1, 3), 6); // the page's own come first; models like to begin with ##
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
   },

@@ -51,7 +51,7 @@ class Row {
   }
 
   show(model, memory, readiness) {
-    const { name, size, ram, quantisation, state, progress, received, rate, left } = model;
+    const { name, size, ram, quantisation, state, progress, received, rate, left, why } = model;
     this.#name.textContent = name;
     const wanted = preferences.read("model") ?? readiness.now.model;
     this.element.dataset.state = state;
@@ -66,8 +66,9 @@ class Row {
     if (progress != null) this.#progress.value = progress;
     else this.#progress.removeAttribute("value");
     const isTight = Boolean(memory && ram > memory.available && state !== "loaded");
-    this.#warning.hidden = !isTight;
-    if (isTight) put(this.#warning, "models.tight", { ram: bytes(ram), free: bytes(memory.available) });
+    this.#warning.hidden = !isTight && !why;
+    if (why) put(this.#warning, "models.failed", { why });
+    else if (isTight) put(this.#warning, "models.tight", { ram: bytes(ram), free: bytes(memory.available) });
     if (`${state} ${name === wanted}` === this.#state) return;
     this.#state = `${state} ${name === wanted}`;
     this.#actions.replaceChildren(...this.#buttons(name, state, name === wanted));

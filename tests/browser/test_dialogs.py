@@ -1,0 +1,166 @@
+"""Settings, presets, data, models, shortcuts, the way in with a key."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Chat, Open
+from tests.browser.scripted import MODEL, Script
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+expect = sync_api.expect
+pytestmark = pytest.mark.browser
+
+
+def settings(chat: Chat) -> None:
+    """Open the settings, and wait for the server's defaults."""
+    chat.page.keyboard.press("Control+,")
+    expect(chat.page.locator(".default").filter(has_text="Default: 0.7")).to_be_visible()
+
+
+def test_settings_stand_beside_the_defaults_and_go_with_the_question(chat: Chat, script: Script) -> None:
+    settings(chat)
+    field = chat.page.get_by_label("Temperature: how freely it chooses words")
+    expect(field).to_have_attribute("placeholder", "0.7")
+    field.fill("0.2")
+    chat.page.get_by_role("textbox", name="System prompt").fill("Be brief.")
+    chat.page.get_by_text("More", exact=True).click()
+    chat.page.get_by_label("Stop words").fill("END, STOP")
+    chat.page.keyboard.press("Escape")
+    script.will_say("Yes.")
+    chat.ask("Hello")
+    expect(chat.answer).to_have_text("Yes.")
+    assert script.requests[0]["params"] == {"temperature": 0.2, "stop": ["END", "STOP"], "system": "Be brief."}
+    chat.page.reload()
+    settings(chat)
+    expect(field).to_have_value("0.2")
+    chat.button("Back to the default").first.click()
+    expect(field).to_have_value("")
+    assert json.loads(chat.page.evaluate("localStorage.getItem('edgechat.params')")) == {"stop": ["END", "STOP"]}
+
+
+def test_what_is_out_of_range_is_marked_and_not_kept(chat: Chat) -> None:
+    settings(chat)
+    field = chat.page.get_by_label("Temperature: how freely it chooses words")
+    field.fill("5")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    assert chat.page.evaluate("localStorage.getItem('edgechat.params')") is None
+
+
+def test_theme_and_size_hold(chat: Chat) -> None:
+    settings(chat)
+    chat.page.get_by_label("Theme").select_option("dark")
+    chat.page.get_by_label("Text size").select_option("large")
+    chat.page.reload()
+    expect(chat.page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert chat.page.evaluate("getComputedStyle(document.documentElement).fontSize") == "18px"
+    assert chat.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(24, 24, 22)"
+
+
+def test_prompts_are_kept_under_a_name(chat: Chat, script: Script) -> None:
+    settings(chat)
+    text = chat.page.get_by_role("textbox", name="System prompt")
+    text.fill("You are a teacher.")
+    chat.page.get_by_role("textbox", name="Name").fill("Teacher")
+    chat.button("Save").click()
+    saved = chat.page.get_by_label("Saved prompts")
+    expect(saved.locator("option")).to_have_count(2)
+    assert script.presets["presets"] == [{"name": "Teacher", "text": "You are a teacher."}]
+    text.fill("")
+    saved.select_option("Teacher")
+    expect(text).to_have_value("You are a teacher.")
+    chat.button("Delete this prompt").click()
+    expect(saved.locator("option")).to_have_count(1)
+    assert script.presets["presets"] == []
+
+
+def test_import_is_all_or_nothing_and_says_what_is_wrong(chat: Chat, tmp_path: Path) -> None:
+    files = {
+        "good": '{"conversations": [{}, {}]}',
+        "bad": '{"messages": []}',
+        "broken": '{"messages": [',
+        "png": "\x89PNG",
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}<img src=x onerror=alert(1)>.json").write_text(content)
+    settings(chat)
+    report = chat.page.locator(".report").first
+    choose = chat.page.locator("input[type=file]")
+    expected = {
+        "good": "2 conversations imported.",
+        "bad": "messages[3].role: <img src=x onerror=alert(1)>",
+        "broken": "is not a JSON file, so nothing was imported",
+        "png": "is not a JSON file",
+    }
+    for name, said in expected.items():
+        choose.set_input_files(tmp_path / f"{name}<img src=x onerror=alert(1)>.json")
+        expect(report).to_contain_text(said)
+
+
+def test_everything_goes_only_by_the_word(chat: Chat, script: Script) -> None:
+    script.records.add("One", "q", "a")
+    settings(chat)
+    button = chat.button("Delete all")
+    expect(button).to_be_disabled()
+    word = chat.page.get_by_label("Delete all conversations")
+    word.fill("delet")
+    expect(button).to_be_disabled()
+    word.fill("delete")
+    button.click()
+    expect(chat.page.locator(".toast")).to_contain_text("All conversations were deleted.")
+    assert all(found["deleted"] for found in script.records.conversations.values())
+
+
+def test_models_are_chosen_and_downloaded(chat: Chat, script: Script) -> None:
+    row = {"size": 400_000_000, "ram": 700_000_000, "quantisation": "Q4_K_M"}
+    script.models = [
+        row | {"name": MODEL, "state": "loaded"},
+        row | {"name": "larger", "state": "installed", "ram": 9_000_000_000},
+        row | {"name": "absent", "state": "available"},
+    ]
+    chat.page.locator("#model").click()
+    rows = chat.page.locator(".models li")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0)).to_contain_text("In use")
+    expect(rows.nth(1)).to_contain_text("Needs 9 GB, and only 2.4 GB are free")
+    rows.nth(2).get_by_role("button", name="Download").click()
+    script.models[2] |= {"state": "downloading", "progress": 0.5, "received": 2e8, "rate": 4e6, "left": 50}
+    expect(rows.nth(2)).to_contain_text("200 MB of 400 MB · 4 MB/s · 50 s left")
+    rows.nth(2).get_by_role("button", name="Cancel").click()
+    rows.nth(1).get_by_role("button", name="Use").click()
+    expect(rows.nth(1)).to_contain_text("In use")
+    script.models[2] = row | {"name": "absent", "state": "available", "why": "the hub is away"}
+    expect(rows.nth(2)).to_contain_text("That did not work: the hub is away")
+    assert script.asked == ["download absent", "cancel absent", "load larger"]
+    chat.page.keyboard.press("Escape")
+    script.will_say("Yes.")
+    chat.ask("Hello")
+    expect(chat.answer).to_have_text("Yes.")
+    assert script.requests[0]["model"] == "larger"
+
+
+def test_shortcuts_are_listed(chat: Chat) -> None:
+    chat.page.keyboard.press("Control+/")
+    expect(chat.page.locator(".keys div")).to_have_count(13)
+    chat.page.keyboard.press("Escape")
+    chat.page.keyboard.press("Control+b")
+    expect(chat.page.locator("#sidebar")).to_be_hidden()
+    chat.page.keyboard.press("Control+b")
+    expect(chat.page.locator("#sidebar")).to_be_visible()
+
+
+def test_the_way_in_with_a_key(new_chat: Open, script: Script) -> None:
+    script.key = "ek-secret"
+    script.records.add("Mine", "q", "a")
+    chat = new_chat().open()
+    field = chat.page.get_by_label("Key", exact=True)
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("autocomplete", "current-password")
+    field.fill("wrong")
+    chat.button("Enter").click()
+    expect(chat.page.get_by_role("alert")).to_have_text("This key does not fit.")
+    field.fill("ek-secret")
+    chat.button("Enter").click()
+    expect(chat.page.locator("#dialog")).to_be_hidden()
+    expect(chat.rows).to_have_count(1)
