@@ -76,6 +76,8 @@ def test_verify_reads_every_byte_and_says_exactly_what_is_wrong(pulled: Bench, c
     assert ran.status == 1
     assert f"{TINY_FILE} has changed: its SHA-256 is {sha256(path.read_bytes())}, not {sha256(MODEL)}" in ran.said
     assert "edgechat pull tiny-q4_k_m" in ran.said
+    path.write_bytes(MODEL[:-5])
+    assert f"{TINY_FILE} has {len(MODEL) - 5:,} bytes instead of {len(MODEL):,}" in command("verify").said
     document = command("verify", "--json")
     assert (document.status, [one["ok"] for one in json.loads(document.said)]) == (1, [False])
     assert row(command)["state"] == "damaged"

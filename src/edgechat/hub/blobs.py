@@ -71,26 +71,12 @@ class Blobs:
 
     def wrong(self, file: File) -> str | None:
         """What a look at `file` finds wrong, without reading it: missing, cut off, or known to have changed."""
-        path = self.path(file)
-        try:
-            inside = path.resolve(strict=True).parent == self.folder.resolve()
-            size = path.stat().st_size if inside and path.is_file() else None
-        except OSError:
-            size = None
-        if size is None:
-            return f"{file.path} is missing"
-        if size != file.size:
-            return f"{file.path} has {size:,} bytes instead of {file.size:,}"
-        return self._differs(file, self._hashes.remembered(path) or file.sha256)
+        return self._misplaced(file) or self._differs(file, self._hashes.remembered(self.path(file)) or file.sha256)
 
     def examine(self, file: File, stop: Event | None = None, fresh: bool = False) -> str | None:
         """As `wrong`, but the bytes are read unless the file is the same one as when they were; `fresh` always does."""
-        path = self.path(file)
-        known = None if fresh else self._hashes.remembered(path)
-        if (found := self.wrong(file)) is not None and not (fresh and path.is_file()):
-            return found
         try:
-            return self._differs(file, known or self._hashes.of(path, stop, fresh)) or self.wrong(file)
+            return self._misplaced(file) or self._differs(file, self._hashes.of(self.path(file), stop, fresh))
         except OSError as error:
             return f"{file.path} cannot be read: {error.strerror}"
 
@@ -136,6 +122,17 @@ class Blobs:
                 path.unlink(missing_ok=True)
                 freed += size
         return Freed(freed, held)
+
+    def _misplaced(self, file: File) -> str | None:
+        path = self.path(file)
+        try:
+            inside = path.resolve(strict=True).parent == self.folder.resolve()
+            size = path.stat().st_size if inside and path.is_file() else None
+        except OSError:
+            size = None
+        if size is None:
+            return f"{file.path} is missing"
+        return None if size == file.size else f"{file.path} has {size:,} bytes instead of {file.size:,}"
 
     def _differs(self, file: File, found: str | None) -> str | None:
         if found == file.sha256:
