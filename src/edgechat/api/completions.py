@@ -12,22 +12,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
-from edgechat.api.fields import (
-    Bias,
-    Body,
-    MaxTokens,
-    MinP,
-    Penalty,
-    Repetition,
-    Seed,
-    Stop,
-    Stops,
-    Temperature,
-    TopK,
-    TopP,
-    User,
-    sampled,
-)
+from edgechat.api.fields import Drawn, MaxTokens, User
 from edgechat.api.openai import usage_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary
@@ -44,7 +29,7 @@ Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(mi
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
 
-class CompletionRequest(Body):
+class CompletionRequest(Drawn):
     """Body of POST /v1/completions. A parameter that is null was not given."""
 
     neutral: ClassVar = {"n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",)}
@@ -54,17 +39,7 @@ class CompletionRequest(Body):
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: MaxTokens | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    repetition_penalty: Repetition | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    logit_bias: Bias | None = None
     logprobs: Annotated[StrictInt, Field(ge=0, le=5)] | None = None
-    seed: Seed | None = None
-    stop: Stop | Stops | None = None
     user: User | None = None
 
     def generation(self, defaults: Sampling) -> GenRequest:
@@ -73,9 +48,9 @@ class CompletionRequest(Body):
         return GenRequest(
             messages=(),
             prompt=first if isinstance(first, str) else tuple(token for token in self.prompt if isinstance(token, int)),
-            sampling=sampled(defaults, **{name: getattr(self, name) for name in Sampling.__struct_fields__}),
+            sampling=self.sampling(defaults),
             max_tokens=self.max_tokens or DEFAULT_TOKENS,
-            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            stop=self.stops(),
             logprobs=self.logprobs,
         )
 

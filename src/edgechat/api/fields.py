@@ -92,6 +92,29 @@ def _complaint(body: dict[str, Any], name: str, neutral: Neutral) -> InitErrorDe
     return InitErrorDetails(type=error, loc=(name,), input=body[name])
 
 
+class Drawn(Body):
+    """How an answer's tokens are drawn, and where it stops, in OpenAI's words. What is left out is the model's own."""
+
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: Repetition | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: Bias | None = None
+    seed: Seed | None = None
+    stop: Stop | Stops | None = None
+
+    def sampling(self, defaults: Sampling) -> Sampling:
+        """`defaults` with what is given here."""
+        return sampled(defaults, **{name: getattr(self, name) for name in Sampling.__struct_fields__})
+
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
 class TextPart(Strict):
     """A text part of a message's content."""
 

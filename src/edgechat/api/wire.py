@@ -8,24 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import (
-    Bias,
-    Body,
-    MaxTokens,
-    MinP,
-    Neutral,
-    Penalty,
-    Repetition,
-    Seed,
-    Stop,
-    Stops,
-    Strict,
-    Temperature,
-    TopK,
-    TopP,
-    User,
-    sampled,
-)
+from edgechat.api.fields import Drawn, MaxTokens, Neutral, Strict, User
 from edgechat.api.functions import Choice, ResponseFormat, Tools, choice_of, names_once
 from edgechat.api.turns import ChatMessage, check_calls
 from edgechat.errors import InvalidRequest
@@ -69,7 +52,7 @@ class TemplateOptions(Strict):
     enable_thinking: StrictBool | None = None
 
 
-class ChatRequest(Body):
+class ChatRequest(Drawn):
     """Body of POST /v1/chat/completions. A parameter that is null was not given."""
 
     neutral: ClassVar = NEUTRAL
@@ -82,18 +65,8 @@ class ChatRequest(Body):
     n: Annotated[StrictInt, Field(ge=1, le=CHOICES)] | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    repetition_penalty: Repetition | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    logit_bias: Bias | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=TOP)] | None = None
-    seed: Seed | None = None
-    stop: Stop | Stops | None = None
     tools: Tools | None = None
     tool_choice: Choice | None = None
     parallel_tool_calls: StrictBool | None = None
@@ -120,9 +93,9 @@ class ChatRequest(Body):
         check_calls(messages)
         return GenRequest(
             messages=messages,
-            sampling=sampled(defaults, **{name: getattr(self, name) for name in Sampling.__struct_fields__}),
+            sampling=self.sampling(defaults),
             max_tokens=self._limit(),
-            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            stop=self.stops(),
             truncation=self.truncation or "auto",
             tools=tools,
             tool_choice=choice,
