@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -48,7 +49,7 @@ def test_a_table_for_people(serve: Serve, monkeypatch: pytest.MonkeyPatch, capsy
 def test_a_failure_is_shown_and_is_the_status(serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     assert edgechat(monkeypatch, serve(Script(key="sesame")), "--runs", "1", "--json") == 1
     document = json.loads(capsys.readouterr().out)
-    assert [probe["name"] for probe in document["probes"]] == list(PROBES)
+    assert [probe["name"] for probe in document["probes"]] == [name for name, probe in PROBES.items() if probe.usual]
     assert document["probes"][0]["failed"] == [{"address": "A", "run": 0, "why": "HTTP 401: no such key [31m"}]
 
 
@@ -100,3 +101,14 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
 @pytest.mark.parametrize("runs", ["0", "51", "many"])
 def test_runs_are_bounded(runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert edgechat(monkeypatch, "http://127.0.0.1:9", "--runs", runs) == 2
+
+
+def test_the_tables_are_kept_as_a_page(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    page = tmp_path / "found.md"
+    assert edgechat(monkeypatch, serve(Script()), "--probe", "turns", "--runs", "1", "--markdown", str(page)) == 0
+    assert "## turns" in page.read_text()
+    missing = tmp_path / "nowhere" / "found.md"
+    assert edgechat(monkeypatch, serve(Script()), "--probe", "turns", "--runs", "1", "--markdown", str(missing)) == 3
+    assert "cannot be written" in capsys.readouterr().err

@@ -154,3 +154,23 @@ async def test_edgechat_mixes_nobody_up(fake_model: FakeModel, tmp_path: Path, m
         found = await probed("many", url)
     assert found["foreign"] == found["unended"] == 0
     assert found["exact"] == 32 - found["errors"] > 0
+
+
+# ── crowd, soak ──
+
+
+async def test_a_crowd_is_measured_at_every_size(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(company, "CROWDS", (1, 2, 4))
+    found = await probed("crowd", serve(Script(token_s=0.005)))
+    assert list(found) == ["users1", "users2", "users4"]
+    assert found["users4"] > found["users1"]
+
+
+async def test_a_soak_counts_answers_faults_and_those_who_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(company, "SOAKED", 6)
+    async with Client(address("A", serve(Script(refuse={0: 503, 5: 500}, cut=frozenset({3}))))) as client:
+        found = await company.soak(client, 1.0)
+    assert 1 <= found["errors"] <= 3
+    assert found["answers"] > found["errors"]
+    assert found["left"] > 0
+    assert found["early"] > 0

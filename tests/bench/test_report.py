@@ -1,13 +1,17 @@
 import io
 import json
+import warnings
+from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
 
+from edgechat.bench import picture
 from edgechat.bench.client import address
-from edgechat.bench.report import Report, number, report, show
+from edgechat.bench.report import Report, markdown, number, report, show
 from edgechat.bench.run import Measured, Outcome
+from edgechat.errors import ConfigError
 
 A, B = address("A", "http://127.0.0.1:1"), address("B", "http://127.0.0.1:2")
 
@@ -82,3 +86,24 @@ def test_a_busy_machine_is_called_one(busy: tuple[float, ...], said: bool) -> No
 )
 def test_numbers_have_about_three_digits(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_the_page_has_every_figure_and_every_reason() -> None:
+    page = markdown(found())
+    assert "| turn 1, time to first token | ms | 200 (100–300) | 50 (50–50, 0.25×) |" in page
+    assert "skipped at A: needs a command" in page
+    assert "failed at A: no" in page
+
+
+def test_a_picture_where_matplotlib_is(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no picture is drawn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture.draw(found(), tmp_path / "found.png")
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_a_picture_is_refused_before_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match="plot"):
+        picture.check()

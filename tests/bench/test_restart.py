@@ -1,10 +1,12 @@
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from edgechat.bench import alone, restart
+from edgechat.bench import alone, body, restart
 from edgechat.bench.client import Client, Unmeasured, address
 from tests.bench.conftest import Serve
 from tests.bench.scripted import Script, Serving
@@ -15,10 +17,10 @@ async def probed(url: str, command: str) -> alone.Figures:
         return await alone.restart(client)
 
 
-async def test_turn_two_after_a_restart(tmp_path: Path) -> None:
-    """A server that remembers, but not over a restart."""
-    flag, told, ended = tmp_path / "flag", tmp_path / "told", threading.Event()
-    scripts = [Script(read_s=0.0005, remembers=True) for _ in range(2)]
+@asynccontextmanager
+async def supervised(folder: Path, scripts: list[Script]) -> AsyncIterator[tuple[str, str]]:
+    """A server's address, and the command that makes the second script's server follow the first one's."""
+    flag, told, ended = folder / "flag", folder / "told", threading.Event()
     first = Serving(scripts[0])
 
     def supervise() -> None:
@@ -32,15 +34,32 @@ async def test_turn_two_after_a_restart(tmp_path: Path) -> None:
     supervisor = threading.Thread(target=supervise)
     supervisor.start()
     try:
-        found = await probed(first.url, f'echo "$BENCH_URL" > {told}; touch {flag}')
+        yield first.url, f'echo "$BENCH_URL" > {told}; touch {flag}'
     finally:
         ended.set()
         await asyncio.to_thread(supervisor.join)
+
+
+async def test_turn_two_after_a_restart(tmp_path: Path) -> None:
+    """A server that remembers, but not over a restart."""
+    scripts = [Script(read_s=0.0005, remembers=True) for _ in range(2)]
+    async with supervised(tmp_path, scripts) as (url, command):
+        found = await probed(url, command)
     assert found["ratio"] > 0.6
-    assert told.read_text() == f"{first.url}\n"
+    assert (tmp_path / "told").read_text() == f"{url}\n"
     assert [body["max_tokens"] for body in scripts[0].bodies] == [alone.SENTENCE]
     assert [body["max_tokens"] for body in scripts[1].bodies] == [1, alone.SENTENCE]
     assert len(scripts[1].bodies[1]["messages"]) == 3
+
+
+async def test_startup_counts_from_the_end_of_the_old_server(tmp_path: Path) -> None:
+    slow = Script(token_s=0.2)  # at its first token too
+    async with (
+        supervised(tmp_path, [Script(), slow]) as (url, command),
+        Client(address("A", url, restart=command)) as client,
+    ):
+        found = await body.startup(client)
+    assert 200 <= found["ready"] <= found["whole"]
 
 
 async def test_a_server_that_was_not_restarted_is_noticed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,11 @@ async def turns(here: Client) -> Figures:
 
 async def restart(here: Client) -> Figures:
     """Two turns of one conversation, the server restarted between."""
-    return await _two_turns(here, lambda: restarted(here))
+
+    async def again() -> None:
+        await restarted(here)
+
+    return await _two_turns(here, again)
 
 
 async def _two_turns(here: Client, between: Callable[[], Awaitable[None]]) -> Figures:

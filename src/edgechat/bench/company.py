@@ -2,9 +2,11 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from statistics import median
 
 from edgechat.bench import text
 from edgechat.bench.alone import ANSWER, Figures, said
@@ -16,6 +18,8 @@ STEADY = 8  # pieces of text after which a reader is under way
 USERS, USER = 8, 96  # how many together, tokens each
 FLOOD, FLOODED, LIGHT = 12, 150, 40  # requests, tokens of each, tokens of the light user's answer
 TOGETHER, TOGETHER_S = 256, 30.0  # tokens that two ask for, and how long the two are watched
+CROWDS, CROWDED = (1, 2, 4, 8, 16, 32), 32  # people at once, tokens each
+SOAKERS, SOAKED, SOAK_S = 6, 48, 60.0  # people, tokens of an answer, seconds
 MANY, SECRETS, SECRET = 32, 6, 96  # readers, words of each, tokens of each answer
 
 # Ends by itself when whoever started it is gone, or after three minutes.
@@ -104,6 +108,47 @@ async def users(here: Client) -> Figures:
         "together": sum(reading.tokens for reading in readings) / wall,
         "slowest": min(reading.tokens / reading.took_s for reading in readings),
     }
+
+
+async def crowd(here: Client) -> Figures:
+    """More and more people at once, with a short answer each."""
+    found: Figures = {}
+    for people in CROWDS:
+        asks = (here.ask([said(text.short(number))], CROWDED, f"crowd-{number}") for number in range(people))
+        readings = [reading.checked() for reading in await asyncio.gather(*asks)]
+        wall = max(reading.over for reading in readings) - min(reading.sent for reading in readings)
+        found[f"users{people}"] = sum(reading.tokens for reading in readings) / wall
+    return found
+
+
+async def soak(here: Client, seconds: float = SOAK_S) -> Figures:
+    """Mixed load for a while: long and short prompts, second turns, people who leave in the middle."""
+    end, errors, firsts = time.monotonic() + seconds, 0, list[float]()
+    done = left = 0
+
+    async def person(number: int) -> None:
+        nonlocal errors, done, left
+        while time.monotonic() < end:
+            kind = (number + done + left) % 4
+            prompt = text.cold(NEWCOMER // 4, text.ONE_WORD) if kind == 1 else text.short(number)
+            if kind == 2:
+                async with asking((here, prompt, SOAKED, f"soak-{number}")) as (answer,):
+                    await pieces(answer, 2)
+                left += 1
+                continue
+            reading = await here.ask([said(prompt)], SOAKED, f"soak-{number}")
+            done += 1
+            if reading.error is not None or not reading.ended:
+                errors += 1
+            elif reading.times:
+                firsts.append(reading.first_s * 1000)
+
+    await asyncio.gather(*(person(number) for number in range(SOAKERS)))
+    found: Figures = {"answers": done, "left": left, "errors": errors}
+    half = len(firsts) // 2
+    if half:
+        found |= {"early": median(firsts[:half]), "late": median(firsts[half:])}
+    return found
 
 
 async def flood(here: Client) -> Figures:

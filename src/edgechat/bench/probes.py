@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
-from edgechat.bench import alone, company
+from edgechat.bench import alone, body, company
 from edgechat.bench.client import Client
 from edgechat.types import Struct
 
@@ -12,7 +12,7 @@ class Figure(Struct, frozen=True):
     """What one number of a probe means, and which way is better."""
 
     about: str
-    unit: Literal["tok/s", "ms", "×", ""]  # nothing: a count
+    unit: Literal["tok/s", "ms", "×", "MB", "J", "W", ""]  # nothing: a count
     better: Literal["more", "less"] | None = None  # None: for reference
 
 
@@ -27,6 +27,8 @@ class Probe(Struct, frozen=True):
     figures: dict[str, Figure]
     pair: bool = False
     restarts: bool = False
+    counters: bool = False  # needs the processor's energy counters
+    usual: bool = True  # run where no probe is named
 
     def missing(self, here: Client, others: Sequence[Client]) -> str | None:
         """Why the probe cannot be run, or None."""
@@ -34,6 +36,8 @@ class Probe(Struct, frozen=True):
             return "takes exactly two addresses"
         if self.restarts and not here.address.restart:
             return "needs --restart with the command that restarts the server"
+        if self.counters and not body.counters():
+            return f"no energy counter can be read in {body.RAPL}"
         return None
 
 
@@ -118,6 +122,43 @@ PROBES: dict[str, Probe] = {
             "kept": Figure("kept", "×", "more"),
         },
         pair=True,
+    ),
+    "memory": Probe(
+        f"memory of the server's processes (PSS), and while a prompt of about {alone.PROMPT} tokens is answered",
+        body.memory,
+        {"idle": Figure("before", "MB", "less"), "most": Figure("at most", "MB", "less")},
+    ),
+    "startup": Probe(
+        "the server restarted: from the old one's end to the new one's first answer",
+        body.startup,
+        {
+            "ready": Figure("without the restart command", "ms", "less"),
+            "whole": Figure("with it, and with what the old one still had to do", "ms", "less"),
+        },
+        restarts=True,
+    ),
+    "energy": Probe(
+        f"the processor's own energy counter over one answer of {alone.ANSWER} tokens",
+        body.energy,
+        {"token": Figure("per token", "J", "less"), "watts": Figure("meanwhile", "W")},
+        counters=True,
+    ),
+    "crowd": Probe(
+        f"1 to {company.CROWDS[-1]} users at once, {company.CROWDED} tokens each; prefill and waiting included",
+        company.crowd,
+        {f"users{people}": Figure(f"{people} together", "tok/s", "more") for people in company.CROWDS},
+    ),
+    "soak": Probe(
+        f"mixed load of {company.SOAKERS} people; --minutes sets for how long",
+        company.soak,
+        {
+            "answers": Figure("answers", "", "more"),
+            "left": Figure("people who left in the middle", ""),
+            "errors": Figure("answers refused or cut off", "", "less"),
+            "early": Figure("time to first token, first half", "ms", "less"),
+            "late": Figure("the same, second half", "ms", "less"),
+        },
+        usual=False,
     ),
     "many": Probe(
         f"{company.MANY} readers at once, each told to repeat words of its own",

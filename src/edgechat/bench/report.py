@@ -168,3 +168,28 @@ def number(value: float) -> str:
         return f"{value:.0f}"
     places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
     return f"{value:.{places}f}"
+
+
+def markdown(found: Report) -> str:
+    """The tables as a page that can be kept."""
+    lines = [f"# {found.processor}, {found.cores} cores", "", f"edgechat {found.edgechat}; {found.runs} runs each.", ""]
+    lines += [f"* {place.label}: {place.url} {place.model or '?'}" for place in found.addresses]
+    labels = [place.label for place in found.addresses]
+    for probe in found.probes:
+        lines += ["", f"## {probe.name}", "", f"{probe.about}.".capitalize(), ""]
+        if probe.figures:
+            lines += [f"| | | {' | '.join(labels)} |", f"|---|---|{'---:|' * len(labels)}"]
+        for row in probe.figures:
+            by_label = {value.address: value for value in row.values}
+            cells = (_cell(by_label.get(label)) for label in labels)
+            lines.append(f"| {row.about} | {row.unit} | {' | '.join(cells)} |")
+        for word, troubles in (("skipped", probe.skipped), ("failed", probe.failed)):
+            lines += [f"\n{word} at {one.address}: {one.why}" for one in troubles]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Value | None) -> str:
+    if value is None:
+        return "–"
+    ratio = "" if value.ratio in (None, 1.0) else f", {number(value.ratio or 0)}×"
+    return f"{number(value.median)} ({number(value.min)}–{number(value.max)}{ratio})"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from edgechat.bench.client import Client, Unmeasured
 from edgechat.types import Message
@@ -13,8 +14,10 @@ UP_S = 120.0  # that the new one may take to answer
 AGAIN_S = 0.25
 
 
-async def restarted(here: Client) -> None:
+async def restarted(here: Client) -> float:
     """Run the address's restart command; return once the old server is gone and a new one answers.
+
+    Returns when the old one was gone, on the performance counter.
 
     A connection is held open meanwhile: as long as it stands, the old server does. The first short answer of the new
     one is not measured. Raises Unmeasured.
@@ -32,7 +35,9 @@ async def restarted(here: Client) -> None:
         raise Unmeasured("the restart command ended, but the server was not restarted") from None
     finally:
         writer.close()
+    gone = time.perf_counter()
     await _up(here)
+    return gone
 
 
 async def _command(here: Client) -> None:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import psutil
 
 from edgechat.bench.client import Address, Client, Unmeasured
+from edgechat.bench.company import SOAK_S
 from edgechat.bench.probes import PROBES, Probe
 from edgechat.types import Message, Struct
 
@@ -44,8 +45,11 @@ async def measure(
     key: str | None = None,
     tell: Callable[[str], None] | None = None,
     keep: Callable[[Measured], None] | None = None,
+    soak_s: float = SOAK_S,
 ) -> Measured:
-    """Run `probes` against `addresses`. `tell` gets a line before each run, `keep` all there is after each probe."""
+    """Run `probes` against `addresses`. `tell` gets a line before each run, `keep` all there is after each probe.
+
+    `soak_s` is how long the probe of that name lasts."""
     tell = tell or (lambda _: None)
     assert len(addresses) <= MOST_ADDRESSES
     assert runs <= MOST_RUNS
@@ -62,7 +66,7 @@ async def measure(
         outcomes: list[Outcome] = []
         busy: list[float] = []
         for name in probes:
-            outcomes += await _probe(name, clients, broken, runs, tell, busy)
+            outcomes += await _probe(name, clients, broken, runs, tell, busy, soak_s)
             if keep is not None:
                 keep(Measured(tuple(outcomes), models, tuple(busy)))
     return Measured(tuple(outcomes), models, tuple(busy))
@@ -75,6 +79,7 @@ async def _probe(
     runs: int,
     tell: Callable[[str], None],
     busy: list[float],
+    soak_s: float,
 ) -> list[Outcome]:
     """All runs of one probe. An address that did not answer the greeting is not asked again."""
     probe, outcomes, ready = PROBES[name], [], []
@@ -92,7 +97,7 @@ async def _probe(
         for client, others in ready:
             tell(f"{name} {run} of {runs}, {client.address.label}")
             busy.append(await _settle())
-            outcomes.append(await _once(name, probe, run, client, others))
+            outcomes.append(await _once(name, probe, run, client, others, soak_s))
     return outcomes
 
 
@@ -103,9 +108,11 @@ async def _settle() -> float:
     return float(psutil.cpu_percent()) / 100
 
 
-async def _once(name: str, probe: Probe, run: int, client: Client, others: Sequence[Client]) -> Outcome:
+async def _once(name: str, probe: Probe, run: int, client: Client, others: Sequence[Client], soak_s: float) -> Outcome:
     label = client.address.label
     try:
+        if name == "soak":
+            return Outcome(name, label, run, figures=await probe.run(client, soak_s))
         async with asyncio.timeout(PROBE_S):
             return Outcome(name, label, run, figures=await probe.run(client, *others))
     except Unmeasured as error:

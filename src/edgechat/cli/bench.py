@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -9,13 +10,14 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from edgechat.bench import picture
 from edgechat.bench.client import Address, address
 from edgechat.bench.probes import PROBES
-from edgechat.bench.report import report, show
+from edgechat.bench.report import Report, markdown, report, show
 from edgechat.bench.run import MOST_ADDRESSES, MOST_RUNS, Measured, measure
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.errors import ConfigError, UnknownName
+from edgechat.errors import ConfigError, StorageError, UnknownName
 
 LABELS = "ABCDEFGH"
 
@@ -33,7 +35,8 @@ def bench(
     probe: Annotated[
         list[str] | None,
         typer.Option(
-            "--probe", help=f"What to measure, several times for several; without it all: {', '.join(PROBES)}."
+            "--probe",
+            help=f"What to measure, several times for several; without it all but soak: {', '.join(PROBES)}.",
         ),
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, max=MOST_RUNS, help="Runs of each probe.")] = 3,
@@ -52,6 +55,11 @@ def bench(
             "for each (empty: none). It finds the address in BENCH_URL.",
         ),
     ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.05, max=600, help="How long the probe of the name soak runs.")
+    ] = 1.0,
+    page: Annotated[Path | None, typer.Option("--markdown", help="Write the tables to this file too.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Draw the figures into this file (extra: plot).")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure any OpenAI-compatible servers on this machine, from the client's side.
@@ -59,7 +67,9 @@ def bench(
     Several addresses take turns, run by run; every ratio is to the first one. An address given twice shows how much
     figures differ by chance. Ctrl-C shows the probes that are done. Ends with status 1 if a figure could not be had.
     """
-    names = list(dict.fromkeys(probe or PROBES))
+    names = list(dict.fromkeys(probe or (name for name, each in PROBES.items() if each.usual)))
+    if png is not None:
+        picture.check()
     for name in names:
         if name not in PROBES:
             raise UnknownName("probe", name, list(PROBES))
@@ -67,7 +77,7 @@ def bench(
     kept = [Measured((), {})]
     stopped = False
     try:
-        asyncio.run(_measure(addresses, names, runs, _key(key), kept))
+        asyncio.run(_measure(addresses, names, runs, _key(key), kept, minutes))
     except KeyboardInterrupt:
         stopped = True
     found = report(addresses, runs, kept[-1])
@@ -75,18 +85,29 @@ def bench(
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show(found, out)
+    _keep(found, page, png)
     if stopped or found.failed:
         raise typer.Exit(130 if stopped else 1)
 
 
+def _keep(found: Report, page: Path | None, png: Path | None) -> None:
+    try:
+        if page is not None:
+            page.write_text(markdown(found), encoding="utf-8")
+        if png is not None:
+            picture.draw(found, png)
+    except OSError as error:
+        raise StorageError(f"{error.filename} cannot be written: {error.strerror}.") from error
+
+
 async def _measure(
-    addresses: list[Address], names: list[str], runs: int, key: str | None, kept: list[Measured]
+    addresses: list[Address], names: list[str], runs: int, key: str | None, kept: list[Measured], minutes: float
 ) -> None:
     """Progress goes to standard error: one line that changes, or one line each where nobody watches a terminal."""
     console = Console(stderr=True, highlight=False)
     with Status("", console=console) as status:
         tell = status.update if console.is_terminal else console.print
-        await measure(addresses, names, runs, key, tell, kept.append)
+        await measure(addresses, names, runs, key, tell, kept.append, minutes * 60)
 
 
 def _addresses(urls: list[str], models: list[str] | None, restarts: list[str] | None) -> list[Address]:
