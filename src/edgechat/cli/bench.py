@@ -21,6 +21,10 @@ from edgechat.errors import ConfigError, StorageError, UnknownName
 
 LABELS = "ABCDEFGH"
 
+Minutes = Annotated[float, typer.Option("--minutes", min=0.05, max=600, help="How long the probe soak runs.")]
+Page = Annotated[Path | None, typer.Option("--markdown", help="Write the tables to this file too.")]
+Png = Annotated[Path | None, typer.Option("--png", help="Draw the figures into this file (extra: plot).")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -55,11 +59,9 @@ def bench(
             "for each (empty: none). It finds the address in BENCH_URL.",
         ),
     ] = None,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, max=600, help="How long the probe of the name soak runs.")
-    ] = 1.0,
-    page: Annotated[Path | None, typer.Option("--markdown", help="Write the tables to this file too.")] = None,
-    png: Annotated[Path | None, typer.Option("--png", help="Draw the figures into this file (extra: plot).")] = None,
+    minutes: Minutes = 1.0,
+    page: Page = None,
+    png: Png = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure any OpenAI-compatible servers on this machine, from the client's side.

@@ -1,7 +1,7 @@
 """What is measured, in the engine that serves. Runs in the child only.
 
 A machine's speed drifts by a third from minute to minute. So whatever is compared is loaded together and timed in
-turns, step by step, and medians are taken.
+turns, step by step, medians are taken, and a step that somebody disturbed counts only where all were.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -28,7 +29,8 @@ DEPTH = 256  # tokens that a conversation has when its decoding is timed
 STEPS = 16  # timed steps of one token
 USERS = 4  # who write at once
 TOGETHER = 6  # timed steps of theirs
-TWIN_ROUNDS, TWIN_STEPS, TWIN_PROMPT = 4, 3, 64
+TWIN_ROUNDS, TWIN_STEPS, TWIN_PROMPT = 5, 3, 64
+FAIR = 0.9  # of the processor time that a step's threads could have had: less, and somebody disturbed it
 CONTEXT = 1024
 MEMORY = 1 << 40  # bytes: what is loaded here was checked by the parent
 SLICES = (32, 64, 128)
@@ -141,19 +143,14 @@ def _twins(model: Path, folder: Path, kind: str, threads: int) -> dict[int, Scor
 
 def _time_twins(twins: dict[int, Scorer]) -> dict[int, Timing]:
     """Each twin's timing, taken in turns."""
-    steps: dict[int, list[float]] = {name: [] for name in twins}
-    tokens: dict[int, list[float]] = {name: [] for name in twins}
+    steps: dict[int, list[Took]] = {name: [] for name in twins}
+    tokens: dict[int, list[Took]] = {name: [] for name in twins}
     for _ in range(TWIN_ROUNDS):
         for name, engine in twins.items():
             engine.trim(0)
             tokens[name].append(_prefill(engine, 0, TWIN_PROMPT))
             steps[name] += _decode(engine, TWIN_PROMPT, TWIN_STEPS, 1)
     return {name: Timing(_usual(steps[name]), _usual(tokens[name])) for name in twins}
-
-
-def _usual(times: Sequence[float]) -> float:
-    """The lower quartile: twins are small, and a neighbour can only make a step longer."""
-    return sorted(times)[len(times) // 4]
 
 
 def race(models: Sequence[Path], threads: int, told: Told) -> list[Speed]:
@@ -170,9 +167,9 @@ def race(models: Sequence[Path], threads: int, told: Told) -> list[Speed]:
 
 def _race(engines: Sequence[Scorer], told: Told) -> list[Speed]:
     every = range(len(engines))
-    prefill: list[list[float]] = [[] for _ in every]
-    alone: list[list[float]] = [[] for _ in every]
-    together: list[list[float]] = [[] for _ in every]
+    prefill: list[list[Took]] = [[] for _ in every]
+    alone: list[list[Took]] = [[] for _ in every]
+    together: list[list[Took]] = [[] for _ in every]
     for at in range(0, DEPTH, SLICE):
         for number, engine in enumerate(engines):
             prefill[number].append(_prefill(engine, at, SLICE))
@@ -190,7 +187,7 @@ def _race(engines: Sequence[Scorer], told: Told) -> list[Speed]:
         for number, engine in enumerate(engines):
             together[number] += _decode(engine, DEPTH + done, 2, USERS)
     rates = (
-        (1 / median(read), 1 / median(one), USERS / median(all_))
+        (1 / _usual(read), 1 / _usual(one), USERS / _usual(all_))
         for read, one, all_ in zip(prefill, alone, together, strict=True)
     )
     return [Speed(*rate) for rate in rates]
@@ -200,23 +197,23 @@ def settle(model: Path, threads: int, told: Told) -> tuple[int, int, int]:
     """(threads for decoding, threads for prompts, prompt tokens of a step) that are fastest for `model`."""
     engine = load(model, threads)
     counts = _counts(threads)
-    decode: dict[int, list[float]] = {count: [] for count in counts}
-    prefill: dict[int, list[float]] = {count: [] for count in counts}
+    decode: dict[int, list[Took]] = {count: [] for count in counts}
+    prefill: dict[int, list[Took]] = {count: [] for count in counts}
     slices: dict[int, float] = {}
     try:
         for turn in range(2):
             for count in counts:
                 engine.set_threads(count, count)
                 engine.trim(0)
-                prefill[count].append(_prefill(engine, 0, SLICES[0]))
-                decode[count] += _decode(engine, SLICES[0], 4, 1)
+                prefill[count].append(_prefill(engine, 0, SLICES[0], count))
+                decode[count] += _decode(engine, SLICES[0], 4, 1, count)
             told(0.25 * (turn + 1))
-        few, many = (min(counts, key=lambda count: median(taken[count])) for taken in (decode, prefill))
+        few, many = (min(counts, key=lambda count: _usual(taken[count])) for taken in (decode, prefill))
         engine.set_threads(few, many)
         for number, slice_ in enumerate(SLICES, 1):
             engine.trim(0)
-            times = [_prefill(engine, at, slice_) for at in range(0, SLICES[-1], slice_)]
-            slices[slice_] = 1 / median(times)
+            times = [_prefill(engine, at, slice_, many) for at in range(0, SLICES[-1], slice_)]
+            slices[slice_] = 1 / _usual(times)
             told(0.5 + 0.5 * number / len(SLICES))
     finally:
         engine.close()
@@ -229,22 +226,38 @@ def _counts(most: int) -> list[int]:
     return sorted({1 << power for power in range(most.bit_length()) if 1 << power <= most} | {most})
 
 
-def _prefill(engine: Scorer, start: int, tokens: int) -> float:
-    """Seconds per token of one slice."""
-    began = time.perf_counter()
-    engine.step([Slice(0, start, _filler(engine, tokens))])
-    return (time.perf_counter() - began) / tokens
+class Took(NamedTuple):
+    """One step: its seconds, and the processor time its threads got of what they could have had, from 0 to 1."""
+
+    seconds: float
+    share: float
 
 
-def _decode(engine: Scorer, start: int, steps: int, users: int) -> list[float]:
-    """Seconds of each of `steps` steps in which `users` get a token."""
+def _usual(times: Sequence[Took]) -> float:
+    """The median, over the steps that nobody disturbed if there are any: a neighbour can only make a step longer."""
+    fair = [took.seconds for took in times if took.share >= FAIR]
+    return median(fair or [took.seconds for took in times])
+
+
+def _timed(engine: Scorer, batch: Sequence[Slice], threads: int) -> Took:
+    began, spent = time.perf_counter(), time.process_time()
+    engine.step(batch)
+    seconds = time.perf_counter() - began
+    return Took(seconds, (time.process_time() - spent) / (seconds * threads))
+
+
+def _prefill(engine: Scorer, start: int, tokens: int, threads: int = 0) -> Took:
+    """One slice; its seconds are those of a token."""
+    took = _timed(engine, [Slice(0, start, _filler(engine, tokens))], threads or engine.info.threads)
+    return took._replace(seconds=took.seconds / tokens)
+
+
+def _decode(engine: Scorer, start: int, steps: int, users: int, threads: int = 0) -> list[Took]:
+    """`steps` steps in which each of `users` gets a token."""
     sampler = engine.sampler(Sampling(temperature=0))
     (token,) = _filler(engine, 1)
-    times = []
-    for at in range(start, start + steps):
-        began = time.perf_counter()
-        engine.step([Slice(user, at, [token], sampler) for user in range(users)])
-        times.append(time.perf_counter() - began)
+    batches = ([Slice(user, at, [token], sampler) for user in range(users)] for at in range(start, start + steps))
+    times = [_timed(engine, batch, threads or engine.info.threads) for batch in batches]
     sampler.close()
     return times
 
