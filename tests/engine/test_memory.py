@@ -58,3 +58,9 @@ def test_what_the_model_never_learned_is_refused(header: gguf.Header) -> None:
 def test_too_little_for_the_weights_is_refused(header: gguf.Header) -> None:
     with pytest.raises(ConfigError, match="it takes --memory"):
         memory.plan(header, 0, 50_000_000)
+
+
+def test_no_memory_left_is_not_half_of_the_machines(tmp_path: Path) -> None:
+    path = ggufs.write(tmp_path / "m.gguf", ggufs.gguf({"general.architecture": "qwen2", "qwen2.block_count": 2}))
+    with pytest.raises(ConfigError, match="it takes --memory"):
+        memory.Forecast(path).plan(0, 0)

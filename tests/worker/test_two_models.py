@@ -34,6 +34,8 @@ async def test_two_real_models_answer_beside_each_other_and_in_turns(smollm2: Pa
             assert all(beside)
             assert {tenant.name for tenant in keeper.pool.tenants} == {small.name, large.name}
             assert sum(tenant.bytes for tenant in keeper.pool.tenants) <= keeper.pool.memory
+            await keeper.unload(small.name)
+            await keeper.unload(large.name)
             keeper.pool.memory = alone  # now there is room for one
             for model in (large, small, large):
                 assert await answer(keeper, model)

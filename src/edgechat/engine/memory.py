@@ -74,7 +74,7 @@ class Forecast:
         self._header = gguf.read_header(path)
 
     def plan(self, context: int, memory: int) -> ModelInfo:
-        return self._info(plan(self._header, context, memory))
+        return self._info(plan(self._header, context, max(memory, 1)))  # here, none left is none
 
     def describe(self, context: int) -> ModelInfo:
         trained = self._header.context or DEFAULT_CONTEXT
