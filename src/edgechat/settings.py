@@ -74,6 +74,13 @@ class Settings(BaseModel):
     trusted_proxies: tuple[str, ...] = Field(
         default=(), description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
     )
+    connections: int = Field(default=1024, ge=1, le=65_536, description="open connections at most")
+    connections_per_address: int = Field(
+        default=256,
+        ge=1,
+        le=65_536,
+        description="open connections of one address at most; trusted proxies have no such limit",
+    )
     tls_cert: Path | None = Field(default=None, description="certificate chain (PEM); with tls_key, HTTPS is served")
     tls_key: Path | None = Field(default=None, description="private key (PEM) of tls_cert")
     model: str | None = Field(

@@ -1,18 +1,25 @@
 """How uvicorn runs the application."""
 
+import resource
 import ssl
 from typing import Any
 
 import uvicorn
 
+from edgechat.api.connection import MAX_HEAD, Bounds, Connection
 from edgechat.errors import ConfigError
 from edgechat.settings import Settings
+
+RESERVED_FILES = 64  # for models, the history, the engine's pipes
+MAX_FILES = 16_384
 
 
 def config(settings: Settings, app: Any) -> uvicorn.Config:
     """uvicorn's side of the settings. Forwarded addresses are read only where proxies are named."""
     return uvicorn.Config(
         app,
+        http=connection_class(settings),
+        h11_max_incomplete_event_size=MAX_HEAD,
         ws="none",
         log_level="warning",
         access_log=False,
@@ -22,6 +29,28 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
+
+
+def connection_class(settings: Settings) -> type[Connection]:
+    """`Connection` within the bounds of `settings` and of the files that this process may open."""
+    most = open_files() - RESERVED_FILES if open_files() > 2 * RESERVED_FILES else open_files() // 2
+    total = min(settings.connections, most)
+    within = Bounds(total, settings.connections_per_address, frozenset(settings.trusted_proxies))
+
+    class Bounded(Connection):
+        bounds = within
+
+    return Bounded
+
+
+def open_files() -> int:
+    """How many files this process may have open, raised to what the system lets it have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return MAX_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def check_tls(settings: Settings) -> None:

@@ -129,8 +129,7 @@ async def _announce(runtime: Runtime, server: uvicorn.Server, url: str, tune: bo
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket, taken before anything slow starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, or asyncio leaves Nagle's algorithm on and every small write may wait 40 ms for an acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -1,0 +1,181 @@
+"""A connection below ASGI: nobody holds one by dawdling, and nobody holds all of them.
+
+uvicorn waits for a request as long as a byte comes now and then. Here every wait ends:
+
+    connected ─► head (10 s) ─► body (60 s, a part in 15 s) ─► answer (30 s without reading) ─► idle (5 s) ─► head …
+
+Where there are too many connections, a newcomer takes the place of the one that has dawdled longest over its head; if
+all of them are being answered, the newcomer is told to come back.
+"""
+
+import asyncio
+import socket
+import sys
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import h11
+import msgspec
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from edgechat.api.errors import Problem, openai
+
+HEAD_S = 10.0  # from the first moment to the last header
+BODY_S = 60.0  # from the last header to the last byte
+PART_S = 15.0  # between two parts of a body
+READ_S = 30.0  # without reading what was sent
+FAREWELL_S = 1.0  # for a refused client to take in the answer
+MAX_HEAD = 32_768  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many connections there may be. `trusted` addresses stand for many clients."""
+
+    total: int = 1024
+    per_address: int = 256
+    trusted: frozenset[str] = frozenset()
+
+
+class Connection(H11Protocol):
+    """uvicorn's HTTP/1.1 connection with deadlines and company."""
+
+    bounds: ClassVar[Bounds] = Bounds()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timer: asyncio.TimerHandle | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
+        self._stage = ""
+        self._ends = 0.0  # when the stage has to be over, by the loop's clock
+        self._turned_away = False
+        self.address = ""
+
+    # ── in and out ──
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # or small writes wait 40 ms for an acknowledgement
+        self.address = self.client[0] if self.client else ""
+        self._turned_away = not self._make_room()
+        self._enter("head", FAREWELL_S if self._turned_away else HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._enter("")
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def _make_room(self) -> bool:
+        """Whether there is a place, perhaps one that a dawdler had to give up."""
+        everyone = [other for other in self.connections if isinstance(other, Connection) and other is not self]
+        near = [other for other in everyone if other.address == self.address]
+        if self.address not in self.bounds.trusted and len(near) >= self.bounds.per_address:
+            return _evict(near)
+        return len(everyone) < self.bounds.total or _evict(everyone)
+
+    # ── what comes in ──
+
+    def data_received(self, data: bytes) -> None:
+        if self._turned_away:
+            self._turn_away()
+            return
+        super().data_received(data)
+        self._advance()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Find out what is waited for now, and until when."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            idle = self.timeout_keep_alive_task is not None  # uvicorn ends that
+            self._enter("", 0) if idle else self._enter("head", HEAD_S)
+        elif cycle.more_body:
+            self._enter("body", BODY_S, PART_S)
+        else:
+            self._enter("")
+
+    def _enter(self, stage: str, lasts: float = 0.0, part: float | None = None) -> None:
+        """Be in `stage`, for `lasts` seconds in all and `part` seconds from now."""
+        if self._timer is not None:
+            if stage == self._stage and part is None:
+                return
+            self._timer.cancel()
+            self._timer = None
+        now = self.loop.time()
+        if stage != self._stage:
+            self._stage, self._ends = stage, now + lasts
+        if stage:
+            ends = self._ends if part is None else min(self._ends, now + part)
+            self._timer = self.loop.call_at(ends, self._too_slow)
+
+    def _too_slow(self) -> None:
+        """The time for this stage is over."""
+        self._timer = None
+        if self._turned_away:
+            self.transport.close()
+            return
+        if self._stage == "body" and self.cycle.response_started:
+            self.transport.abort()
+        else:
+            self._say(Problem.http(408, f"The request's {self._stage} took too long."))
+
+    # ── what goes out ──
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._reader_timer is None:
+            self._reader_timer = self.loop.call_later(READ_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        error = sys.exc_info()[1]
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        self._say(Problem.http(status, f"{msg.rstrip('.')}." if status == 400 else HTTPStatus(status).phrase + "."))
+
+    def _turn_away(self) -> None:
+        """Refuse a request that came; what else comes is not looked at."""
+        if self._stage != "away":
+            self._enter("away", FAREWELL_S)
+            busy = Problem(
+                503, "There are too many connections; come back in a moment.", "too_many_connections", None, 2
+            )
+            self._write(busy)
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+
+    def _say(self, problem: Problem) -> None:
+        """A last word, outside of any request."""
+        if not self.transport.is_closing():
+            self._write(problem)
+            self.transport.close()
+
+    def _write(self, problem: Problem) -> None:
+        body = msgspec.json.encode(openai(problem))
+        wait = "" if problem.retry_after_s is None else f"Retry-After: {problem.retry_after_s:.0f}\r\n"
+        head = (
+            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n{wait}Connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+
+
+def _evict(crowd: list[Connection]) -> bool:
+    """Close the connection that has waited longest for its request's head. False if all are past that."""
+    dawdling = [other for other in crowd if other._stage == "head"]
+    if not dawdling:
+        return False
+    min(dawdling, key=lambda other: other._ends)._too_slow()
+    return True
