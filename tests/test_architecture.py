@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 ROWS = [
     {"errors", "types", "registry", "settings", "gguf", "machine"},
     {"observe"},
-    {"hub", "prompt", "engine", "history", "keys"},
+    {"hub", "prompt", "engine", "history", "keys", "presence"},
     {"scheduler"},
     {"worker", "remote", "tune"},
     {"cascade", "library"},

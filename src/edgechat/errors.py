@@ -7,6 +7,7 @@
     │   ├── NoSpace
     │   └── HistoryDamaged          the conversations' file is damaged, gone or replaced
     ├── AddressInUse                                                                   exit 4
+    │   └── HomeInUse               another server has this home folder
     ├── HubError                    a model could not be fetched
     │   ├── Offline                 EDGECHAT_OFFLINE forbids the connection
     │   ├── HubUnreachable          no route, no answer, or the hub itself failed
@@ -27,6 +28,7 @@
     │   └── RequestRefused          it ended the engine's process more than once
     └── ServiceError                the client may try again
         ├── QueueFull               more requests wait than the queue holds
+        │   └── LimitReached        the client has used what it may use for now
         ├── NotReady                no model answers yet
         ├── EngineFailed            the engine's process died, hung or refused
         │   └── EngineOutOfMemory
@@ -88,6 +90,12 @@ class AddressInUse(EdgechatError):
 
     code = "address_in_use"
     exit_status = 4
+
+
+class HomeInUse(AddressInUse):
+    """Another server has this home folder."""
+
+    code = "home_in_use"
 
 
 class HubError(EdgechatError):
@@ -216,6 +224,10 @@ class QueueFull(ServiceError):
 
     code = "rate_limit_exceeded"
     retry_after_s: float | None = None
+
+
+class LimitReached(QueueFull):
+    """The client has used what it may use for now."""
 
 
 class NotReady(ServiceError):

@@ -10,14 +10,14 @@ Every other model on disk is loaded when somebody asks for it (library.py, worke
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 import structlog
 
 from edgechat import machine, registry
 from edgechat.engine.memory import DEFAULT_SHARE, free_memory
-from edgechat.errors import EdgechatError, HubError, NotReady, StorageError, from_code
+from edgechat.errors import EdgechatError, HubError, NotReady, ShuttingDown, StorageError, from_code
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
@@ -27,10 +27,11 @@ from edgechat.settings import Settings
 from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Failed, GenRequest, Struct
 from edgechat.upkeep import Upkeep
 from edgechat.worker.keeper import Keeper
+from edgechat.worker.supervisor import LAST_WORDS_S
 
 __all__ = ["Readiness", "Runtime", "Served"]
 
-State = Literal["starting", "downloading", "loading", "ready", "failed"]
+State = Literal["starting", "downloading", "loading", "ready", "failed", "draining"]
 
 log = structlog.get_logger("serve")
 
@@ -45,6 +46,28 @@ class Readiness(Struct, frozen=True):
     hint: str | None = None
     progress: float | None = None  # 0 to 1
     languages: tuple[str, ...] = ()  # that the model speaks, where the catalog knows it
+
+
+class Watched(Protocol):
+    """One answer that a Watcher follows. `request` is what may be asked for."""
+
+    request: GenRequest
+
+    def see(self, event: AnyEvent) -> None:
+        """An event goes by."""
+        ...
+
+    async def end(self) -> None:
+        """No more events come."""
+        ...
+
+
+class Watcher(Protocol):
+    """Follows every answer of a server: whether it may be, what it uses."""
+
+    async def begin(self, request: GenRequest, model: str) -> Watched:
+        """Raises what keeps `request` from being answered by `model`."""
+        ...
 
 
 class Runtime:
@@ -62,6 +85,11 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()  # set whenever the readiness may be a new one
         self.failure: EdgechatError | None = None
+        self.watcher: Watcher | None = None
+        self._answers = 0  # open ones
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._drained_by: float | None = None  # by the loop's clock; while the server ends
 
     # ── life ──
 
@@ -70,13 +98,31 @@ class Runtime:
         upkeep = Upkeep(self.library, self.keeper)
         self._tasks = [asyncio.create_task(work) for work in (self._bring_up(), self.keeper.run(), upkeep.run())]
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server ends: no answer is begun any more."""
+        return self._drained_by is not None
+
+    async def drain(self, seconds: float) -> None:
+        """Begin no answer; return when the open ones are whole, or were ended with an error after `seconds`."""
+        clock = asyncio.get_running_loop().time
+        self._drained_by = clock() + seconds
+        self._ring()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        self.keeper.end_answers(Failed(ShuttingDown.code, "the server ends; what was written so far is all there is."))
+
     async def stop(self) -> None:
         """End the workers and a pull that is under way."""
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        await self.keeper.close()
+        left = LAST_WORDS_S
+        if self._drained_by is not None:  # whoever asked for the end counts the seconds
+            left = min(left, max(0.5, self._drained_by + 1.0 - asyncio.get_running_loop().time()))
+        await self.keeper.close(left)
 
     async def _bring_up(self) -> None:
         try:
@@ -144,6 +190,8 @@ class Runtime:
     def readiness(self) -> Readiness:
         """The state now. The default counts as ready while it makes room for others: who asks gets it back."""
         now, default = self._readiness, self.library.default
+        if self.draining:
+            return msgspec.structs.replace(now, state="draining", why="the server ends")
         resident = self.keeper.resident(default.name) if default else None
         if now.state == "ready" and default and self.library.find(None) is None:
             gone = f"{default.name} is not on disk any more, or damaged"
@@ -193,12 +241,27 @@ class Runtime:
             raise NotReady("no model answers here: see /readyz.")
         if not request.model and self.library.default is None:
             raise NotReady("no model answers yet: see /readyz.")
-        wanted = self.library.wanted(self.library.get(request.model))
-        async with aclosing(self.keeper.stream(wanted, request)) as events:
-            async for event in events:
-                if isinstance(event, Done):
-                    log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
-                yield event
+        if self.draining:
+            raise ShuttingDown("the server ends: ask again when it is back.")
+        stored = self.library.get(request.model)
+        watched = await self.watcher.begin(request, stored.name) if self.watcher else None
+        self._answers += 1
+        self._idle.clear()
+        try:
+            asked = self.keeper.stream(self.library.wanted(stored), watched.request if watched else request)
+            async with aclosing(asked) as events:
+                async for event in events:
+                    if watched:
+                        watched.see(event)
+                    if isinstance(event, Done):
+                        log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
+                    yield event
+        finally:
+            self._answers -= 1
+            if not self._answers:
+                self._idle.set()
+            if watched:
+                await watched.end()
 
     async def ask(self, model: str, question: AnyQuestion) -> Answered:
         """The answer to a question about `model`. Raises what `stream` would, and what refuses the question."""

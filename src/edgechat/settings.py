@@ -114,6 +114,26 @@ class Settings(BaseModel):
         description="more names for models on disk: a table in the file, or alias=name,alias=name",
     )
     queue: int = Field(default=64, ge=1, le=10_000, description="requests that may wait; one more gets a 429")
+    streams: int = Field(
+        default=0,
+        ge=0,
+        description="answers that one client (a key, else an address) may have under way or waiting; 0: no limit, but "
+        "with keys half of `queue`",
+    )
+    requests_per_minute: int = Field(
+        default=0, ge=0, description="answers a client may ask for in a minute; 0: no limit"
+    )
+    requests_per_day: int = Field(default=0, ge=0, description="answers a client may ask for in a day; 0: no limit")
+    tokens_per_minute: int = Field(
+        default=0, ge=0, description="tokens, read and written, that a client may use in a minute; 0: no limit"
+    )
+    tokens_per_day: int = Field(default=0, ge=0, description="the same in a day; 0: no limit")
+    max_tokens: int = Field(default=0, ge=0, description="tokens of one answer that may be asked for; 0: what fits")
+    limits_storage: str = Field(
+        default="memory",
+        description="where uses are counted: memory, or redis://… (needs `pip install edgechat[redis]`)",
+    )
+    drain: float = Field(default=10, ge=0, le=3600, description="seconds that running answers get after SIGTERM")
     prefix_bytes: ByteSize = Field(
         default=ByteSize(1_000_000_000),
         description="most disk space for conversations that were read already, such as 500MB; 0 keeps none",
@@ -138,6 +158,11 @@ class Settings(BaseModel):
         default="info", description="least severe line that is logged"
     )
     log_format: Literal["human", "json"] = Field(default="human", description="how log lines look")
+    log_file: Path | None = Field(default=None, description="file that the log goes to as well, begun anew every day")
+    log_max_bytes: ByteSize = Field(
+        default=ByteSize(10_000_000), ge=10_000, description="size at which the log's file is begun anew, such as 10MB"
+    )
+    log_days: int = Field(default=14, ge=1, le=3650, description="days after which a finished log file is deleted")
 
     @field_validator("home")
     @classmethod
@@ -148,6 +173,13 @@ class Settings(BaseModel):
     @classmethod
     def _listed(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("limits_storage")
+    @classmethod
+    def _counted(cls, storage: str) -> str:
+        if storage != "memory" and not storage.startswith(("redis://", "rediss://")):
+            raise ValueError("it is memory, or an address that begins with redis:// or rediss://")
+        return storage
 
     @field_validator("modelscope_endpoint", "hf_endpoint")
     @classmethod

@@ -58,6 +58,13 @@ class Server:
         except HTTPError as error:
             return json.load(error)  # type: ignore[no-any-return]
 
+    def until_state(self, state: str, seconds: float = 20) -> None:
+        """Wait until /readyz says `state`."""
+        deadline = time.monotonic() + seconds
+        while self.readiness()["state"] != state:
+            assert time.monotonic() < deadline, self.words
+            time.sleep(0.02)
+
     def ready(self, seconds: float = 30) -> str:
         """Wait until the model answers; returns the address."""
         deadline = time.monotonic() + seconds

@@ -15,6 +15,7 @@ from edgechat.api import (
     errors,
     exchange,
     login,
+    metrics,
     native,
     ollama,
     openai,
@@ -26,7 +27,10 @@ from edgechat.api import (
     tokens,
 )
 from edgechat.api.access import Access
+from edgechat.api.desk import Desk
+from edgechat.api.drain import Drain
 from edgechat.api.guard import Guard, Rules
+from edgechat.api.metrics import CountRequests, Metrics
 from edgechat.api.page import mount_page
 from edgechat.api.request_id import RequestId
 from edgechat.history.store import History
@@ -37,7 +41,7 @@ from edgechat.runtime import Runtime
 # In the order of docs/api.md.
 DIALECTS = (
     openai, completions, responses, embeddings, anthropic, ollama, tokens,
-    native, runs, conversations, exchange, login, status, picker,
+    native, runs, conversations, exchange, login, status, picker, metrics,
 )  # fmt: skip
 
 
@@ -73,15 +77,19 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.runs = kept
     app.state.downloads = downloads
     app.state.keys = keys_of(settings)
+    counted = app.state.metrics = Metrics(runtime)
+    runtime.watcher = Desk(settings, app.state.keys, counted)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for dialect in DIALECTS:
         app.include_router(dialect.router, tags=[openapi.tag_of(dialect)["name"]])
     mount_page(app)
     # The last one added is the first that a request meets.
+    app.add_middleware(Drain, runtime)
     app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], max_age=600)
     app.add_middleware(Guard, Rules.of(settings.hosts, settings.cors_origins))
+    app.add_middleware(CountRequests, counted)
     app.add_middleware(RequestId)  # the outermost: refusals have an id too
     return app

@@ -27,6 +27,7 @@ PART_S = 15.0  # between two parts of a body
 READ_S = 30.0  # without reading what was sent
 FAREWELL_S = 1.0  # for a refused client to take in the answer
 MAX_HEAD = 32_768  # bytes
+SEND_BUFFER = 131_072  # bytes the system keeps for one client; by itself it would let them grow to megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Connection(H11Protocol):
             sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
             )  # or small writes wait 40 ms for an acknowledgement
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.address = self.client[0] if self.client else ""
         self._turned_away = not self._make_room()
         self._enter("head", FAREWELL_S if self._turned_away else HEAD_S)

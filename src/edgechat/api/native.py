@@ -22,6 +22,7 @@ class ChatInput(Strict):
 
 
 @router.get("/healthz", summary="The process is alive")
+@router.get("/livez", summary="The same, under Kubernetes' name")
 async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 

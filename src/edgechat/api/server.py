@@ -21,6 +21,7 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
         http=connection_class(settings),
         h11_max_incomplete_event_size=MAX_HEAD,
         ws="none",
+        log_config=None,  # what it says comes through observe.py
         log_level="warning",
         access_log=False,
         server_header=False,

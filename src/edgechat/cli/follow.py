@@ -1,5 +1,6 @@
 """What a person at a terminal sees while a model is fetched and loaded."""
 
+import os
 import sys
 
 from rich.console import Console
@@ -7,8 +8,17 @@ from rich.status import Status
 
 from edgechat.runtime import Readiness, Runtime
 
+
+class _Out(Console):
+    """A reader that has gone, of a pipe say, stops nothing: a server goes on without it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+
+
 # A pipe or a log file has no width: nothing is broken or cut there.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+out = _Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 async def follow(runtime: Runtime) -> Readiness:

@@ -38,5 +38,5 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 def load(config: Path | None = None, **flags: Any) -> Settings:
     """Settings from file, environment and `flags`; logging set up by them."""
     found = settings.load(flags, config)
-    observe.configure(found.log_level, found.log_format)
+    observe.configure(found.log_level, found.log_format, found.log_file, int(found.log_max_bytes), found.log_days)
     return found

@@ -11,24 +11,29 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from edgechat import registry
+from edgechat import presence, registry
 from edgechat.api import server as http
 from edgechat.api.server import check_tls
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
 from edgechat.cli.tuning import check as check_tuning
 from edgechat.cli.tuning import told, tune_beside
-from edgechat.errors import AddressInUse, ConfigError
+from edgechat.errors import AddressInUse, ConfigError, HomeInUse
 from edgechat.history.store import History
 from edgechat.keys import check_exposure
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
-DRAIN_S = 10  # seconds that running answers get after SIGTERM
+FLUSH_S = 1  # seconds for the last words of answers that were ended
 
 
 class _Server(uvicorn.Server):
     """uvicorn, but a stop that was asked for is a success: it would end the process by the signal that it caught."""
+
+    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
+        super().__init__(config)
+        self._runtime = runtime
+        self._draining: asyncio.Task[None] | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -36,7 +41,15 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         """First signal: drain. Second: at once."""
-        self.force_exit, self.should_exit = self.should_exit, True
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        else:
+            self.force_exit = self.should_exit = True
+
+    async def _drain(self) -> None:
+        """The doors stay open meanwhile, so that whoever comes hears 503 and not nothing."""
+        await self._runtime.drain(self._runtime.settings.drain)
+        self.should_exit = True
 
 
 def register(app: typer.Typer) -> None:
@@ -86,23 +99,32 @@ async def _serve(settings: Settings, tune: bool) -> None:
     listener = listen(settings.host, settings.port)
     history = History(settings.home)
     history.open()
-    history.claim()
+    try:
+        history.claim()
+    except HomeInUse as error:
+        card = presence.find(settings.home)
+        whose = f" It is process {card.pid} at {card.url}." if card else ""
+        raise HomeInUse(f"{error}{whose}") from None
     runtime = Runtime(settings)
     create_app = registry.load(registry.DOORS, "http", "door")
-    config = http.config(settings, create_app(runtime, history))
-    config.timeout_graceful_shutdown = DRAIN_S
-    server = _Server(config)
-    for name in (signal.SIGINT, signal.SIGTERM):
+    app = create_app(runtime, history)
+    config = http.config(settings, app)
+    config.timeout_graceful_shutdown = FLUSH_S
+    server = _Server(config, runtime)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(name, server.stop)
     address, port = listener.getsockname()[:2]
     scheme = "https" if settings.tls_cert else "http"
     url = f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
+    card = presence.leave(settings.home, url)
+    app.state.secret = card.secret
     out.print(f"edgechat listens on {url}")
     announcer = asyncio.create_task(_announce(runtime, server, url, tune))
     try:
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()
+        presence.take_back(settings.home)
     if runtime.failure is not None:
         raise runtime.failure
 

@@ -19,7 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
-from edgechat.errors import ConfigError, HistoryDamaged, StorageError
+from edgechat.errors import HistoryDamaged, HomeInUse, StorageError
 from edgechat.history import schema, turns
 from edgechat.history.inspection import examine
 from edgechat.history.writer import Writer, translate
@@ -69,12 +69,12 @@ class History:
         self.reap()
 
     def claim(self) -> None:
-        """Be the one server of this folder. Raises ConfigError where there is one."""
+        """Be the one server of this folder. Raises HomeInUse where there is one."""
         lock = FileLock(self.folder / "server.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ConfigError(f"another server uses {self.folder.parent}: stop it, or take another --home.") from None
+            raise HomeInUse(f"another server uses {self.folder.parent}: stop it, or take another --home.") from None
         self._claim = lock
 
     def close(self) -> None:

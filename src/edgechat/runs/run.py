@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from edgechat import types
 from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, from_code
 from edgechat.history import turns
-from edgechat.history.records import Failure, Outcome, Started, Turn
+from edgechat.history.records import Failure, Outcome, Started, Status, Turn
 from edgechat.history.store import History
 from edgechat.runs import log
 from edgechat.runs.log import Log
@@ -172,7 +172,8 @@ class Run:
         if error := work.exception():
             if not isinstance(error, EdgechatError):
                 logger.error("a bug", exc_info=error)
-            return replace(told, status="error", error=failure_of(error))
+            status: Status = "interrupted" if isinstance(error, ShuttingDown) else "error"
+            return replace(told, status=status, error=failure_of(error))
         self._usage = self._measured(work.result())
         return replace(told, finish_reason=work.result().finish_reason, usage=log.payload(self._usage))
 

@@ -23,7 +23,7 @@ from edgechat.worker import probe
 from edgechat.worker.measure import tree_bytes
 from edgechat.worker.pool import Pool
 from edgechat.worker.resident import Resident, Wanted
-from edgechat.worker.supervisor import Worker
+from edgechat.worker.supervisor import LAST_WORDS_S, Worker
 
 SWEEP_S = 1.0  # seconds between two looks for models that stayed long enough
 RESTART_S = 10.0  # seconds that a request waits for a worker that is being started again
@@ -160,12 +160,18 @@ class Keeper:
             await asyncio.sleep(SWEEP_S)
             self._sweep()
 
-    async def close(self) -> None:
+    def end_answers(self, told: Failed) -> None:
+        """Every reader hears `told` now, and the engines stop working for them."""
+        for resident in self.pool.tenants:
+            if resident.worker is not None:
+                resident.worker.end_answers(told)
+
+    async def close(self, last_words_s: float = LAST_WORDS_S) -> None:
         """End all workers; answers that run end with an error event."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(one.worker.stop() for one in self.pool.tenants if one.worker))
+        await asyncio.gather(*(one.worker.stop(last_words_s) for one in self.pool.tenants if one.worker))
 
     async def _ask(self, wanted: Wanted) -> Resident:
         """The resident for a request, which counts as waiting until `_release`."""

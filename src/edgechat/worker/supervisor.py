@@ -104,7 +104,7 @@ class Worker:
         assert self.info is not None
         return self.info
 
-    async def stop(self) -> None:
+    async def stop(self, last_words_s: float = LAST_WORDS_S) -> None:
         """End the process; running answers end with an error event.
 
         It gets a moment to copy what it keeps to disk.
@@ -114,7 +114,7 @@ class Worker:
         if process is not None and process.stdin is not None:
             process.stdin.close()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS_S):
+                async with asyncio.timeout(last_words_s):
                     await process.wait()
         if self._keeper is not None:
             self._keeper.cancel()
@@ -161,6 +161,11 @@ class Worker:
             if id in self._answers:  # its end has not come: nobody reads it any more
                 self._end(id)
                 self._post(Cancel(id=id))
+
+    def end_answers(self, told: Failed) -> None:
+        """Every reader hears `told` now; the process stops working for them."""
+        for answer in self._answers.values():
+            answer.events.put_nowait(told)
 
     def forget(self, conversation: str) -> None:
         """Nothing of a deleted conversation stays in the engine's memory or among its kept prefixes."""
