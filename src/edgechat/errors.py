@@ -229,6 +229,8 @@ class QueueFull(ServiceError):
 class LimitReached(QueueFull):
     """The client has used what it may use for now."""
 
+    code = "limit_reached"
+
 
 class NotReady(ServiceError):
     """No model answers yet."""

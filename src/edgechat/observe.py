@@ -96,6 +96,13 @@ class LogFile:
             file.write(text)
             file.flush()
 
+    def close(self) -> None:
+        """Let the file go; the next line opens it again."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
     def _current(self, more: int) -> TextIO:
         """The file to write `more` bytes to."""
         now = self._clock()
