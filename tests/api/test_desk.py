@@ -1,0 +1,62 @@
+"""Limits per client: held, told politely, and counted where Prometheus looks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from edgechat.api.desk import limits_of
+from edgechat.keys import Key, Keys, Limits
+from edgechat.settings import Settings
+from tests.api.conftest import serving
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "fake.json").write_text("{}")
+    limits = {"requests_per_minute": 3, "tokens_per_minute": 100_000, "max_tokens": 50}
+    with serving(tmp_path / "fake.json", tmp_path / "home", **limits) as base:
+        yield base
+
+
+def ask(base: str, key: str = "", **more: object) -> httpx.Response:
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5, **more}
+    return httpx.post(f"{base}/v1/chat/completions", json=body, headers={"x-api-key": key} if key else {}, timeout=20)
+
+
+def test_one_answer_too_many_hears_when_to_come_back(base: str) -> None:
+    assert [ask(base).status_code for _ in range(3)] == [200] * 3
+    refused = ask(base)
+    assert refused.status_code == 429
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert 0 < int(refused.headers["retry-after"]) <= 61
+    metrics = httpx.get(f"{base}/metrics").text
+    assert 'answers_refused_total{code="limit_reached"} 1.0' in metrics
+    assert "requests_running 0.0" in metrics
+    assert "requests_waiting 0.0" in metrics
+    assert 'http_requests_total{code="429"} 1.0' in metrics
+
+
+def test_an_answer_longer_than_the_cap_is_refused_by_name(base: str) -> None:
+    refused = ask(base, max_tokens=51)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
+
+
+def test_a_key_has_its_own_limits_models_and_account(base: str, tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "home" / "keys.json")
+    once = keys.add("once", False, (), Limits(requests_per_minute=1))[1]
+    spent = keys.add("spent", False, (), Limits(tokens_per_day=1))[1]
+    other = keys.add("other", False, ("no-such-model",), Limits())[1]
+    assert [ask(base, once).status_code for _ in range(2)] == [200, 429]
+    assert [ask(base, spent).status_code for _ in range(2)] == [200, 429]
+    assert ask(base, other).status_code == 404
+
+
+def test_one_key_does_not_fill_the_queue() -> None:
+    key = Key("id", "ann", "", "")
+    settings = Settings(queue=10)
+    assert limits_of(settings, key).streams == 5
+    assert limits_of(settings, None).streams == 0
+    assert limits_of(Settings(streams=7), key).streams == 7
+    assert limits_of(settings, Key("id", "ann", "", "", limits=Limits(streams=0))).streams == 0
