@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.api.conftest import serving
 @pytest.fixture
 def base(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "fake.json").write_text("{}")
-    limits = {"requests_per_minute": 3, "tokens_per_minute": 100_000, "max_tokens": 50}
+    limits: dict[str, Any] = {"requests_per_minute": 3, "tokens_per_minute": 100_000, "max_tokens": 50}
     with serving(tmp_path / "fake.json", tmp_path / "home", **limits) as base:
         yield base
 
