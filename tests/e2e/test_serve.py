@@ -71,6 +71,8 @@ def test_a_port_in_use_is_said_at_once(fake_model: FakeModel) -> None:
 def test_check_config_checks_and_stops() -> None:
     assert run("serve", "--check-config").returncode == 0
     assert run("serve", "--check-config", "--context", "-1").returncode == 2
+    assert run("serve", "--check-config", "--memory", "1.2GB").returncode == 0
+    assert run("serve", "--check-config", "--memory", "plenty").returncode == 2
 
 
 def test_only_loopback_is_listened_on_and_sigterm_leaves_nothing(fake_model: FakeModel) -> None:

@@ -62,6 +62,7 @@ def serve(
     host: options.Host = None,
     port: options.Port = None,
     context: options.Context = None,
+    memory: options.Memory = None,
     threads: options.Threads = None,
     engine: options.Engine = None,
     home: options.Home = None,
@@ -81,7 +82,8 @@ def serve(
     Gets the model first if it is not there. Without --model that is the default Qwen model; where it cannot be had,
     a small one that comes as a package, and the reason is shown.
     """
-    flags = {"model": model, "host": host, "port": port, "context": context, "threads": threads, "engine": engine}
+    flags = {"model": model, "host": host, "port": port, "context": context, "memory": memory}
+    flags |= {"threads": threads, "engine": engine}
     settings = options.load(
         config, home=home, tls_cert=tls_cert, tls_key=tls_key, log_level=log_level, log_format=log_format, **flags
     )
