@@ -5,6 +5,7 @@
 Constants were measured on llama.cpp 0.3.36 with 0.1 B to 0.6 B models on x86-64; they lean to the large side.
 """
 
+import platform
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,8 @@ ENDLESS = 1 << 62
 
 PROCESS = 90 << 20  # Python, numpy, the libraries
 PER_SEQUENCE = 600 << 10
-REPACKED = frozenset({"Q4_0", "IQ4_NL", "Q4_K", "Q8_0"})  # types of which llama.cpp keeps a second, interleaved copy
+# Types of which llama.cpp keeps a second, interleaved copy; Q8_0 where there are instructions for it.
+REPACKED = frozenset({"Q4_0", "IQ4_NL", "Q4_K"} | ({"Q8_0"} if platform.machine() in ("aarch64", "arm64") else set()))
 
 
 class Plan(NamedTuple):
@@ -110,7 +112,9 @@ def free_memory() -> int:
 def fixed_bytes(header: Header) -> int:
     """Bytes that do not depend on the context."""
     weights = sum(tensor.size or 0 for tensor in header.tensors)
-    repacked = sum(tensor.size or 0 for tensor in header.tensors if tensor.type in REPACKED and len(tensor.shape) > 1)
+    plain = {"token_embd.weight"} if any(tensor.name == "output.weight" for tensor in header.tensors) else set()
+    matrices = [tensor for tensor in header.tensors if len(tensor.shape) > 1 and tensor.name not in plain]
+    repacked = sum(tensor.size or 0 for tensor in matrices if tensor.type in REPACKED)
     widest = max((max(tensor.shape) for tensor in header.tensors if tensor.shape), default=0)
     logits = SEQUENCES * widest * 4 * 2
     activations = UBATCH * 4 * 4 * max((prod(t.shape) // max(t.shape) for t in header.tensors if t.shape), default=0)
