@@ -94,7 +94,9 @@ class Runtime:
     # ── life ──
 
     def start(self) -> None:
-        """Begin to get and load the default model, in the background."""
+        """Begin to get and load the default model, in the background. A second call changes nothing."""
+        if self._tasks:
+            return
         upkeep = Upkeep(self.library, self.keeper)
         self._tasks = [asyncio.create_task(work) for work in (self._bring_up(), self.keeper.run(), upkeep.run())]
 

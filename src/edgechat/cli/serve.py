@@ -108,7 +108,8 @@ async def _serve(settings: Settings, tune: bool) -> None:
         whose = f" It is process {card.pid} at {card.url}." if card else ""
         raise HomeInUse(f"{error}{whose}") from None
     runtime = Runtime(settings)
-    create_app = registry.load(registry.DOORS, "http", "door")
+    runtime.start()  # the engine loads in a process of its own while the web framework is imported here
+    create_app = await asyncio.to_thread(registry.load, registry.DOORS, "http", "door")
     app = create_app(runtime, history)
     config = http.config(settings, app)
     config.timeout_graceful_shutdown = FLUSH_S
