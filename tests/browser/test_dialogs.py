@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 
 def settings(chat: Chat) -> None:
     """Open the settings, and wait for the server's defaults."""
+    expect(chat.page.locator("#app")).to_be_visible()  # after a reload, keys are heard from then on
     chat.page.keyboard.press("Control+,")
     expect(chat.page.locator(".default").filter(has_text="Default: 0.7")).to_be_visible()
 

@@ -82,9 +82,11 @@ export class Sidebar extends EventTarget {
     }
   }
 
+  /** The next page, unless it is on its way: the button's click and its coming into view are often one. */
   async #load() {
-    const asked = (this.#asked += 1);
     const cursor = this.#cursor;
+    if (!cursor) return;
+    const asked = (this.#asked += 1);
     this.#cursor = null;
     try {
       const found = await conversations.list({ ...this.#query(), cursor });
