@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.errors import ConfigError, EdgechatError, HistoryDamaged
+from edgechat.errors import ConfigError, EdgechatError, HistoryDamaged, HomeInUse
 from edgechat.history import conversations
 from edgechat.history.rescue import recover
 from edgechat.history.store import History, export_copy
@@ -92,7 +92,7 @@ def test_a_backup_comes_back(filled: Path, tmp_path: Path) -> None:
     copy = history.read(export_copy, tmp_path / "copy.db").result()
     later = answered(history, "after the backup").conversation_id
     history.claim()
-    with pytest.raises(ConfigError, match="another server"):
+    with pytest.raises(HomeInUse, match="another server"):
         recover(History(tmp_path), copy)
     history.close()
     saved = recover(History(tmp_path), copy)

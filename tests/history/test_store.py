@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.errors import ConfigError, EdgechatError, HistoryDamaged, NotFound, Stale
+from edgechat.errors import ConfigError, EdgechatError, HistoryDamaged, HomeInUse, NotFound, Stale
 from edgechat.history import conversations, schema, turns
 from edgechat.history.records import Turn
 from edgechat.history.store import History
@@ -135,7 +135,7 @@ def test_one_server_per_folder(tmp_path: Path) -> None:
     first.open()
     second.open()
     first.claim()
-    with pytest.raises(ConfigError, match="another server"):
+    with pytest.raises(HomeInUse, match="another server"):
         second.claim()
     first.close()
     second.claim()
