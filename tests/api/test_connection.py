@@ -21,7 +21,7 @@ POST = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: a
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server with short deadlines and room for 20."""
-    for name, seconds in {"HEAD_S": 1.0, "BODY_S": 2.0, "PART_S": 1.0, "READ_S": 1.0}.items():
+    for name, seconds in {"GRACE_S": 0.0, "HEAD_S": 1.0, "BODY_S": 2.0, "PART_S": 1.0, "READ_S": 1.0}.items():
         monkeypatch.setattr(connection, name, seconds)
     (tmp_path / "fake.json").write_text(json.dumps({"reply": " ".join(map(str, range(40_000))), "context": 250_000}))
     with serving(tmp_path / "fake.json", tmp_path / "home", connections=20, connections_per_address=12) as base:
@@ -93,6 +93,18 @@ def test_dawdlers_give_way_to_those_who_ask(base: str) -> None:
         for _ in range(40):
             stack.enter_context(connect(base)).sendall(b"GET /")
             assert httpx.get(f"{base}/healthz").status_code == 200
+
+
+def test_a_burst_pushes_nobody_out(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everyone is answered or told to come back, also those whose request lay unread when the next one came."""
+    monkeypatch.setattr(connection, "GRACE_S", 1.0)
+    with ExitStack() as stack:
+        burst = [stack.enter_context(connect(base)) for _ in range(60)]
+        for sock in burst:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        statuses = {int(everything(sock).split(b" ")[1]) for sock in burst}
+    assert 200 in statuses
+    assert statuses <= {200, 503}
 
 
 def test_a_crowd_that_is_being_answered_is_not_pushed_out(base: str) -> None:

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from edgechat.api.errors import Problem, openai
 
 HEAD_S = 10.0  # from the first moment to the last header
+GRACE_S = 1.0  # in which nobody dawdles yet: in a burst, heads that came wait unread
 BODY_S = 60.0  # from the last header to the last byte
 PART_S = 15.0  # between two parts of a body
 READ_S = 30.0  # without reading what was sent
@@ -49,6 +50,7 @@ class Connection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._stage = ""
+        self._began = 0.0
         self._ends = 0.0  # when the stage has to be over, by the loop's clock
         self._turned_away = False
         self.address = ""
@@ -113,7 +115,7 @@ class Connection(H11Protocol):
             self._timer = None
         now = self.loop.time()
         if stage != self._stage:
-            self._stage, self._ends = stage, now + lasts
+            self._stage, self._began, self._ends = stage, now, now + lasts
         if stage:
             ends = self._ends if part is None else min(self._ends, now + part)
             self._timer = self.loop.call_at(ends, self._too_slow)
@@ -176,7 +178,7 @@ class Connection(H11Protocol):
 
 def _evict(crowd: list[Connection]) -> bool:
     """Close the connection that has waited longest for its request's head. False if all are past that."""
-    dawdling = [other for other in crowd if other._stage == "head"]
+    dawdling = [other for other in crowd if other._stage == "head" and other.loop.time() - other._began >= GRACE_S]
     if not dawdling:
         return False
     min(dawdling, key=lambda other: other._ends)._too_slow()
