@@ -100,8 +100,8 @@ def test_a_long_paste_is_taken_whole(chat: Chat, script: Script) -> None:
     text = "字word " * 16_000  # 100 kB
     script.will_say("That was long.")
     chat.input.fill(text)
-    chat.input.press("Enter")
-    expect(chat.answer).to_have_text("That was long.")
+    chat.input.press("Enter", timeout=60_000)
+    expect(chat.answer).to_have_text("That was long.", timeout=60_000)
     assert script.requests[0]["content"] == text.strip()
 
 

@@ -48,3 +48,9 @@ def test_the_table_names_only_what_exists() -> None:
 )
 def test_errors_become_ours(error: Exception, ours: type[EdgechatError]) -> None:
     assert type(translate(error, "x")) is ours
+
+
+def test_errors_that_were_raised_from_each_other_come_to_an_end() -> None:
+    one, other = ValueError("one"), KeyError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert "x" in str(translate(one, "x"))

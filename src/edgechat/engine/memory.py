@@ -24,7 +24,7 @@ EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are compute
 CONVERSATIONS = 4  # full ones that are held at once where memory allows
 DEFAULT_SHARE = 0.5  # of the memory that is free, where nobody named a number
 LEAST_CONTEXT = 256
-ENDLESS = 1 << 62
+ENDLESS = 1 << 62  # bytes: no bound
 
 PROCESS = 90 << 20  # Python, numpy, the libraries
 PER_SEQUENCE = 600 << 10

@@ -131,9 +131,11 @@ def _translated(reference: str) -> Iterator[None]:
 def translate(error: Exception, reference: str) -> EdgechatError:
     """Our error for one of the SDK's: the one of ours that it wraps, or by the table."""
     inner: BaseException | None = error
-    while inner is not None:
+    seen: set[int] = set()  # the SDK raises some errors from each other
+    while inner is not None and id(inner) not in seen:
         if isinstance(inner, EdgechatError):
             return type(inner)(f"{reference}: {inner}")
+        seen.add(id(inner))
         inner = inner.__cause__ or inner.__context__
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"{reference}: the disk is full. Free some space and pull again; it goes on where it stopped.")
