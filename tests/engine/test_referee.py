@@ -1,8 +1,8 @@
 """llama.cpp against PyTorch: the same weights in both, 20 prompts, every next token compared.
 
 The referee is `transformers`, which reads the weights of a GGUF by code of its own, computes in float32 and knows
-nothing of edgechat. llama.cpp runs the same weights written as F16 by recast.py. Both read a conversation whole, and the
-numbers for every following token of it are compared (teacher forcing: nobody's answer leads the other astray).
+nothing of edgechat. llama.cpp runs the same weights written as F16 by recast.py. Both read a conversation whole, and
+the numbers for every following token of it are compared (teacher forcing: nobody's answer leads the other astray).
 
 Tolerance: a token's log probability may differ by TOLERANCE where either finds it likelier than one in a thousand.
 """
@@ -21,7 +21,7 @@ from edgechat.prompt.tokens import Prompter
 from edgechat.tune.divergence import Floats, log_probabilities
 from edgechat.types import GenRequest, Message
 
-WHY = "the referee is not installed: pip install torch==2.13.0, then transformers gguf"
+WHY = "the referee is not installed: pip install torch==2.13.0, then transformers accelerate gguf"
 torch = pytest.importorskip("torch", reason=WHY)
 transformers = pytest.importorskip("transformers", reason=WHY)
 pytest.importorskip("gguf", reason=WHY)

@@ -74,3 +74,9 @@ def test_the_size_of_a_recipe_is_known_before_it_is_made(tmp_path: Path) -> None
 @pytest.mark.parametrize("text", ["IQ4_NL/Q6_K", "Q8_0/Q8_0"])
 def test_a_recipe_reads_what_it_writes(text: str) -> None:
     assert str(Recipe.parse(text)) == text
+
+
+def test_the_share_of_the_layers_in_a_twin(tmp_path: Path) -> None:
+    found = header(tmp_path)
+    layer = sum(a * b for shape in LAYER.values() if len(shape) == 2 for a, b in [shape])
+    assert recipes.layers_share(found, 5) == pytest.approx(5 * layer / (5 * layer + 512 * 64))

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from edgechat import registry
+from edgechat import gguf, registry
 from edgechat.engine.base import Scorer, Slice
 from edgechat.engine.recast import twin
 from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import ENGINE, PASSAGES, SCORED
 from edgechat.tune.quality import Row
+from edgechat.tune.recipes import layers_share
 from edgechat.tune.speed import FEW, MORE, Cost, Speed, Timing
 from edgechat.types import Sampling
 
@@ -105,10 +106,11 @@ def _passage(engine: Scorer, name: str) -> list[int]:
 def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: Told) -> dict[str, Cost]:
     """What each type costs per layer and as a head; see speed.py. The first type is timed beside every other one."""
     found: dict[str, Cost] = {}
+    share = layers_share(gguf.read_header(model), MORE)
     standard = _twins(model, folder, kinds[0], threads)
     try:
         usual = _time_twins(standard)
-        found[kinds[0]] = Cost.of(usual[FEW], usual[MORE])
+        found[kinds[0]] = Cost.of(usual[FEW], usual[MORE], share)
         for number, kind in enumerate(kinds[1:], 1):
             told(number / len(kinds))
             others = _twins(model, folder, kind, threads)
@@ -117,7 +119,7 @@ def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: T
             finally:
                 _close(others.values())
             few, more = (_scaled(now[-n], now[n], usual[n]) for n in (FEW, MORE))
-            found[kind] = Cost.of(few, more)
+            found[kind] = Cost.of(few, more, share)
     finally:
         _close(standard.values())
     return found

@@ -98,6 +98,13 @@ def layers(header: Header) -> int:
     return header.number("block_count") or 0
 
 
+def layers_share(header: Header, count: int) -> float:
+    """The share of weights that `count` layers have in a model of so many layers and the head."""
+    weights = {tensor.name: prod(tensor.shape) for tensor in header.tensors}
+    one = sum(number for name, number in weights.items() if _BODY.fullmatch(name)) / max(1, layers(header))
+    return count * one / (count * one + weights[head(header)])
+
+
 def same_model(one: Header, other: Header) -> bool:
     """Whether two files hold one model, perhaps in other types."""
     shapes = [{t.name: t.shape for t in header.tensors} for header in (one, other)]

@@ -16,7 +16,7 @@ from edgechat.types import Struct
 
 READ, WRITTEN = 256, 128  # tokens of the turn whose time is the one number
 FEW, MORE = 1, 5  # layers of the twins
-LEAST = 0.1  # of what a layer would take if there were no head: less is a disturbed measurement
+DOUBT = 1.5  # times more or less than its weights let expect that a layer may take
 
 
 class Timing(Struct, frozen=True):
@@ -34,10 +34,15 @@ class Cost(Struct, frozen=True):
     prompt: float
 
     @classmethod
-    def of(cls, few: Timing, more: Timing) -> "Cost":
-        """From the twins with FEW and with MORE layers. `rest` is counted with the head."""
-        layer = max((more.step - few.step) / (MORE - FEW), LEAST * more.step / MORE)
-        return cls(layer, max(few.step - FEW * layer, 0.0), more.token / MORE)
+    def of(cls, few: Timing, more: Timing, share: float) -> "Cost":
+        """From the twins with FEW and with MORE layers. `rest` is counted with the head.
+
+        `share` of the larger twin's weights are in its layers. Decoding waits for weights, so a layer takes about its
+        part of the step; a difference far from that was disturbed.
+        """
+        part = share * more.step / MORE
+        layer = min(max((more.step - few.step) / (MORE - FEW), part / DOUBT), part * DOUBT, more.step / MORE)
+        return cls(layer, more.step - MORE * layer, more.token / MORE)
 
 
 class Speed(Struct, frozen=True):
