@@ -39,7 +39,7 @@ class Server:
     def words(self) -> str:
         return "".join(self.output)
 
-    def url(self, seconds: float = 10) -> str:
+    def url(self, seconds: float = 60) -> str:
         return self.said(r"listens on (http://\S+)", seconds)
 
     def said(self, pattern: str, seconds: float) -> str:
