@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import jsonschema
 import pytest
@@ -62,6 +63,31 @@ def test_a_cut_off_text_is_closed_legally(text: str) -> None:
     assert allows(made, text)
     value = json.loads(text + bytes(made.closing()).decode())
     assert set(value) == {"name", "age"}
+
+
+class Words(Bytes):
+    """A vocabulary that has some words whole: where they are forced, no other spelling is allowed."""
+
+    words = (b"name", b'": ', b'"age', b"ag")
+    size = 259 + len(words)
+
+    def piece(self, token: int) -> bytes:
+        return self.words[token - 259] if token >= 259 else super().piece(token)
+
+    def encode(self, text: str) -> list[int]:
+        found = re.split(b"(" + b"|".join(map(re.escape, self.words)) + b")", text.encode())
+        return [id for part in found for id in ([259 + self.words.index(part)] if part in self.words else part)]
+
+
+def test_closing_spells_as_the_tokeniser_does() -> None:
+    tokenizer = Words()
+    for text in ("", "{", '{"', '{"n', '{"name": "x', '{"name": "x", "a'):
+        made = Constrainer(tokenizer).grammar(GenRequest((), schema=json.dumps(PERSON)), False, False)
+        assert made is not None
+        for letter in text.encode():
+            made.accept(letter)
+        rest = b"".join(tokenizer.piece(token) for token in made.closing())
+        jsonschema.validate(json.loads(text + rest.decode()), PERSON)
 
 
 def test_closing_obeys_the_schema_however_odd() -> None:

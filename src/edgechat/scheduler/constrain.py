@@ -67,11 +67,13 @@ class Grammar:
         tokens: list[int] = []
         while len(tokens) < CLOSING and not self._matcher.is_accepting() and not self._matcher.is_stopped():
             allowed = self._matcher.compute_bitmask()
-            letter = next((b for b in self._preferred() if _bit(allowed, self._letters[b])), None)
-            if letter is None:
+            plain = (self._letters[letter] for letter in self._preferred())
+            # Where the text is forced, only the token is allowed that the tokeniser would make of it.
+            token = next((token for token in plain if _bit(allowed, token)), _first(allowed))
+            if token is None:
                 break
-            tokens.append(self._letters[letter])
-            self.accept(tokens[-1])
+            tokens.append(token)
+            self.accept(token)
         return tokens
 
     def _preferred(self) -> Iterator[int]:
@@ -268,6 +270,12 @@ def _one_line(error: str) -> str:
 
 def _bit(mask: bytes, token: int) -> bool:
     return bool(mask[token // 8] >> token % 8 & 1)
+
+
+def _first(mask: bytes) -> int | None:
+    """The first token that may come next."""
+    at = next((at for at, byte in enumerate(mask) if byte), None)
+    return None if at is None else at * 8 + (mask[at] & -mask[at]).bit_length() - 1
 
 
 def _in_string(text: bytes | bytearray) -> bool:
