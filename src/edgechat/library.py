@@ -7,6 +7,7 @@ import asyncio
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -149,3 +150,13 @@ def prefixes(home: Path) -> Path:
 def named(served: Served, name: str) -> Served:
     """The same model under an alias."""
     return msgspec.structs.replace(served, name=name)
+
+
+def sampled(defaults: Sampling, **given: Any) -> Sampling:
+    """`defaults`, the model's own, with what a request gives; None is not given.
+
+    Temperature 0 means the most likely token: then a default repetition penalty does not bend it.
+    """
+    if given.get("temperature") == 0:
+        defaults = msgspec.structs.replace(defaults, repetition_penalty=1.0)
+    return msgspec.structs.replace(defaults, **{name: value for name, value in given.items() if value is not None})

@@ -29,7 +29,10 @@ SOURCES = {
     "hf": "edgechat.hub.huggingface:HuggingFace",
 }
 # The web framework takes half a second to import; commands that do not serve need not wait for it.
-DOORS = {"http": "edgechat.api.app:create_app"}
+DOORS = {
+    "http": "edgechat.api.app:create_app",
+    "uvicorn": "edgechat.api.server:config",
+}
 
 
 def check(table: dict[str, str], name: str, what: str) -> None:

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgechat.errors import InvalidRequest
+from edgechat.library import sampled
 from edgechat.types import Message, Sampling, Tool, ToolCall
 
 Neutral = dict[str, tuple[Any, ...]]
@@ -92,8 +93,8 @@ def _complaint(body: dict[str, Any], name: str, neutral: Neutral) -> InitErrorDe
     return InitErrorDetails(type=error, loc=(name,), input=body[name])
 
 
-class Drawn(Body):
-    """How an answer's tokens are drawn, and where it stops, in OpenAI's words. What is left out is the model's own."""
+class Draw(Strict):
+    """How an answer's tokens are drawn. What is left out is the model's own."""
 
     temperature: Temperature | None = None
     top_p: TopP | None = None
@@ -102,8 +103,13 @@ class Drawn(Body):
     repetition_penalty: Repetition | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: Bias | None = None
     seed: Seed | None = None
+
+
+class Drawn(Draw, Body):
+    """The same in OpenAI's words: with a bias, and where the answer stops."""
+
+    logit_bias: Bias | None = None
     stop: Stop | Stops | None = None
 
     def sampling(self, defaults: Sampling) -> Sampling:
@@ -196,13 +202,3 @@ def each_once(tools: Sequence[Tool]) -> tuple[Tool, ...]:
     if twice is not None:
         raise InvalidRequest(f"tools: two are called {twice!r}.", "tools")
     return tuple(tools)
-
-
-def sampled(defaults: Sampling, **given: Any) -> Sampling:
-    """`defaults`, the model's own, with what a request gives; None is not given.
-
-    Temperature 0 means the most likely token: then a default repetition penalty does not bend it.
-    """
-    if given.get("temperature") == 0:
-        defaults = msgspec.structs.replace(defaults, repetition_penalty=1.0)
-    return msgspec.structs.replace(defaults, **{name: value for name, value in given.items() if value is not None})

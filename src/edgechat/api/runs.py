@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field, StrictBool
 
 from edgechat.api import sse
-from edgechat.api.fields import MaxTokens, MinP, Penalty, Repetition, Seed, Stops, Strict, Temperature, TopK, TopP
+from edgechat.api.fields import Draw, MaxTokens, Stops, Strict
 from edgechat.api.requests import StrictRoute, client_of, realm_of, runs_of
 from edgechat.errors import InvalidRequest
 from edgechat.history.records import Turn
@@ -23,19 +23,11 @@ TheRuns = Annotated[Runs, Depends(runs_of)]
 Owner = Annotated[str, Depends(realm_of)]
 
 
-class Params(Strict):
+class Params(Draw):
     """How to answer. What is left out is the model's own; `system` stands before the conversation."""
 
     system: Annotated[str, Field(max_length=1 << 20)] | None = None
     max_tokens: MaxTokens | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    repetition_penalty: Repetition | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    seed: Seed | None = None
     stop: Stops | None = None
     thinking: StrictBool | None = None
 

@@ -1,13 +1,11 @@
 """How uvicorn runs the application."""
 
 import resource
-import ssl
 from typing import Any
 
 import uvicorn
 
 from edgechat.api.connection import MAX_HEAD, Bounds, Connection
-from edgechat.errors import ConfigError
 from edgechat.settings import Settings
 
 RESERVED_FILES = 64  # for models, the history, the engine's pipes
@@ -52,17 +50,3 @@ def open_files() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
     return MAX_FILES if soft == resource.RLIM_INFINITY else soft
-
-
-def check_tls(settings: Settings) -> None:
-    """Raise ConfigError unless the certificate and its key, where there are any, can be used."""
-    if settings.tls_cert is None:
-        if settings.tls_key is not None:
-            raise ConfigError("the setting tls_key needs tls_cert beside it.")
-        return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            settings.tls_cert, settings.tls_key, password=lambda: ""
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the certificate {settings.tls_cert} or its key cannot be used: {error}.") from None

@@ -12,8 +12,7 @@ import typer
 import uvicorn
 
 from edgechat import presence, registry
-from edgechat.api import server as http
-from edgechat.api.server import check_tls
+from edgechat.api.tls import check_tls
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
 from edgechat.cli.tuning import check as check_tuning
@@ -111,7 +110,7 @@ async def _serve(settings: Settings, tune: bool) -> None:
     runtime.start()  # the engine loads in a process of its own while the web framework is imported here
     create_app = await asyncio.to_thread(registry.load, registry.DOORS, "http", "door")
     app = create_app(runtime, history)
-    config = http.config(settings, app)
+    config = registry.load(registry.DOORS, "uvicorn", "door")(settings, app)
     config.timeout_graceful_shutdown = FLUSH_S
     server = _Server(config, runtime)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,7 +8,6 @@ import asyncio
 import time
 from asyncio import wrap_future
 from contextlib import aclosing, suppress
-from typing import Any
 
 import msgspec
 import structlog
@@ -19,6 +18,7 @@ from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown,
 from edgechat.history import turns
 from edgechat.history.records import Failure, Outcome, Started, Status, Turn
 from edgechat.history.store import History
+from edgechat.library import sampled
 from edgechat.runs import log
 from edgechat.runs.log import Log
 from edgechat.runtime import Runtime, Served
@@ -127,7 +127,7 @@ class Run:
             messages = [Message("system", system), *(one for one in messages if one.role != "system")]
         return GenRequest(
             messages=tuple(messages),
-            sampling=sampling_of(served.sampling, params),
+            sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),
             max_tokens=params.get("max_tokens"),
             stop=tuple(params.get("stop") or ()),
             thinking=params.get("thinking"),
@@ -246,13 +246,6 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(EdgechatError.code, "edgechat failed inside; the log says where.")
     retryable = isinstance(error, ServiceError)
     return Failure(error.code, str(error), retryable, getattr(error, "retry_after_s", None))
-
-
-def sampling_of(defaults: Sampling, params: dict[str, Any]) -> Sampling:
-    """The model's own sampling with what the turn asks for. At temperature 0 no default penalty bends the answer."""
-    if params.get("temperature") == 0:
-        defaults = replace(defaults, repetition_penalty=1.0)
-    return replace(defaults, **{name: params[name] for name in set(Sampling.__struct_fields__) & params.keys()})
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

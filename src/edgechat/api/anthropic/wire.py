@@ -22,9 +22,9 @@ from edgechat.api.fields import (
     each_once,
     json_text,
     naming_tools,
-    sampled,
 )
 from edgechat.errors import InvalidRequest
+from edgechat.library import sampled
 from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
 
 CHOICES: dict[str, ToolChoice] = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}

@@ -23,9 +23,9 @@ from edgechat.api.fields import (
     TopP,
     each_once,
     json_text,
-    sampled,
 )
 from edgechat.errors import InvalidRequest
+from edgechat.library import sampled
 from edgechat.settings import Seconds
 from edgechat.types import GenRequest, Guards, Message, Sampling, Tool, ToolCall
 

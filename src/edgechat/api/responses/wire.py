@@ -21,9 +21,9 @@ from edgechat.api.fields import (
     kind_of,
     naming_tools,
     parts_of,
-    sampled,
 )
 from edgechat.errors import InvalidRequest
+from edgechat.library import sampled
 from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
 
 ECHOED = ("id", "status")  # of items that come from an earlier response
