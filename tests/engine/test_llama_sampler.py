@@ -1,0 +1,46 @@
+"""Bias and penalties do what llama.cpp's own samplers do, to the tokens that they concern."""
+
+import ctypes
+import random
+from collections import Counter
+
+import pytest
+
+from edgechat.engine.bindings import lib
+from edgechat.engine.llama_sampler import bend
+from edgechat.types import Sampling
+
+SIZE = 50
+
+
+def by_the_library(logits: list[float], sampling: Sampling, said: list[int]) -> list[float]:
+    """`logits` after llama.cpp's own samplers of bias and penalties."""
+    rows = (lib.llama_token_data * SIZE)(*[(token, logit, 0.0) for token, logit in enumerate(logits)])
+    held = lib.llama_token_data_array(rows, SIZE, -1, False)
+    bias = (lib.llama_logit_bias * len(sampling.logit_bias))(*sampling.logit_bias.items())
+    rules = (sampling.repetition_penalty, sampling.frequency_penalty, sampling.presence_penalty)
+    for sampler in (
+        lib.llama_sampler_init_logit_bias(SIZE, len(bias), bias),
+        lib.llama_sampler_init_penalties(SIZE, len(said) or 1, *rules),
+    ):
+        for token in said:
+            lib.llama_sampler_accept(sampler, token)
+        lib.llama_sampler_apply(sampler, ctypes.byref(held))
+        lib.llama_sampler_free(sampler)
+    return [row.logit for row in sorted(rows, key=lambda row: int(row.id))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bias_and_penalties_are_the_librarys(seed: int) -> None:
+    chance = random.Random(seed)
+    logits = [chance.uniform(-10, 10) for _ in range(SIZE)]
+    said = [chance.randrange(SIZE) for _ in range(chance.choice([0, 5, 60]))]
+    sampling = Sampling(
+        repetition_penalty=chance.choice([1.0, 1.1, 0.8]),
+        frequency_penalty=chance.choice([0.0, 0.5, -2.0]),
+        presence_penalty=chance.choice([0.0, 1.5]),
+        logit_bias={chance.randrange(SIZE): chance.uniform(-100, 100) for _ in range(3)},
+    )
+    expected = by_the_library(logits, sampling, said)
+    bend(logits, sampling, Counter(said))
+    assert logits == pytest.approx(expected, rel=1e-5, abs=1e-4)
