@@ -7,7 +7,7 @@ from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.fair import FairQueue
 from edgechat.scheduler.pace import LEAST, Pace
-from edgechat.scheduler.plan import PLACES, plan
+from edgechat.scheduler.plan import PLACES, SPARING, plan
 from edgechat.types import GenRequest
 
 
@@ -44,7 +44,7 @@ class Room:
     def step(self, pace: Pace) -> list[int]:
         """One step; returns the ids of those in it."""
         self.now += 1
-        parts = plan(self.running, self.clients, pace, 512)
+        parts = plan(self.running, self.clients, pace, 512, int(self.now))
         for answer, tokens in parts:
             self.places[answer.client] += 1
             self.clients.charge(answer.client, len(tokens))
@@ -73,7 +73,7 @@ def test_a_prompt_that_is_read_counts_as_its_client_s_place() -> None:
     room, pace = Room(), slow_pace()
     room.add("flooder", 12)
     room.add("light", 1, prompt=30)
-    parts = plan(room.running, room.clients, pace, 512)
+    parts = plan(room.running, room.clients, pace, 512, 0)
     assert [(part.answer.client, len(part.tokens)) for part in parts] == [("flooder", 1), ("light", LEAST)]
 
 
@@ -95,3 +95,35 @@ def test_more_clients_than_places_take_turns() -> None:
     for _ in range(12):
         room.step(pace)
     assert set(room.places.values()) == {8}
+
+
+def test_a_flooders_next_prompts_wait_for_their_turn_beside_another_reader() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("light", 1)
+    room.add("flooder", 1)
+    room.add("flooder", 1, prompt=1000)
+    slices = [len(room.step(pace)) == 3 for _ in range(4 * SPARING)]
+    assert slices.count(True) == 4
+
+
+def test_a_background_prompt_waits_for_its_turn_beside_people() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("light", 1)
+    room.add("light", 1, prompt=1000, background=True)
+    assert [len(room.step(pace)) == 2 for _ in range(4 * SPARING)].count(True) == 4
+
+
+def test_a_newcomer_is_read_in_nearly_every_step_beside_a_flooder() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("flooder", 3)
+    room.add("flooder", 9, prompt=1000)
+    room.add("newcomer", 1, prompt=20 * LEAST)
+    newcomer = room.running[-1].id
+    assert [newcomer in room.step(pace) for _ in range(4 * SPARING)].count(True) >= 4 * (SPARING - 1)
+
+
+def test_alone_a_client_reads_on_in_every_step() -> None:
+    room, pace = Room(), slow_pace()
+    room.add("one", 1)
+    room.add("one", 1, prompt=1000)
+    assert all(len(room.step(pace)) == 2 for _ in range(16))

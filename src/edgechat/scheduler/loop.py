@@ -72,6 +72,7 @@ class Loop:
         self._threads = threads or Threads(engine.info.threads)
         self._running: dict[int, Answer] = {}
         self._samplers: dict[int, Sampler] = {}
+        self._steps = 0
         self._stopped = False
 
     def post(self, letter: Letter) -> None:
@@ -211,6 +212,7 @@ class Loop:
         except EdgechatError as error:
             self._fail_all(error)
             return
+        self._steps += 1
         now = time.monotonic()
         seconds, prompt = now - started, sum(len(part.tokens) for part in parts) - readers
         self._pace.measured(readers, prompt, seconds)
@@ -220,7 +222,7 @@ class Loop:
             self._advance(part, token, now)
 
     def _plan(self) -> list[Part]:
-        return plan(list(self._running.values()), self._queue, self._pace, self._engine.max_batch)
+        return plan(list(self._running.values()), self._queue, self._pace, self._engine.max_batch, self._steps)
 
     def _slice(self, part: Part) -> Slice:
         answer = part.answer

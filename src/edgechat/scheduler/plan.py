@@ -2,7 +2,8 @@
 
 A step takes longer with everyone in it. So where several clients are here, nobody's answers fill the step: it takes as
 many readers as leave every client its share of the machine (pace.py knows what a reader costs here), each client gets
-one place before anyone gets a second, and a client whose prompt is being read has its place in the slice.
+one place before anyone gets a second, and a client whose prompt is being read has its place in the slice. Whoever is
+being answered already reads on beside others only now and then: a slice can cost more than all readers of a step.
 
     flooder  ▮▮▮▮▮▮▮▮▮▮▮▮  12 answers take turns in   ┌──────────────────────┐
     light    ▮                                     ►  │ flooder · light      │  one step: twice as long as alone
@@ -17,6 +18,8 @@ from edgechat.scheduler.fair import FairQueue
 from edgechat.scheduler.pace import Pace
 
 PLACES = 8  # readers of one step
+BACKGROUND = "background"
+SPARING = 4  # steps from one slice to the next, for a client that has a reader beside other clients
 
 
 class Part(NamedTuple):
@@ -26,12 +29,16 @@ class Part(NamedTuple):
     tokens: list[int]
 
 
-def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int) -> list[Part]:
-    """The parts of the next step, at most `most` tokens, at least one."""
-    readers = _chosen(running, pace)
+def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int, turn: int) -> list[Part]:
+    """The parts of step number `turn`, at most `most` tokens, at least one."""
+    owners = _owners(running)
+    readers = _chosen(running, owners, pace)
     parts = [Part(answer, answer.next_tokens(1)) for answer in readers]
     left = min(pace.slice(len(readers)), most - len(readers))
     newcomers = [answer for answer in running if answer.reading]
+    if readers and turn % SPARING and len(set(owners.values())) > 1:
+        patient = {owners[answer.id] for answer in readers} | {BACKGROUND}
+        newcomers = [answer for answer in newcomers if owners[answer.id] not in patient]
     for answer in sorted(newcomers, key=lambda one: (one.background, clients.served(one.client), one.arrived)):
         if left <= 0:
             break
@@ -41,19 +48,24 @@ def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int) -> li
     return parts
 
 
-def _chosen(running: list[Answer], pace: Pace) -> list[Answer]:
-    """The readers of one step: every client's longest waiting one first, then their others, as many as is fair.
+def _owners(running: list[Answer]) -> dict[int, str]:
+    """Whose share of the machine an answer takes, by its id.
 
     Beside people who wait, all background answers together are one more client.
     """
     together = not all(answer.background for answer in running)
-    owner = {one.id: "background" if together and one.background else f"client {one.client}" for one in running}
+    return {one.id: BACKGROUND if together and one.background else f"client {one.client}" for one in running}
+
+
+def _chosen(running: list[Answer], owners: dict[int, str], pace: Pace) -> list[Answer]:
+    """The readers of one step: every client's longest waiting one first, then their others, as many as is fair."""
     waiting = sorted((one for one in running if not one.reading), key=lambda one: (one.last_token, one.said, one.id))
-    newcomers = set(owner.values()) - {owner[one.id] for one in waiting}
-    places = pace.readers(len(set(owner.values())), PLACES) - len(newcomers)
+    newcomers = set(owners.values()) - {owners[one.id] for one in waiting}
+    places = pace.readers(len(set(owners.values())), PLACES) - len(newcomers)
     before: Counter[str] = Counter()
     turns = []
     for place, answer in enumerate(waiting):
-        turns.append((before[owner[answer.id]], answer.background and together, place))
-        before[owner[answer.id]] += 1
+        owner = owners[answer.id]
+        turns.append((before[owner], owner == BACKGROUND, place))
+        before[owner] += 1
     return [waiting[place] for _, _, place in sorted(turns)[: max(1, places)]]
