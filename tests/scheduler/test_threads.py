@@ -80,9 +80,30 @@ def test_it_begins_with_the_measured_counts() -> None:
     assert (threads.count, threads.prefill) == (2, 4)
 
 
+def reading(threads: Threads, cores: float, steps: int) -> list[int]:
+    """The counts of `steps` with a prompt, on a machine that has so many `cores` for us."""
+    counts = []
+    for _ in range(steps):
+        counts.append(threads.prefill)
+        threads.read(min(1.0, cores / threads.prefill))
+    return counts
+
+
 def test_prompts_leave_a_neighbour_its_core_too() -> None:
-    threads = Threads(2, decode=2, prefill=2)
-    run(threads, idle, 300)
+    """Two threads beside a busy loop get a core and a half at best, and wait for each other."""
+    assert reading(Threads(2), 1.4, 3) == [2, 1, 1]
+    assert reading(Threads(4), 3.2, 3) == [4, 3, 3]
+    assert reading(Threads(1), 0.5, 3) == [1, 1, 1]
+
+
+def test_prompts_take_all_threads_again_when_the_neighbour_has_left() -> None:
+    threads = Threads(2)
+    beside = reading(threads, 1.4, 90)
+    assert beside.count(1) > 75
+    assert reading(threads, 2, 90).count(2) > 80
+
+
+def test_prompts_do_not_ask_what_answers_found() -> None:
+    threads = Threads(2)
     run(threads, beside_a_loop, 100)
-    assert threads.chosen == 1
-    assert threads.prefill == 1
+    assert (threads.chosen, threads.prefill) == (1, 2)

@@ -115,8 +115,8 @@ class Engine(Protocol):
         """Make the empty `seq` what it was when `state` was saved; False if the engine does not take it."""
         ...
 
-    def set_threads(self, decode: int, prefill: int) -> None:
-        """How many threads compute steps of one token per sequence, and larger ones."""
+    def set_threads(self, count: int) -> None:
+        """How many threads compute the next steps."""
         ...
 
     def close(self) -> None:

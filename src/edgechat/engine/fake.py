@@ -243,8 +243,8 @@ class Fake:
             return False
         return True
 
-    def set_threads(self, decode: int, prefill: int) -> None:
-        del decode, prefill
+    def set_threads(self, count: int) -> None:
+        del count
 
     def close(self) -> None:
         self._cells.clear()

@@ -209,8 +209,8 @@ class LlamaCpp:
         data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(lib.llama_state_seq_set_data(self._context, data, len(state), seq))
 
-    def set_threads(self, decode: int, prefill: int) -> None:
-        lib.llama_set_n_threads(self._context, decode, prefill)
+    def set_threads(self, count: int) -> None:
+        lib.llama_set_n_threads(self._context, count, count)  # its own line is drawn at one token, not at prompts
 
     def close(self) -> None:
         lib.llama_batch_free(self._batch)

@@ -203,9 +203,10 @@ class Loop:
                 return
             parts = self._plan()
         readers = sum(not part.answer.reading for part in parts)
+        prompt = sum(len(part.tokens) for part in parts) - readers
         slices = [self._slice(part) for part in parts]
-        threads = self._threads.count
-        self._engine.set_threads(threads, self._threads.prefill)
+        threads = self._threads.prefill if prompt else self._threads.count
+        self._engine.set_threads(threads)
         started, spent = time.monotonic(), time.process_time()
         try:
             drawn = self._engine.step(slices)
@@ -214,10 +215,13 @@ class Loop:
             return
         self._steps += 1
         now = time.monotonic()
-        seconds, prompt = now - started, sum(len(part.tokens) for part in parts) - readers
+        seconds = max(now - started, 1e-9)
+        share = (time.process_time() - spent) / (seconds * threads)
         self._pace.measured(readers, prompt, seconds)
-        if not prompt and seconds > 0:
-            self._threads.measured(readers, seconds, (time.process_time() - spent) / (seconds * threads))
+        if prompt:
+            self._threads.read(share)
+        else:
+            self._threads.measured(readers, seconds, share)
         for part, token in zip(parts, drawn, strict=True):
             self._advance(part, token, now)
 

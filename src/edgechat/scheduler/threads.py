@@ -4,6 +4,9 @@ The right count changes from minute to minute: with a busy neighbour on one of t
 other at every layer and are slower than one. Two signs tell of a neighbour: steps take longer than they used to, and
 the threads get less processor time than the step lasted. Then the neighbouring counts are tried for a few steps, and
 the fastest stays. Without a sign that happens very rarely: a try costs about a step.
+
+Prompts are another matter: their steps are long, compute-bound, and all different. There the processor time alone
+decides: as many threads as got a whole core, and all of them again a few steps later.
 """
 
 EVERY = 512  # steps between two looks at another count without a sign
@@ -12,11 +15,12 @@ TRIAL = 3  # steps per look, unless the first one is clearly slower
 HOPELESS = 1.15  # times the usual
 SLOWER = 1.35  # times the usual is a sign
 STARVED = 0.85  # of the processor time that the threads could have had is a sign
+AGAIN = 8  # steps with a prompt, after which all threads are tried again
 BETTER = 0.95  # a count replaces another when its steps take less than this share
 
 
 class Threads:
-    """The thread count. It learns from decode steps; prompts follow."""
+    """The thread counts: `count` for steps of one token per reader, `prefill` for steps with a prompt."""
 
     def __init__(self, most: int, decode: int = 0, prefill: int = 0) -> None:
         """Between 1 and `most` threads.
@@ -39,6 +43,8 @@ class Threads:
         self._most = most
         self._start, self._reading = (min(count, most) for count in self._measured)
         self.count = self.chosen = self._start
+        self.prefill = self._reading
+        self._read = 0  # steps with a prompt since `prefill` was set
         self._usual: dict[int, float] = {}  # seconds of a step with the chosen count, by readers
         self._signs = 0
         self._since = 0
@@ -46,10 +52,15 @@ class Threads:
         self._trials: list[int] = []
         self._trial: list[float] = []  # share of the usual time that each step of the trial took
 
-    @property
-    def prefill(self) -> int:
-        """Threads for a step with a prompt: as measured, but no more than a neighbour leaves."""
-        return self._reading if self.chosen >= self._start else min(self._reading, self.chosen)
+    def read(self, share: float) -> None:
+        """A step with a prompt got `share` (0 to 1) of the processor time that `prefill` threads could have had."""
+        self._read += 1
+        if share < STARVED and self.prefill > 1:
+            self.prefill = max(1, min(self.prefill - 1, round(share * self.prefill)))
+            self._read = 0
+        elif self._read >= AGAIN:
+            self.prefill = self._reading
+            self._read = 0
 
     def measured(self, readers: int, seconds: float, share: float) -> None:
         """A step of one token for each of `readers` took `seconds` with `count` threads.

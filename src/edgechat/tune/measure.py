@@ -205,13 +205,13 @@ def settle(model: Path, threads: int, told: Told) -> tuple[int, int, int]:
     try:
         for turn in range(2):
             for count in counts:
-                engine.set_threads(count, count)
+                engine.set_threads(count)
                 engine.trim(0)
                 prefill[count].append(_prefill(engine, 0, SLICES[0], count))
                 decode[count] += _decode(engine, SLICES[0], 4, 1, count)
             told(0.25 * (turn + 1))
         few, many = (min(counts, key=lambda count: _usual(taken[count])) for taken in (decode, prefill))
-        engine.set_threads(few, many)
+        engine.set_threads(many)
         for number, slice_ in enumerate(SLICES, 1):
             engine.trim(0)
             times = [_prefill(engine, at, slice_, many) for at in range(0, SLICES[-1], slice_)]
