@@ -8,6 +8,8 @@ from edgechat.prompt.reply import Reply
 from edgechat.types import Called, Delta, Reasoning
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "}\\""}}\n</tool_call>'
+NOW = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+BARE = '{"name": "now", "arguments": {}}'
 Parts = tuple[str, str, list[tuple[str, str]]]  # thought, said, called
 
 
@@ -37,7 +39,10 @@ CASES: list[tuple[str, Parts]] = [
     ("<think>\nhm", ("hm", "", [])),
     ("<thinking is hard", ("", "<thinking is hard", [])),
     (f"Let me see.\n{CALL}", ("", "Let me see.", [("add", ARGUMENTS)])),
-    (f"<think>a</think>{CALL}\n{CALL}", ("a", "", [("add", ARGUMENTS)] * 2)),
+    (f"<think>a</think>{CALL}\n{NOW}", ("a", "", [("add", ARGUMENTS), ("now", "{}")])),
+    (f"{CALL}\n{CALL}", ("", "", [("add", ARGUMENTS)])),
+    (f"{BARE}\n{BARE}", ("", "", [("now", "{}")])),
+    (f'{BARE}\n{{"name": "now", "arguments": {{"x": 1}}}}', ("", "", [("now", "{}"), ("now", '{"x": 1}')])),
     ("<tool_call>\n{'name': 'now', 'arguments': {}}\n</tool_call>", ("", "", [("now", "{}")])),
     ('<tool_call>{"name": "now", "arguments": {"x": [1, 2', ("", "", [("now", '{"x": [1, 2]}')])),
     ('{"name": "now", "arguments": {}}', ("", "", [("now", "{}")])),
@@ -59,12 +64,30 @@ def test_text_is_taken_apart_the_same_in_one_piece_and_in_many(text: str, parts:
 
 
 def test_a_guided_call_comes_as_it_grows() -> None:
+    both = [("add", ARGUMENTS), ("now", "{}")]
     for seed in range(20):
-        assert taken_apart(f"{CALL}\n{CALL}", random.Random(seed), guided=True) == ("", "", [("add", ARGUMENTS)] * 2)
+        assert taken_apart(f"{CALL}\n{NOW}", random.Random(seed), guided=True) == ("", "", both)
     reply = Reply("c", False, False, ["add"], guided=True, repair=True)
     first = reply.push('<tool_call>\n{"name": "add", "arguments": {"a"')
     assert first == [Called(0, "c-0", "add", ""), Called(0, "c-0", "add", '{"a"')]
     assert reply.push(": 1") == [Called(0, "c-0", "add", ": 1")]
+
+
+def test_a_call_without_tags_is_a_call_where_a_grammar_holds_the_others_too() -> None:
+    assert taken_apart(BARE, guided=True) == ("", "", [("now", "{}")])
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_a_repeated_call_is_noticed(guided: bool) -> None:
+    reply = Reply("c", False, False, ["add", "now"], guided=guided, repair=True)
+    reply.push(f"{CALL}\n{NOW}")
+    assert not reply.repeated
+    reply.push(f"\n{CALL}")
+    assert reply.repeated
+
+
+def test_repeated_calls_are_passed_on_where_the_guard_is_off() -> None:
+    assert taken_apart(f"{BARE}\n{BARE}", once=False) == ("", "", [("now", "{}")] * 2)
 
 
 def test_an_answer_that_begins_inside_thinking() -> None:

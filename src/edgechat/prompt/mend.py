@@ -6,11 +6,14 @@ arguments that are no object are not a call.
 """
 
 import json
+import re
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 MOST = 1 << 16  # characters of one call
 _WORDS = {"True": "true", "False": "false", "None": "null"}
+_FENCE = re.compile(r"\s*(```(?:json)?\s*)?")
+_CLOSING = re.compile(r"\s*```")
 Call = tuple[str, str]  # name, arguments as JSON text
 
 
@@ -25,16 +28,24 @@ def read(text: str, tools: Collection[str], repair: bool) -> tuple[Call | None, 
     return call, call is not None
 
 
-def bare(text: str, tools: Collection[str]) -> Literal["", "maybe", "whole"]:
-    """Whether `text` is a call without its tags: an object that begins with a tool's name, maybe in a code fence."""
+def bare(text: str, tools: Collection[str]) -> int | None:
+    """How many characters of `text` are a call without its tags: an object that names a tool, maybe fenced.
+
+    0 where it may become one; None where it is none.
+    """
     packed = "".join(_unfenced(text, open_too=True).split()) if len(text) < MOST else ""
-    if not text.strip():
-        return ""
     starts = [f'{{"name":"{name}","arguments":' for name in tools]
-    fits = any(packed.startswith(start) or start.startswith(packed) for start in starts)
-    if not fits:
-        return ""
-    return "whole" if _call(_loads(_unfenced(text)), tools, strict=True) and text.count("```") != 1 else "maybe"
+    if not text.strip() or not any(packed.startswith(start) or start.startswith(packed) for start in starts):
+        return None
+    fence = _FENCE.match(text)
+    try:
+        value, end = json.JSONDecoder().raw_decode(text, fence.end() if fence else 0)
+    except (ValueError, RecursionError):
+        return 0
+    if fence and fence[1]:
+        closing = _CLOSING.match(text, end)
+        end = closing.end() if closing else 0
+    return end if _call(value, tools, strict=True) else 0
 
 
 def _loads(text: str) -> Any:

@@ -20,14 +20,25 @@ State = Literal["start", "thinking", "said", "call"]
 
 
 class Reply:
-    """One answer's text. `calls` counts its calls; `mended` tells whether one of them had to be repaired."""
+    """One answer's text. `calls` counts its calls; `mended` tells whether one of them had to be repaired.
+
+    `repeated` tells whether a call came that this answer had made already: small models do not know when to stop.
+    """
 
     def __init__(
-        self, id: str, thinks: bool, may_think: bool, tools: Sequence[str], guided: bool, repair: bool
+        self,
+        id: str,
+        thinks: bool,
+        may_think: bool,
+        tools: Sequence[str],
+        guided: bool,
+        repair: bool,
+        once: bool = True,
     ) -> None:
         """`tools` may be called; `guided` text is known to be well-formed, so that calls can be passed on as they come.
 
-        `thinks`: the text begins inside thinking; `may_think`: it may begin with thinking.
+        `thinks`: the text begins inside thinking; `may_think`: it may begin with thinking. `once`: a repeated call is
+        not passed on, unless it was told before it was known to be one.
         """
         self._id = id
         self._state: State = "thinking" if thinks else "start" if may_think else "said"
@@ -39,8 +50,11 @@ class Reply:
         self._gap = thinks  # white space after markup is not said
         self._space = ""  # before a call: said only where the call turns out to be none
         self._begun = False  # something was said or called
+        self._once = once
+        self._made: set[mend.Call] = set()
         self.calls = 0
         self.mended = False
+        self.repeated = False
 
     @property
     def thinking(self) -> bool:
@@ -95,13 +109,15 @@ class Reply:
             self._held = ""
             yield Delta(text)
             return
-        bare = "" if self._begun or self._guided or not self._repair else mend.bare(text, self._tools)
-        if bare and not last and bare != "whole":
+        bare = None if self._begun or not self._repair else mend.bare(text, self._tools)
+        if bare == 0 and not last:
             self._held = text
             return
-        if bare:
-            self._held = ""
-            yield from self._read(text, text)
+        if bare is not None:
+            call = text[:bare] if bare else text
+            self._enter("said", text[len(call) :])
+            yield from self._read(call, call)
+            self._begun = not self.calls  # what was no call was said; after a call, more may come in the same way
             return
         self._begun = self._begun or bool(text.strip())
         before, found, after = text.partition(CALL)
@@ -137,6 +153,7 @@ class Reply:
             if text:
                 yield self._stream.piece(text)
         if self._stream.ended and (CALLED in self._held or last):
+            self._note(self._stream.call)
             self._stream = None
             self._enter("said", self._held.partition(CALLED)[2])
 
@@ -148,9 +165,18 @@ class Reply:
             yield Delta(verbatim)
             return
         self.mended |= mended or inside == verbatim
+        if self._note(call) and self._once:
+            return
         name, arguments = call
         yield Called(self.calls, f"{self._id}-{self.calls}", name, arguments)
         self.calls += 1
+
+    def _note(self, call: mend.Call) -> bool:
+        """Whether this answer made `call` before."""
+        again = call in self._made
+        self._made.add(call)
+        self.repeated |= again
+        return again
 
     def _enter(self, state: State, text: str, gap: bool = True) -> None:
         self._state, self._held, self._gap = state, text, gap
@@ -162,6 +188,7 @@ class _Arguments:
     def __init__(self, index: int, id: str, name: str, rest: str) -> None:
         self._index, self._id, self._name = index, id, name
         self._depth, self._quoted, self._escaped = 0, False, False
+        self._taken = ""
         self.rest = rest
         self.ended = False
 
@@ -174,11 +201,17 @@ class _Arguments:
         name: Any = json.loads(head.strip().rstrip(",") + "}")["name"]
         return cls(index, id, name, rest)
 
+    @property
+    def call(self) -> mend.Call:
+        """What was called, once it has ended."""
+        return self._name, self._taken
+
     def piece(self, text: str) -> Called:
         return Called(self._index, self._id, self._name, text)
 
     def take(self, text: str) -> tuple[str, str]:
         """What of `text` belongs to the arguments, and the rest."""
+        self._taken += text
         for at, character in enumerate(text):
             if self._quoted:
                 self._quoted = character != '"' or self._escaped
@@ -189,6 +222,7 @@ class _Arguments:
                 self._depth += (character in "{[") - (character in "}]")
                 if self._depth == 0:
                     self.ended = True
+                    self._taken = self._taken[: len(self._taken) - len(text) + at + 1]
                     return text[: at + 1], text[at + 1 :]
         return text, ""
 

@@ -123,6 +123,9 @@ class Answer:
             return [*told, *self._end("stop")]
         if self.grammar is not None and self.grammar.complete:
             return [*told, *self._end("eos")]
+        if self._reply.repeated and self.request.guards.loop:
+            self._acted.append("loop")
+            return [*told, *self._end("eos")]
         if self.said >= self._most or len(self.tokens) >= context:
             return [*told, *self._cut_off(len(self.tokens) < context)]
         if self.request.guards.loop and self.said % repeat.LOOK == 0 and repeat.repeats(self.tokens[self.asked :]):
@@ -198,4 +201,5 @@ def _reply(request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
         tools=names if active else (),
         guided=guided,
         repair=request.guards.repair,
+        once=request.guards.loop,
     )
