@@ -89,6 +89,11 @@ def test_a_forged_file_is_refused(tmp_path: Path, kind: str) -> None:
         gguf.read_header(ggufs.write(tmp_path / "m.gguf", BAD[kind]))
 
 
+def test_a_folder_is_for_another_engine(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileInvalid, match="try --engine transformers"):
+        gguf.read_header(tmp_path)
+
+
 def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileInvalid, match="cannot be read"):
         gguf.read_header(tmp_path / "none.gguf")

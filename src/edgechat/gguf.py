@@ -147,6 +147,8 @@ def _read_one(path: Path) -> Header:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(data).header()
+    except IsADirectoryError:
+        raise ModelFileInvalid(f"{path} is a folder of another kind of model: try --engine transformers.") from None
     except OSError as error:
         raise ModelFileInvalid(f"{path} cannot be read: {error.strerror}.") from error
     except (struct.error, ValueError) as error:

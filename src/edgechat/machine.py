@@ -12,12 +12,13 @@ from pathlib import Path
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
+_FORBIDDEN = {"HF_HUB_OFFLINE": "1"}  # libraries that read models would ask their hub
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
 def plain_environment() -> dict[str, str]:
-    """All that a process which reads strangers' files gets of the environment: no key, no token, no proxy."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """All that a process which reads strangers' files gets of the environment: no key, no token, no proxy, no hub."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _FORBIDDEN
 
 
 def cores(cgroup: Path = CGROUP) -> int:

@@ -10,11 +10,13 @@ from edgechat.errors import UnknownName
 
 ENGINES = {
     "llama_cpp": "edgechat.engine.llama_cpp:LlamaCpp",
+    "transformers": "edgechat.engine.transformers:Transformers",
     "fake": "edgechat.engine.fake:Fake",
 }
 # What is known before an engine loads a model, by the engine's name.
 FORECASTS = {
     "llama_cpp": "edgechat.engine.memory:Forecast",
+    "transformers": "edgechat.engine.snapshot:Forecast",
     "fake": "edgechat.engine.fake:Forecast",
 }
 # For models that give vectors instead of answers.

@@ -10,6 +10,8 @@ from edgechat.engine.base import Engine, Slice
 from edgechat.errors import ModelFileInvalid
 from edgechat.types import Loading, Sampling
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
+
 GREEDY = Sampling(temperature=0)
 
 
@@ -21,7 +23,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         path = tmp_path / "script.json"
         path.write_text("{}")
     else:
-        path = request.getfixturevalue("smollm2")
+        path = request.getfixturevalue("smollm2_folder" if request.param == "transformers" else "smollm2")
     stages: list[Loading] = []
     engine: Engine = registry.load(registry.ENGINES, request.param, "engine")(path, 512, 0, 2, stages.append)
     assert stages

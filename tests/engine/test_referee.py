@@ -1,8 +1,9 @@
 """llama.cpp against PyTorch: the same weights in both, 20 prompts, every next token compared.
 
-The referee is `transformers`, which reads the weights of a GGUF by code of its own, computes in float32 and knows
-nothing of edgechat. llama.cpp runs the same weights written as F16 by recast.py. Both read a conversation whole, and
-the numbers for every following token of it are compared (teacher forcing: nobody's answer leads the other astray).
+The referee is `transformers`, which reads the weights of a GGUF by code of its own (conftest.py), computes in float32
+and knows nothing of edgechat. llama.cpp runs the same weights written as F16 by recast.py. Both read a conversation
+whole, and the numbers for every following token of it are compared (teacher forcing: nobody's answer leads the other
+astray).
 
 Tolerance: a token's log probability may differ by TOLERANCE where either finds it likelier than one in a thousand.
 """
@@ -20,11 +21,6 @@ from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.tune.divergence import Floats, log_probabilities
 from edgechat.types import GenRequest, Message
-
-WHY = "the referee is not installed: pip install torch==2.13.0, then transformers accelerate gguf"
-torch = pytest.importorskip("torch", reason=WHY)
-transformers = pytest.importorskip("transformers", reason=WHY)
-pytest.importorskip("gguf", reason=WHY)
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 
@@ -47,16 +43,15 @@ ANSWER = "That is a good question. Let me think: 1, 2, 3 — 首先，我们来�
 
 
 @pytest.fixture(scope="module")
-def referee(smollm2: Path) -> tuple[Any, Any]:
+def referee(smollm2_folder: Path, judge: Any) -> tuple[Any, Any]:
     """(model, tokenizer) of transformers."""
-    where = {"gguf_file": smollm2.name}
-    model = transformers.AutoModelForCausalLM.from_pretrained(smollm2.parent, dtype=torch.float32, **where)
-    return model.eval(), transformers.AutoTokenizer.from_pretrained(smollm2.parent, **where)
+    model = judge.AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype="float32")
+    return model.eval(), judge.AutoTokenizer.from_pretrained(smollm2_folder)
 
 
 @pytest.fixture(scope="module")
-def engine(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> LlamaCpp:
-    """The same weights as F16."""
+def engine(smollm2: Path, referee: object, tmp_path_factory: pytest.TempPathFactory) -> LlamaCpp:
+    """The same weights as F16; nothing is made where nobody judges it."""
     path = tmp_path_factory.mktemp("referee") / "f16.gguf"
     tensors = gguf.read_header(smollm2).tensors
     recast(smollm2, path, {tensor.name: "F16" for tensor in tensors if len(tensor.shape) > 1}, 2)
@@ -102,6 +97,8 @@ def whole(engine: LlamaCpp, tokens: list[int]) -> Floats:
 
 
 def judged(model: Any, tokens: list[int]) -> Floats:
-    with torch.no_grad():
+    import torch
+
+    with torch.inference_mode():
         found: Floats = model(torch.tensor([tokens])).logits[0].numpy()
     return found

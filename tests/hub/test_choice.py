@@ -105,6 +105,16 @@ def test_a_repository_of_safetensors_is_a_snapshot_without_anything_that_could_b
         choose(rows("model.safetensors", "README.md"), REPO)
 
 
+def test_pickled_weights_come_only_where_there_are_no_safetensors() -> None:
+    listing = rows(
+        "config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json", "training_args.bin"
+    )
+    chosen = [row.path for row in choose(listing, REPO)]
+    assert chosen == ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"]
+    with pytest.raises(NotOnHub, match=r"no \.gguf file, and no snapshot"):
+        choose(rows("pytorch_model.bin", "README.md"), REPO)
+
+
 def test_a_hash_that_is_none_is_none() -> None:
     row = Listed("a.gguf", sha256="ABCDEF0123456789" * 4)
     assert manifest_of((row,), REPO, "master").files[0].sha256 == "abcdef0123456789" * 4

@@ -11,42 +11,18 @@ here only those that were said are touched.
 import ctypes
 import os
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from edgechat.engine.base import Guide
 from edgechat.engine.bindings import lib
+from edgechat.engine.logits import bend, hold_to, scored
 from edgechat.types import Sampling, Scored, Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-class Logits(Protocol):
-    """Numbers by token: a C array, or a list in tests."""
-
-    def __getitem__(self, token: int, /) -> float: ...
-    def __setitem__(self, token: int, value: float, /) -> None: ...
-
-
-def bend(logits: Logits, sampling: Sampling, said: Mapping[int, int]) -> None:
-    """Add the biases to `logits`, then the penalties for what was `said`: how often, by token. In place.
-
-    As in llama.cpp and in OpenAI's reference: `repetition_penalty` divides (a negative logit is multiplied), then
-    `frequency_penalty` counts for each time and `presence_penalty` once.
-    """
-    for token, bias in sampling.logit_bias.items():
-        logits[token] += bias
-    rule = (sampling.repetition_penalty, sampling.frequency_penalty, sampling.presence_penalty)
-    if rule == (1.0, 0.0, 0.0):
-        return
-    repetition, frequency, presence = rule
-    for token, times in said.items():
-        logit = logits[token]
-        logits[token] = (logit * repetition if logit <= 0 else logit / repetition) - times * frequency - presence
 
 
 class Chain:
@@ -70,13 +46,13 @@ class Chain:
         raw = self._row(pointer).copy() if self._top is not None else None
         bend(pointer, self._sampling, self._said)
         if self._guide is not None:
-            self._hold_to(self._guide, pointer)
+            hold_to(self._guide, self._row(pointer))
         token = int(lib.llama_sampler_sample(self._pointer, context, row))
         self._said[token] += 1
         if self._guide is not None:
             self._guide.accept(token)
         if raw is not None and self._top is not None:
-            self.scored = _scored(raw, token, self._top, self._tokenizer)
+            self.scored = scored(raw, token, self._top, self._tokenizer)
         return token
 
     def _row(self, pointer: "ctypes._Pointer[ctypes.c_float]") -> "NDArray[np.float32]":
@@ -84,31 +60,10 @@ class Chain:
 
         return np.ctypeslib.as_array(pointer, shape=(self._tokenizer.size,))
 
-    def _hold_to(self, guide: Guide, pointer: "ctypes._Pointer[ctypes.c_float]") -> None:
-        import numpy as np
-
-        allowed = np.unpackbits(np.frombuffer(guide.mask(), np.uint8), bitorder="little")
-        np.putmask(self._row(pointer), allowed[: self._tokenizer.size] == 0, -np.inf)
-
     def close(self) -> None:
         if self._pointer:
             lib.llama_sampler_free(self._pointer)
             self._pointer = None
-
-
-def _scored(logits: "NDArray[np.float32]", token: int, top: int, tokenizer: Tokenizer) -> Scored:
-    import numpy as np
-
-    most = logits.max()
-    total = float(most) + float(np.log(np.exp(logits - most).sum(dtype=np.float64)))
-
-    def score(token: int) -> Scored:
-        return Scored(token, tokenizer.piece(token), float(logits[token]) - total)
-
-    best = np.argpartition(logits, -top)[-top:].tolist() if top else []
-    ranked = sorted(map(score, best), key=lambda one: -one.logprob)
-    drawn = score(token)
-    return Scored(drawn.token, drawn.piece, drawn.logprob, tuple(ranked))
 
 
 def _samplers(s: Sampling) -> list[object]:

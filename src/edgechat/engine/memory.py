@@ -50,14 +50,18 @@ def plan(header: Header, context: int, memory: int) -> Plan:
     trained = header.context or DEFAULT_CONTEXT
     if embeds(header):
         context = context or min(EMBEDDING_CONTEXT, trained)
+    return fit(trained, fixed_bytes(header), cell_bytes(header), context, memory)
+
+
+def fit(trained: int, fixed: int, per_cell: int, context: int, memory: int, conversations: int = CONVERSATIONS) -> Plan:
+    """The same for a model that takes `fixed` bytes and `per_cell` for each token, and knows `trained` tokens."""
     if context > trained:
         raise ConfigError(f"--context {context}: this model was trained for {trained} tokens; take at most that.")
     wanted = context or min(trained, DEFAULT_CONTEXT)
     limit = memory or int(free_memory() * DEFAULT_SHARE)
-    fixed, per_cell = fixed_bytes(header), cell_bytes(header)
     fitting = (limit - fixed) // per_cell // 64 * 64
     if fitting >= wanted:
-        cells = min(fitting, wanted * CONVERSATIONS)
+        cells = min(fitting, wanted * conversations)
         return Plan(wanted, cells, fixed + cells * per_cell, ())
     needed = fixed + per_cell * (wanted if context else min(wanted, LEAST_CONTEXT))
     if context or fitting < LEAST_CONTEXT:

@@ -4,6 +4,7 @@ one.gguf                                  it alone
 m-00001-of-00003.gguf …                   all parts
 vl.gguf + mmproj-vl-Q8_0.gguf             with the projector that lets it see, of several the Q8_0
 config.json, *.safetensors, tokenizer …   a snapshot: the top folder, and nothing in it that could be run
+pytorch_model.bin                         where there are no safetensors: engines read only the numbers in it
 
 A listing is a stranger's word: one bad row spoils it.
 """
@@ -30,6 +31,7 @@ _SNAPSHOT = re.compile(
     r"|tokenizer\.json|tokenizer_config\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json"
     r"|vocab\.json|merges\.txt|chat_template\.(jinja|json)"
 )
+_PICKLED = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin|pytorch_model\.bin\.index\.json")
 
 
 class Row(Protocol):
@@ -131,8 +133,10 @@ def _projector(models: dict[str, R], wanted: str) -> list[R]:
 def _snapshot(rows: Sequence[R]) -> tuple[R, ...]:
     """What of a repository without a .gguf makes a model, or nothing."""
     chosen = [row for row in rows if _SNAPSHOT.fullmatch(row.path)]
-    names = {row.path for row in chosen}
-    if _CONFIG not in names or not any(name.endswith(".safetensors") for name in names):
+    if not any(row.path.endswith(".safetensors") for row in chosen):
+        weights = [row for row in rows if _PICKLED.fullmatch(row.path)]
+        chosen = [*chosen, *weights] if weights else []
+    if not any(row.path == _CONFIG for row in chosen):
         return ()
     return tuple(sorted(chosen, key=lambda row: (row.path != _CONFIG, row.path)))
 

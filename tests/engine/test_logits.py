@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from edgechat.engine.bindings import lib
-from edgechat.engine.llama_sampler import bend
+from edgechat.engine.logits import bend
 from edgechat.types import Sampling
 
 SIZE = 50
