@@ -29,6 +29,7 @@ from edgechat.api import (
 from edgechat.api.access import Access
 from edgechat.api.desk import Desk
 from edgechat.api.drain import Drain
+from edgechat.api.gate import Turnstile
 from edgechat.api.guard import Guard, Rules
 from edgechat.api.metrics import CountRequests, Metrics
 from edgechat.api.page import mount_page
@@ -91,5 +92,6 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], max_age=600)
     app.add_middleware(Guard, Rules.of(settings.hosts, settings.cors_origins))
     app.add_middleware(CountRequests, counted)
+    app.add_middleware(Turnstile)
     app.add_middleware(RequestId)  # the outermost: refusals have an id too
     return app

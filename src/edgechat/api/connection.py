@@ -19,7 +19,8 @@ import h11
 import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from edgechat.api.errors import Problem, openai
+from edgechat.api.errors import Problem, shape_of
+from edgechat.api.gate import ASKING, FULL, Gate
 
 HEAD_S = 10.0  # from the first moment to the last header
 GRACE_S = 1.0  # in which nobody dawdles yet: in a burst, heads that came wait unread
@@ -28,6 +29,7 @@ PART_S = 15.0  # between two parts of a body
 READ_S = 30.0  # without reading what was sent
 FAREWELL_S = 1.0  # for a refused client to take in the answer
 MAX_HEAD = 32_768  # bytes
+CROWDED = Problem(503, "There are too many connections; come back in a moment.", "too_many_connections", None, 2)
 SEND_BUFFER = 131_072  # bytes the system keeps for one client; by itself it would let them grow to megabytes
 
 
@@ -44,6 +46,7 @@ class Connection(H11Protocol):
     """uvicorn's HTTP/1.1 connection with deadlines and company."""
 
     bounds: ClassVar[Bounds] = Bounds()
+    gate: ClassVar[Gate | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,7 +55,9 @@ class Connection(H11Protocol):
         self._stage = ""
         self._began = 0.0
         self._ends = 0.0  # when the stage has to be over, by the loop's clock
-        self._turned_away = False
+        self._turned_away: Problem | None = None
+        self._asks = False  # whether what is being sent is a request for an answer
+        self._placed = False  # whether it has a place at the gate
         self.address = ""
 
     # ── in and out ──
@@ -66,11 +71,12 @@ class Connection(H11Protocol):
             )  # or small writes wait 40 ms for an acknowledgement
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.address = self.client[0] if self.client else ""
-        self._turned_away = not self._make_room()
+        self._turned_away = None if self._make_room() else CROWDED
         self._enter("head", FAREWELL_S if self._turned_away else HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter("")
+        self._give_up_place()
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -85,15 +91,39 @@ class Connection(H11Protocol):
     # ── what comes in ──
 
     def data_received(self, data: bytes) -> None:
+        if self._turned_away is None and self._between_requests():
+            self._asks = data.startswith(ASKING)
+            if self._asks and self.gate is not None and self.gate.refuses():
+                self._turned_away = FULL
         if self._turned_away:
-            self._turn_away()
+            self._turn_away(self._turned_away, data)
             return
         super().data_received(data)
         self._advance()
 
     def on_response_complete(self) -> None:
+        self._give_up_place()
         super().on_response_complete()
         self._advance()
+
+    def _between_requests(self) -> bool:
+        """Whether what comes now is the beginning of a request."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return (
+            self.conn.their_state is h11.IDLE
+            and not self.conn.trailing_data[0]
+            and (cycle is None or cycle.response_complete)
+        )
+
+    def _take_place(self) -> None:
+        if self._asks and not self._placed and self.gate is not None:
+            self._placed = True
+            self.gate.enter()
+
+    def _give_up_place(self) -> None:
+        if self._placed and self.gate is not None:
+            self._placed = False
+            self.gate.leave()
 
     def _advance(self) -> None:
         """Find out what is waited for now, and until when."""
@@ -104,6 +134,7 @@ class Connection(H11Protocol):
         elif cycle.more_body:
             self._enter("body", BODY_S, PART_S)
         else:
+            self._take_place()
             self._enter("")
 
     def _enter(self, stage: str, lasts: float = 0.0, part: float | None = None) -> None:
@@ -149,14 +180,11 @@ class Connection(H11Protocol):
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         self._say(Problem.http(status, f"{msg.rstrip('.')}." if status == 400 else HTTPStatus(status).phrase + "."))
 
-    def _turn_away(self) -> None:
+    def _turn_away(self, why: Problem, data: bytes) -> None:
         """Refuse a request that came; what else comes is not looked at."""
         if self._stage != "away":
             self._enter("away", FAREWELL_S)
-            busy = Problem(
-                503, "There are too many connections; come back in a moment.", "too_many_connections", None, 2
-            )
-            self._write(busy)
+            self._write(why, data[: data.find(b"\r\n")].decode("latin-1").partition(" ")[2].partition(" ")[0])
             if self.transport.can_write_eof():
                 self.transport.write_eof()
 
@@ -166,8 +194,9 @@ class Connection(H11Protocol):
             self._write(problem)
             self.transport.close()
 
-    def _write(self, problem: Problem) -> None:
-        body = msgspec.json.encode(openai(problem))
+    def _write(self, problem: Problem, path: str = "") -> None:
+        """Send `problem` in the dialect of `path`."""
+        body = msgspec.json.encode(shape_of(path)(problem))
         wait = "" if problem.retry_after_s is None else f"Retry-After: {problem.retry_after_s:.0f}\r\n"
         head = (
             f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nContent-Type: application/json\r\n"

@@ -6,6 +6,8 @@ from typing import Any
 import uvicorn
 
 from edgechat.api.connection import MAX_HEAD, Bounds, Connection
+from edgechat.api.gate import SEATS, Gate
+from edgechat.errors import QueueFull
 from edgechat.settings import Settings
 
 RESERVED_FILES = 64  # for models, the history, the engine's pipes
@@ -16,7 +18,7 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
     """uvicorn's side of the settings. Forwarded addresses are read only where proxies are named."""
     return uvicorn.Config(
         app,
-        http=connection_class(settings),
+        http=connection_class(settings, _gate(settings, app)),
         h11_max_incomplete_event_size=MAX_HEAD,
         ws="none",
         log_config=None,  # what it says comes through observe.py
@@ -30,7 +32,14 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
     )
 
 
-def connection_class(settings: Settings) -> type[Connection]:
+def _gate(settings: Settings, app: Any) -> Gate:
+    """The gate for answers: each model in memory has a queue of its own."""
+    runtime, metrics = app.state.runtime, app.state.metrics
+    refused = metrics.refused.labels(QueueFull.code)
+    return Gate(lambda: (settings.queue + SEATS) * max(1, len(runtime.keeper.residents)), refused.inc)
+
+
+def connection_class(settings: Settings, gates: Gate | None = None) -> type[Connection]:
     """`Connection` within the bounds of `settings` and of the files that this process may open."""
     most = open_files() - RESERVED_FILES if open_files() > 2 * RESERVED_FILES else open_files() // 2
     total = min(settings.connections, most)
@@ -38,6 +47,7 @@ def connection_class(settings: Settings) -> type[Connection]:
 
     class Bounded(Connection):
         bounds = within
+        gate = gates
 
     return Bounded
 
