@@ -53,8 +53,8 @@ class Watched(Protocol):
 
     request: GenRequest
 
-    def see(self, event: AnyEvent) -> None:
-        """An event goes by."""
+    def see(self, event: AnyEvent) -> AnyEvent:
+        """An event goes by: it, or the Failed that ends the answer here."""
         ...
 
     async def end(self) -> None:
@@ -252,12 +252,13 @@ class Runtime:
         try:
             asked = self.keeper.stream(self.library.wanted(stored), watched.request if watched else request)
             async with aclosing(asked) as events:
-                async for event in events:
-                    if watched:
-                        watched.see(event)
+                async for told in events:
+                    event = watched.see(told) if watched else told
                     if isinstance(event, Done):
                         log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
                     yield event
+                    if event is not told:
+                        return
         finally:
             self._answers -= 1
             if not self._answers:

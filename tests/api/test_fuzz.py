@@ -29,7 +29,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def described(base: str) -> Any:
-    return schemathesis.openapi.from_url(f"{base}/openapi.json")
+    endless = "/api/dash/events"
+    return schemathesis.openapi.from_url(f"{base}/openapi.json").exclude(path=endless)
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -12,7 +13,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from edgechat.api import page
+from edgechat.api.live import Phase
 from edgechat.api.page import MEDIA_TYPES, WEB, Page, mount_page
+from edgechat.api.picker import Row
+from edgechat.runtime import State
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
@@ -23,6 +27,7 @@ POLICY = (
 BUDGET_BYTES = 90_000
 BUDGET_REQUESTS = 20
 INDEX = (WEB / "index.html").read_text(encoding="utf-8")
+DASHBOARD = (WEB / "dashboard.html").read_text(encoding="utf-8")
 SCRIPTS = sorted((WEB / "js").glob("*.js"))
 LANGUAGES = sorted((WEB / "i18n").glob("*.json"))
 
@@ -199,11 +204,12 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
     def version(css: str, name: str = "a.css") -> str:
         folder = tmp_path / f"{name}-{css}"
         folder.mkdir(exist_ok=True)
-        (folder / "index.html").write_text('<link href="./a.css">', encoding="utf-8")
+        for document in ("index", "dashboard"):
+            (folder / f"{document}.html").write_text('<link href="./a.css">', encoding="utf-8")
         (folder / name).write_text(css, encoding="utf-8")
         (folder / "notes.txt").write_text("not served", encoding="utf-8")
         read = Page.read(folder)
-        assert read.index.plain == f'<link href="./ui/{read.version}/a.css">'.encode()
+        assert read.index.plain == f'<link href="./ui/{read.version}/a.css">'.encode() == read.dashboard.plain
         assert list(read.files) == [name]
         return read.version
 
@@ -241,12 +247,13 @@ def test_the_first_code_block_is_within_budget() -> None:
 # What the policy forbids
 
 
-def test_nothing_inline_in_the_document() -> None:
-    assert re.findall(r"<script(?![^>]*\ssrc=)[^>]*>", INDEX) == []
-    assert re.findall(r"<script[^>]*>\s*[^<\s]", INDEX) == []
-    assert "<style" not in INDEX
-    assert re.findall(r"\s(?:on\w+|style)=", INDEX) == []
-    assert re.findall(r"javascript:|https?://(?!127\.0\.0\.1:8080/chat)|\"//", INDEX) == []
+@pytest.mark.parametrize("page", [INDEX, DASHBOARD], ids=["chat", "dashboard"])
+def test_nothing_inline_in_the_document(page: str) -> None:
+    assert re.findall(r"<script(?![^>]*\ssrc=)[^>]*>", page) == []
+    assert re.findall(r"<script[^>]*>\s*[^<\s]", page) == []
+    assert "<style" not in page
+    assert re.findall(r"\s(?:on\w+|style)=", page) == []
+    assert re.findall(r"javascript:|https?://(?!127\.0\.0\.1:8080/chat)|\"//", page) == []
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -261,7 +268,10 @@ def test_no_module_writes_markup_or_runs_text(script: Path) -> None:
 # Languages
 
 
-def test_languages_have_the_same_keys_and_placeholders() -> None:
+@pytest.mark.parametrize("folder", [WEB / "i18n", WEB / "i18n" / "dashboard"], ids=["chat", "dashboard"])
+def test_languages_have_the_same_keys_and_placeholders(folder: Path) -> None:
+    files = sorted(folder.glob("*.json"))
+
     def shape(file: Path) -> dict[str, list[str]]:
         texts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
         assert all(text.strip() for text in texts.values())
@@ -269,8 +279,8 @@ def test_languages_have_the_same_keys_and_placeholders() -> None:
         assert len(texts) <= 260
         return {key: sorted(re.findall(r"\{(\w+)\}", text)) for key, text in texts.items()}
 
-    english, *others = [shape(file) for file in LANGUAGES]
-    assert [file.stem for file in LANGUAGES] == ["en", "zh-CN"]
+    english, *others = [shape(file) for file in files]
+    assert [file.stem for file in files] == ["en", "zh-CN"]
     for other in others:
         assert other == english
 
@@ -311,6 +321,22 @@ def test_every_string_is_there_and_used() -> None:
     params = (WEB / "js" / "settings.js").read_text(encoding="utf-8")
     for name in re.findall(r'\["(\w+)", [\d.]+, ', params):
         assert f"settings.{name}" in keys
+
+
+def test_every_string_of_the_dashboard_is_there_and_used() -> None:
+    keys = set(json.loads((WEB / "i18n" / "dashboard" / "en.json").read_text(encoding="utf-8")))
+    script = WEB / "js" / "dashboard.js"
+    mentioned = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', DASHBOARD))
+    mentioned |= {literal for literal in strings(script) if re.fullmatch(r"[a-z]+\.[a-z_]+", literal)}
+    figures, plots = (re.search(rf"const {name} = (.*?);", code(script), re.DOTALL) for name in ("FIGURES", "PLOTS"))
+    assert figures
+    assert plots
+    mentioned |= {f"now.{name}" for name in re.findall(r'"(\w+)"', figures[1])}
+    for plot, series in re.findall(r"(\w+): \[(.*?)\]", plots[1]):
+        mentioned |= {f"{plot}.label", *(f"{plot}.series.{name}" for name in re.findall(r'"(\w+)"', series))}
+    mentioned |= {f"state.{state}" for state in get_args(State)} | {f"requests.{phase}" for phase in get_args(Phase)}
+    mentioned |= {f"models.{state}" for state in get_args(get_type_hints(Row)["state"]) if state != "available"}
+    assert keys == mentioned
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)

@@ -40,6 +40,9 @@ NEEDS = {
     "/readyz": Need.PUBLIC,
     "/api/login": Need.PUBLIC,
     "/api/models/{name:path}/download": Need.OPERATOR,
+    "/dashboard": Need.PUBLIC,  # the frame; what it shows comes from the next two
+    "/api/dash/events": Need.OPERATOR,
+    "/api/dash/requests/{id}": Need.OPERATOR,
     "/metrics": Need.OPERATOR,
 }
 COOKIE = "edgechat_session"

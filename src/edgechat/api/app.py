@@ -1,5 +1,6 @@
 """The application: routes around one runtime, errors in one shape, the guard in front."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from edgechat.api import (
     anthropic,
     completions,
     conversations,
+    dashboard,
     embeddings,
     errors,
     exchange,
@@ -42,7 +44,7 @@ from edgechat.runtime import Runtime
 # In the order of docs/api.md.
 DIALECTS = (
     openai, completions, responses, embeddings, anthropic, ollama, tokens,
-    native, runs, conversations, exchange, login, status, picker, metrics,
+    native, runs, conversations, exchange, login, status, picker, dashboard, metrics,
 )  # fmt: skip
 
 
@@ -58,7 +60,9 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         kept.start()
         runtime.start()
+        watching = asyncio.create_task(app.state.board.run())
         yield
+        watching.cancel()
         await downloads.close()
         await kept.close()
         await runtime.stop()
@@ -79,7 +83,8 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.downloads = downloads
     app.state.keys = keys_of(settings)
     counted = app.state.metrics = Metrics(runtime)
-    runtime.watcher = Desk(settings, app.state.keys, counted)
+    desk = runtime.watcher = Desk(settings, app.state.keys, counted)
+    app.state.board = dashboard.Board(runtime, desk.live)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for dialect in DIALECTS:

@@ -20,8 +20,9 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import ConfigurationError, StorageError
 
+from edgechat.api.live import Line, Live
 from edgechat.api.metrics import Metrics
-from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, ModelNotFound
+from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, ModelNotFound, QueueFull
 from edgechat.keys import Key, Keys, Limits
 from edgechat.settings import Settings
 from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
@@ -39,6 +40,7 @@ class Desk:
         self._settings = settings
         self._keys = keys
         self.metrics = metrics
+        self.live = Live()
         self._running: Counter[str] = Counter()
         self._windows = FixedWindowRateLimiter(_storage(settings.limits_storage))
         self._offset = time.time() - time.monotonic()
@@ -49,6 +51,7 @@ class Desk:
             return await self._begin(request, model)
         except EdgechatError as error:
             self.metrics.refused.labels(error.code).inc()
+            self.live.refused(error, model)
             raise
 
     async def _begin(self, request: GenRequest, model: str) -> "Signed":
@@ -62,7 +65,8 @@ class Desk:
             raise _reached(f"{limits.streams} answers at a time", COME_BACK_S)
         with self._storage_may_fail():
             await self._check_windows(client, limits)
-        return Signed(self, request, client, limits)
+        line = self.live.follow(request, key.name if key else client, model)
+        return Signed(self, request, client, limits, line)
 
     async def _check_windows(self, client: str, limits: Limits) -> None:
         await self._mind_the_clock()
@@ -102,6 +106,11 @@ class Desk:
             if self._settings.limits_storage == "memory":
                 await self._windows.storage.reset()
 
+    def turned_away(self) -> None:
+        """Somebody found no place at the gate (gate.py)."""
+        self.metrics.refused.labels(QueueFull.code).inc()
+        self.live.refusals += 1
+
     def enter(self, client: str) -> None:
         """One more answer of `client`."""
         self._running[client] += 1
@@ -118,16 +127,18 @@ class Desk:
 class Signed:
     """One answer that is signed in; `request` is what may be asked for."""
 
-    def __init__(self, desk: Desk, request: GenRequest, client: str, limits: Limits) -> None:
+    def __init__(self, desk: Desk, request: GenRequest, client: str, limits: Limits, line: Line) -> None:
         self.request = request
+        self._line = line
         self._desk, self._client, self._limits = desk, client, limits
         self._began = time.monotonic()
         self._spoke = False
         self._tokens = 0
         desk.enter(client)
 
-    def see(self, event: AnyEvent) -> None:
-        """Count what goes by."""
+    def see(self, event: AnyEvent) -> AnyEvent:
+        """Count what goes by, and let it; the operator may have ended the answer (live.py)."""
+        event = self._line.see(event)
         metrics = self._desk.metrics
         match event:
             case Delta() | Reasoning() | Called() if not self._spoke:
@@ -146,9 +157,11 @@ class Signed:
                     metrics.per_token.observe(1 / timing.decode_tok_s)
             case Failed(code=code):
                 metrics.failed.labels(code).inc()
+        return event
 
     async def end(self) -> None:
         """Sign it out, however it ended."""
+        self._desk.live.drop(self._line)
         self._desk.leave(self._client, waiting=not self._spoke)
         if self._tokens:
             await self._desk.charge(self._client, self._limits, self._tokens)

@@ -1,8 +1,8 @@
-"""The chat page: files read once, compressed once, served from memory.
+"""The pages: files read once, compressed once, served from memory.
 
-`/` answers index.html, which is asked for again every time; everything it needs lies under `/ui/<version>/`,
-where the version is a hash of all files, so a browser may keep those for ever. The files refer to each other
-relatively: only index.html is touched, and only its `"./` becomes `"./ui/<version>/`.
+`/` answers index.html and `/dashboard` dashboard.html, which are asked for again every time; everything they need lies
+under `/ui/<version>/`, where the version is a hash of all files, so a browser may keep those for ever. The files refer
+to each other relatively: only the two pages are touched, and only their `"./` becomes `"./ui/<version>/`.
 """
 
 import gzip
@@ -75,10 +75,11 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All files, by their path below web/ with forward slashes; `index` has its addresses filled in."""
+    """All files, by their path below web/ with forward slashes; the two pages have their addresses filled in."""
 
     version: str
     index: File
+    dashboard: File
     files: dict[str, File]
 
     @classmethod
@@ -89,17 +90,23 @@ class Page:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.suffix in MEDIA_TYPES
         }
-        index = files.pop("index.html")
-        version = _version((*files.items(), ("index.html", index)))
-        return cls(version, File.of(_addressed(index.plain, version), index.media_type), files)
+        version = _version(files.items())
+        index, dashboard = (
+            File.of(_addressed(page.plain, version), page.media_type)
+            for page in (files.pop("index.html"), files.pop("dashboard.html"))
+        )
+        return cls(version, index, dashboard, files)
 
 
 def mount_page(app: FastAPI) -> None:
-    """Serve the page at `/` and its files under `/ui/<version>/`. The files are read here, once."""
+    """Serve the pages, and their files under `/ui/<version>/`. The files are read here, once."""
     page = Page.read()
 
     async def index(request: Request) -> Response:
         return page.index.answer(request, _INDEX)
+
+    async def dashboard(request: Request) -> Response:
+        return page.dashboard.answer(request, _INDEX)
 
     async def asset(request: Request) -> Response:
         file = page.files.get(request.path_params["path"])
@@ -108,6 +115,7 @@ def mount_page(app: FastAPI) -> None:
         return file.answer(request, _ASSET)
 
     _route(app, "/", index)
+    _route(app, "/dashboard", dashboard)
     _route(app, "/ui/{version}/{path:path}", asset)
 
 

@@ -7,7 +7,6 @@ import uvicorn
 
 from edgechat.api.connection import MAX_HEAD, Bounds, Connection
 from edgechat.api.gate import SEATS, Gate
-from edgechat.errors import QueueFull
 from edgechat.settings import Settings
 
 RESERVED_FILES = 64  # for models, the history, the engine's pipes
@@ -34,9 +33,8 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
 
 def _gate(settings: Settings, app: Any) -> Gate:
     """The gate for answers: each model in memory has a queue of its own."""
-    runtime, metrics = app.state.runtime, app.state.metrics
-    refused = metrics.refused.labels(QueueFull.code)
-    return Gate(lambda: (settings.queue + SEATS) * max(1, len(runtime.keeper.residents)), refused.inc)
+    runtime, desk = app.state.runtime, app.state.runtime.watcher
+    return Gate(lambda: (settings.queue + SEATS) * max(1, len(runtime.keeper.residents)), desk.turned_away)
 
 
 def connection_class(settings: Settings, gates: Gate | None = None) -> type[Connection]:

@@ -10,6 +10,7 @@ import * as preferences from "./preferences.js";
 
 export const LANGUAGES = ["en", "zh-CN"];
 
+let folder = "";
 let language = LANGUAGES[0];
 let strings = {};
 let numbers = new Intl.NumberFormat(language);
@@ -30,8 +31,9 @@ export function choose(wanted) {
   return LANGUAGES[0];
 }
 
-/** Load the language that ?lang=, the last choice or the browser asks for. */
-export async function start() {
+/** Load the language that ?lang=, the last choice or the browser asks for; `where` is the folder of a page's strings. */
+export async function start(where = "") {
+  folder = where;
   const asked = new URLSearchParams(location.search).get("lang");
   await load(choose([asked, preferences.read("language"), ...navigator.languages].filter(Boolean)));
 }
@@ -84,7 +86,7 @@ export function wordsIn(text) {
 }
 
 async function load(tag) {
-  const answer = await fetch(new URL(`../i18n/${tag}.json`, import.meta.url));
+  const answer = await fetch(new URL(`../i18n/${folder}${tag}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`${answer.status} ${answer.url}`);
   strings = await answer.json();
   language = tag;
@@ -107,7 +109,7 @@ function translate(root) {
 function label(node) {
   const text = t(node.dataset.i18nLabel, paramsOf(node));
   node.setAttribute("aria-label", text);
-  if (node.matches("button")) node.title = text;
+  if (node.matches("button, a")) node.title = text;
 }
 
 function paramsOf(node) {

@@ -1,0 +1,340 @@
+// The operator's page: figures once a second, plots of the last 15 minutes, answers, models, errors.
+// While the tab is hidden or paused nothing is asked for. Every element is made once; a second later only texts change.
+
+import { readEvents } from "./sse.js";
+import { byId, h } from "./dom.js";
+import * as i18n from "./i18n.js";
+
+const KEPT = 900; // samples, one a second
+const MODELS_EVERY = 10_000; // ms
+const AGAIN = 2_000; // ms, until a lost server is tried again
+const SUMMARY_EVERY = 10; // samples: a screen reader is not told more often
+const HEIGHT = 170; // px of a plot
+
+const FIGURES = ["speed", "read", "running", "waiting", "rss", "free", "cpu", "uptime"];
+const PLOTS = {
+  speed: ["decode", "prefill"],
+  queue: ["running", "waiting", "refused"],
+  first: ["first"],
+  memory: ["rss", "free", "swap"],
+  cpu: ["cpu", "celsius"],
+};
+const COLOURS = ["--accent", "--code-name", "--code-number"];
+const DASHES = [[], [6, 4], [2, 3]]; // not by colour alone
+
+let samples = [];
+let now = null;
+let paused = false;
+let asTable = false;
+let listening = null; // the AbortController of the open stream
+let seen = 0;
+const figures = {};
+const plots = {};
+
+const t = i18n.t;
+const number = (value, digits = 1) =>
+  value == null ? "–" : new Intl.NumberFormat(i18n.current(), { maximumFractionDigits: digits }).format(value);
+const bytes = (value) => (value == null ? "–" : i18n.bytes(value));
+const shown = {
+  rss: bytes,
+  free: bytes,
+  swap: bytes,
+  cpu: (value) => (value == null ? "–" : `${number(value, 0)} %`),
+  first: (value) => number(value, 2),
+};
+const clock = (at) => new Date(at * 1000).toLocaleTimeString(i18n.current());
+
+function age(seconds) {
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min` : `${Math.round(seconds)} s`;
+}
+
+// ── the stream ──
+
+async function listen() {
+  listening?.abort();
+  const own = (listening = new AbortController());
+  try {
+    const answer = await fetch("/api/dash/events", { signal: own.signal, cache: "no-store" });
+    if (!answer.ok) return problem(answer.status === 401 || answer.status === 403 ? "server.locked" : "server.lost");
+    problem(null);
+    for await (const { event, data } of readEvents(answer.body)) take(event, JSON.parse(data));
+  } catch {
+    // aborted by us, or lost
+  }
+  if (own.signal.aborted) return;
+  problem("server.lost");
+  setTimeout(() => listening === own && listen(), AGAIN);
+}
+
+function take(event, data) {
+  if (event === "samples") samples = data;
+  if (event === "sample") samples = [...samples, data].slice(-KEPT);
+  if (event !== "now") return;
+  now = data;
+  requestAnimationFrame(show);
+}
+
+function problem(key) {
+  byId("problem").hidden = !key;
+  if (key) i18n.put(byId("problem"), key);
+}
+
+// ── what is seen ──
+
+function show() {
+  const last = samples.at(-1);
+  i18n.put(byId("state"), `state.${now.state}`);
+  byId("model").textContent = [now.model, now.progress == null ? "" : `${Math.round(now.progress * 100)} %`]
+    .filter(Boolean)
+    .join(" · ");
+  byId("version").textContent = `edgechat ${now.version}`;
+  if (last) {
+    const values = {
+      speed: number(last.decode),
+      read: number(last.prefill),
+      running: number(last.running),
+      waiting: number(last.waiting),
+      rss: bytes(last.rss),
+      free: bytes(last.free),
+      cpu: [`${number(last.cpu, 0)} %`, last.celsius && `${number(last.celsius, 0)} °C`].filter(Boolean).join(" · "),
+      uptime: age(now.uptime_s),
+    };
+    for (const name of FIGURES) if (figures[name].textContent !== values[name]) figures[name].textContent = values[name];
+  }
+  if (asTable) showTable();
+  else for (const name of Object.keys(PLOTS)) draw(name);
+  showRequests();
+  showErrors();
+  seen += 1;
+}
+
+function column(name) {
+  return samples.map((sample) => sample[name]);
+}
+
+function draw(name) {
+  const data = [column("at"), ...PLOTS[name].map(column)];
+  const place = byId(`plot-${name}`);
+  if (!plots[name]) plots[name] = new uPlot(options(name, place.clientWidth), data, place);
+  else plots[name].setData(data);
+  if (plots[name].cursor.idx == null) plots[name].setLegend({ idx: samples.length - 1 }); // nobody points: what is now
+  if (seen % SUMMARY_EVERY) return;
+  const values = data[1].filter((value) => value != null);
+  const write = shown[PLOTS[name][0]] ?? number;
+  place.setAttribute(
+    "aria-label",
+    t("plot.summary", {
+      what: t(`${name}.series.${PLOTS[name][0]}`),
+      now: write(values.at(-1)),
+      most: write(values.length ? Math.max(...values) : null),
+      minutes: Math.ceil(samples.length / 60),
+    }),
+  );
+}
+
+function options(name, width) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (variable) => style.getPropertyValue(variable).trim();
+  const write = shown[PLOTS[name][0]] ?? number;
+  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  return {
+    width,
+    height: HEIGHT,
+    cursor: { sync: { key: "board" }, drag: { x: false, y: false } },
+    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    axes: [
+      { ...axis, values: (_, ticks) => ticks.map((at) => clock(at).replace(/:\d\d(?=\D*$)/, "")), space: 80, size: 32 },
+      { ...axis, size: 64, values: (_, ticks) => ticks.map((value) => write(value)) },
+    ],
+    series: [
+      { label: t("table.at"), value: (_, at) => (at == null ? "–" : clock(at)) },
+      ...PLOTS[name].map((one, place) => ({
+        label: t(`${name}.series.${one}`),
+        stroke: colour(COLOURS[place]),
+        dash: DASHES[place],
+        width: 2,
+        spanGaps: one === "first",
+        points: { show: one === "first", size: 5 },
+        value: (_, value) => (shown[one] ?? number)(value),
+      })),
+    ],
+  };
+}
+
+/** Make the plots anew: their words, colours and widths are drawn into them. */
+function redraw() {
+  for (const name of Object.keys(plots)) {
+    plots[name].destroy();
+    delete plots[name];
+  }
+  seen = 0;
+  if (now) show();
+}
+
+// ── tables ──
+
+const cell = (tag, content, kind = "") => h(tag, kind ? { class: kind } : {}, content ?? "–");
+
+function table(place, nothing, heads, rows) {
+  if (!rows.length) return place.replaceChildren(i18n.put(h("p", { class: "nothing" }), nothing));
+  place.replaceChildren(
+    h(
+      "table",
+      { class: "grid" },
+      h("thead", {}, h("tr", {}, ...heads.map(([key, kind]) => (key ? cell("th", t(key), kind) : cell("td", ""))))),
+      h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((item, n) => cell("td", item, heads[n][1]))))),
+    ),
+  );
+}
+
+function showTable() {
+  const names = Object.entries(PLOTS).flatMap(([plot, series]) => series.map((one) => [plot, one]));
+  const last = samples.slice(-60).reverse();
+  table(
+    byId("numbers"),
+    "requests.none",
+    [["table.at"], ...names.map(([plot, one]) => [`${plot}.series.${one}`, "number"])],
+    last.map((sample) => [clock(sample.at), ...names.map(([, one]) => (shown[one] ?? number)(sample[one]))]),
+  );
+}
+
+function showRequests() {
+  const focused = document.activeElement?.dataset.end;
+  table(
+    byId("requests"),
+    "requests.none",
+    [
+      ["requests.client"],
+      ["requests.model"],
+      ["requests.phase"],
+      ["requests.tokens", "number"],
+      ["requests.speed", "number"],
+      ["requests.age", "number"],
+      [null, "number"],
+    ],
+    now.requests.map((one) => [
+      one.client,
+      one.model,
+      t(`requests.${one.phase}`),
+      one.said ? `${number(one.total)} + ${number(one.said)}` : `${number(one.read)} / ${number(one.total)}`,
+      number(one.tok_s),
+      age(one.age_s),
+      ender(one.id),
+    ]),
+  );
+  if (focused) document.querySelector(`[data-end="${focused}"]`)?.focus();
+}
+
+function ender(id) {
+  const button = h("button", { class: "button", type: "button", "data-end": id }, t("action.end"));
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    fetch(`/api/dash/requests/${id}`, { method: "DELETE", headers: { "Content-Type": "application/json" } }).catch(
+      () => problem("server.lost"),
+    );
+  });
+  return button;
+}
+
+function showErrors() {
+  table(
+    byId("errors"),
+    "errors.none",
+    [["errors.when"], ["errors.code"], ["errors.message", "wide"]],
+    now.errors.map((one) => [
+      new Date(one.at * 1000).toLocaleString(i18n.current()),
+      h("code", { translate: "no" }, one.code),
+      h("span", { lang: "en" }, one.message),
+    ]),
+  );
+}
+
+async function showModels() {
+  try {
+    const answer = await fetch("/api/models", { cache: "no-store" });
+    if (!answer.ok) return;
+    const known = (await answer.json()).models.filter((one) => one.state !== "available");
+    table(
+      byId("models"),
+      "models.none",
+      [["models.name"], ["models.kind"], ["models.state"], ["models.size", "number"], ["models.needs", "number"]],
+      known.map((one) => [
+        h("span", { translate: "no" }, one.name),
+        one.quantisation,
+        t(`models.${one.state}`),
+        one.size ? bytes(one.size) : null,
+        one.ram ? bytes(one.ram) : null,
+      ]),
+    );
+  } catch {
+    // the stream says that the server is gone
+  }
+}
+
+// ── the frame ──
+
+function build() {
+  for (const name of FIGURES) {
+    figures[name] = h("dd", {}, "–");
+    byId("figures").append(h("div", { class: "figure" }, i18n.put(h("dt"), `now.${name}`), figures[name]));
+  }
+  for (const name of Object.keys(PLOTS)) {
+    const place = h("div", { id: `plot-${name}`, role: "img" });
+    byId("plots").append(h("section", { class: "plot" }, i18n.put(h("h2"), `${name}.label`), place));
+  }
+  const numbers = h("div", { id: "numbers", class: "scroll", tabindex: "0", role: "group" });
+  const place = h("section", { class: "card", id: "as-table", hidden: "" }, numbers);
+  i18n.putLabel(numbers, "speed.label");
+  byId("plots").after(place);
+}
+
+function watch() {
+  if (paused || document.hidden) {
+    listening?.abort();
+    listening = null;
+  } else if (!listening) listen();
+}
+
+function wire() {
+  byId("pause").addEventListener("click", () => {
+    paused = !paused;
+    byId("pause").setAttribute("aria-pressed", String(paused));
+    i18n.put(byId("pause"), paused ? "action.resume" : "action.pause");
+    watch();
+  });
+  byId("table").addEventListener("click", () => {
+    asTable = !asTable;
+    byId("table").setAttribute("aria-pressed", String(asTable));
+    i18n.put(byId("table"), asTable ? "action.plot" : "action.table");
+    byId("plots").hidden = asTable;
+    byId("as-table").hidden = !asTable;
+    redraw();
+  });
+  byId("language").addEventListener("click", async () => {
+    await i18n.switchTo(i18n.other());
+    titled();
+    redraw();
+    showModels();
+  });
+  document.addEventListener("visibilitychange", watch);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  new ResizeObserver(() => {
+    for (const [name, plot] of Object.entries(plots)) {
+      plot.setSize({ width: byId(`plot-${name}`).clientWidth, height: HEIGHT });
+    }
+  }).observe(byId("plots"));
+}
+
+function titled() {
+  document.title = `${t("page.title")} · edgechat`;
+}
+
+await i18n.start("dashboard/");
+titled();
+build();
+wire();
+watch();
+showModels();
+setInterval(() => paused || document.hidden || showModels(), MODELS_EVERY);

@@ -1,0 +1,161 @@
+"""The operator's page on a real server with the fake engine: figures, plots, tables, an answer ended by hand."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import serving
+from tests.browser.conftest import DESKTOP, SCREENSHOTS, WATCH
+from tests.browser.test_accessibility import AXE, RULES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+expect = sync_api.expect
+pytestmark = pytest.mark.browser
+
+PLOTS = 5
+TALE = " ".join(f"word{number}" for number in range(400))
+PHONE = {"width": 360, "height": 740}
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose answers take their time."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    (folder / "fake.json").write_text(json.dumps({"reply": TALE, "step_ms": 40}))
+    with serving(folder / "fake.json", folder / "home") as base:
+        yield base
+
+
+@pytest.fixture
+def board(browser: "Browser", address: str) -> Iterator[Open]:
+    """Opens the page in a fresh profile; at the end: policy kept, nobody else asked, no script failed."""
+    pages: list[Page] = []
+    asked: list[str] = []
+    errors: list[str] = []
+
+    def make(language: str = "en", **options: Any) -> "Page":
+        page = browser.new_context(**DESKTOP | options).new_page()
+        pages.append(page)
+        page.set_default_timeout(10_000)
+        page.add_init_script(WATCH)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{address}/dashboard?lang={language}")
+        expect(page.locator(".plot canvas")).to_have_count(PLOTS)
+        return page
+
+    yield make
+    try:
+        assert [page.evaluate("window.violations") for page in pages] == [[]] * len(pages)
+        assert [url for url in asked if not url.startswith((address, "data:"))] == []
+        assert errors == []
+    finally:
+        for page in pages:
+            page.context.close()
+
+
+class Reader(threading.Thread):
+    """Asks, and reads the answer to its end."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+        self.last = ""
+
+    def run(self) -> None:
+        body = {"messages": [{"role": "user", "content": "Tell a long tale."}], "stream": True, "max_tokens": 900}
+        with httpx.stream("POST", f"{self._address}/v1/chat/completions", json=body, timeout=60) as answer:
+            for line in answer.iter_lines():
+                self.last = line or self.last
+
+
+@pytest.fixture
+def reader(address: str) -> Iterator[Reader]:
+    """Somebody who is being answered."""
+    reader = Reader(address)
+    reader.start()
+    yield reader
+    reader.join(60)
+
+
+def test_an_answer_is_watched_and_ended(board: Open, reader: Reader) -> None:
+    page = board()
+    expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.locator("#requests tbody tr")).to_have_count(1)
+    expect(page.locator("#requests")).to_contain_text("Writing")
+    expect(page.locator("#models tbody tr")).to_contain_text("In memory")
+    page.get_by_role("button", name="End this answer").click()
+    expect(page.locator("#requests")).to_contain_text("Nobody is being answered.")
+    expect(page.locator("#errors")).to_contain_text("interrupted")
+    reader.join(20)
+    assert "interrupted" in reader.last
+
+
+def test_paused_and_hidden_it_asks_for_nothing(board: Open) -> None:
+    page = board()
+    expect(page.locator("#plots [role=img]").first).to_have_attribute("aria-label", re.compile("tokens"))
+    page.get_by_role("button", name="Pause").click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert asked == []
+    with page.expect_request("**/api/dash/events"):
+        page.get_by_role("button", name="Go on").click()
+
+
+def test_as_a_table_and_in_another_language(board: Open) -> None:
+    page = board()
+    page.get_by_role("button", name="Show as table").click()
+    expect(page.locator("#numbers tbody tr").first).to_be_visible()
+    expect(page.locator("#plots")).to_be_hidden()
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator("h1")).to_have_text("仪表盘")
+    expect(page.locator("#numbers thead")).to_contain_text("时间")
+    page.get_by_role("button", name="显示为图表").click()
+    expect(page.locator(".plot canvas")).to_have_count(PLOTS)
+    expect(page.locator("#plot-queue")).to_contain_text("被拒绝")
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "options"),
+    [
+        ("light-en", "en", {}),
+        ("dark-zh", "zh", {"color_scheme": "dark"}),
+        ("phone-dark-en", "en", {"color_scheme": "dark", "viewport": PHONE}),
+        ("phone-light-zh", "zh", {"viewport": PHONE}),
+    ],
+)
+def test_axe_finds_nothing_and_nothing_overflows(
+    board: Open, address: str, reader: Reader, name: str, language: str, options: dict[str, Any]
+) -> None:
+    page = board(language, **options)
+    expect(page.locator("[data-end]")).to_have_count(1)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: dict[str, Any] = page.evaluate("rules => axe.run(document, rules)", RULES)
+    problems = [f"{one['id']}: {node['html']}" for one in found["violations"] for node in one["nodes"]]
+    assert problems == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"dashboard-{name}.png", full_page=True)
+    page.locator("[data-end]").click()
+    expect(page.locator("[data-end]")).to_have_count(0)
+
+
+def test_a_lost_server_is_said(board: Open) -> None:
+    page = board()
+    page.route("**/api/dash/events", lambda route: route.abort())
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_have_text("The server cannot be reached. Trying again.")
+    page.unroute_all()
+    expect(page.get_by_role("alert")).to_be_hidden()
