@@ -153,13 +153,15 @@ class Keys:
     def revoke(self, name: str) -> Key:
         """Close the door to the key called `name`, or with that id. Raises UnknownName."""
         with self._file.lock():
-            found = next((key for key in self.live() if name in (key.name, key.id)), None)
-            if found is None:
-                raise UnknownName("key", name, [key.name for key in self.live()])
+            found = _named(name, self.live())
             now = datetime.now(UTC).isoformat(timespec="seconds")
             gone = msgspec.structs.replace(found, revoked=now)
             self._file.write(tuple(gone if key.id == found.id else key for key in self.all()))
         return gone
+
+    def get(self, name: str) -> Key:
+        """The key called `name`, or with that id: a live one, else the last that was revoked. Raises UnknownName."""
+        return _named(name, (*self.live(), *reversed(self.all())))
 
     def find(self, secret: str) -> Key | None:
         """The live key that `secret` is. Takes as long for a near miss as for a far one."""
@@ -198,6 +200,13 @@ class Sessions:
         """Log out."""
         with self._file.lock():
             self._file.write({name: one for name, one in self._file.read().items() if name != digest(token)})
+
+
+def _named(name: str, keys: tuple[Key, ...]) -> Key:
+    found = next((key for key in keys if name in (key.name, key.id)), None)
+    if found is None:
+        raise UnknownName("key", name, sorted({key.name for key in keys}))
+    return found
 
 
 def digest(secret: str) -> str:

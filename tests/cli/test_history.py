@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgechat import cli
-from edgechat.errors import EdgechatError, HistoryDamaged
+from edgechat.errors import EdgechatError, HistoryDamaged, UnknownName
 from edgechat.history.store import History
 from tests.history.conftest import answered
 
@@ -57,7 +57,7 @@ def test_export_import_backup_recover(home: Path, tmp_path: Path) -> None:
     assert refused.value.exit_status == 3
     said = run("history", "recover", "--from", str(copy))
     assert "damaged-" in said
-    assert "1 conversations with 2 messages" in said
+    assert "Saved: 1 conversation, 2 messages." in said
     assert "如何排序？" in run("history", "list")
 
 
@@ -77,3 +77,20 @@ def test_mistakes_say_what_to_do(home: Path, tmp_path: Path) -> None:
         with pytest.raises(EdgechatError, match=word) as refused:
             run(*command)
         assert "\n" not in str(refused.value)
+
+
+def test_what_was_kept_before_the_first_key_is_handed_over(home: Path) -> None:
+    run("key", "add", "ann")
+    run("key", "add", "bob")
+    assert json.loads(run("history", "list", "--of", "ann", "--json")) == []
+    assert "Now ann's: 1 conversation." in run("history", "give", "ann")
+    assert json.loads(run("history", "list", "--json")) == []
+    (id,) = [head["id"] for head in json.loads(run("history", "list", "--of", "ann", "--json"))]
+    assert "用快速排序。" in run("history", "show", id[:6], "--of", "ann")
+    assert "快速" in run("history", "search", "快速", "--of", "ann")
+    assert len(json.loads(run("history", "export", "--of", "ann"))["conversations"]) == 1
+    run("key", "revoke", "ann")
+    run("history", "give", "bob", "--of", "ann")
+    assert "如何排序？" in run("history", "list", "--of", "bob")
+    with pytest.raises(UnknownName, match="'nobody'"):
+        run("history", "list", "--of", "nobody")

@@ -14,7 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from edgechat import observe
 from edgechat.cli import options
 from edgechat.cli.follow import out, until_up
-from edgechat.cli.history import OWNER, full_id
+from edgechat.cli.history import NOBODY, full_id
 from edgechat.errors import ConfigError, EdgechatError, NotFound, from_code
 from edgechat.history import conversations
 from edgechat.history.exchange import latest_branch
@@ -76,13 +76,13 @@ def chat(
 def _former(history: History, start: str | None) -> Conversation:
     """The conversation to go on with: the one that was written to last, unless one is named."""
     if start is None:
-        heads = history.read(conversations.page, OWNER).result().conversations
+        heads = history.read(conversations.page, NOBODY).result().conversations
         if not heads:
             raise NotFound("there is no conversation to go on with yet: start one with `edgechat chat`.")
         id = max(heads, key=lambda head: head.updated).id
     else:
         id = full_id(history, start)
-    return history.read(conversations.get, OWNER, id).result()
+    return history.read(conversations.get, NOBODY, id).result()
 
 
 class Dialogue:
@@ -132,7 +132,7 @@ class Dialogue:
         known = self._conversation_id
         turn = Turn(conversation_id=known, after_latest=known is not None, content=line, params=self._params)
         try:
-            started = self._portal.call(self._runs.begin, OWNER, turn, "terminal")
+            started = self._portal.call(self._runs.begin, NOBODY, turn, "terminal")
             self._conversation_id = started.conversation_id
             self._follow(started.run_id)
         except EdgechatError as error:
@@ -144,13 +144,13 @@ class Dialogue:
         try:
             showing.result()
         except KeyboardInterrupt:
-            self._portal.call(self._runs.stop, OWNER, run_id)
+            self._portal.call(self._runs.stop, NOBODY, run_id)
             with suppress(KeyboardInterrupt):
                 showing.result()
 
 
 async def _show(runs: Runs, run_id: str) -> None:
-    async for _, event in await runs.events(OWNER, run_id):
+    async for _, event in await runs.events(NOBODY, run_id):
         match event:
             case log.Delta(t=text):
                 out.print(text, end="", markup=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
@@ -17,14 +17,23 @@ from edgechat.errors import ConfigError, NotFound, StorageError
 from edgechat.history import conversations, exchange, intake, rescue
 from edgechat.history.records import Head
 from edgechat.history.store import History, export_copy
+from edgechat.keys import keys_of
 
-OWNER = ""  # the terminal is nobody's key
+NOBODY = ""  # the terminal's own conversations, and those from before the first key, belong to no key
 
 app = typer.Typer(help="Conversations: list, show, search, export, import, back up.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="A conversation's id, or the first characters of it.", show_default=False)]
 MaybeId = Annotated[str | None, typer.Argument(help="A conversation's id, or the first characters of it; all without.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
+Of = Annotated[str | None, typer.Option("--of", help="The key whose conversations; without it the terminal's own.")]
+
+
+class Opened(NamedTuple):
+    """A home folder's conversations, and whose are looked at."""
+
+    history: History
+    owner: str
 
 
 def register(root: typer.Typer) -> None:
@@ -33,23 +42,29 @@ def register(root: typer.Typer) -> None:
 
 
 @contextmanager
-def opened(home: Path | None, config: Path | None) -> Iterator[History]:
-    """The home folder's conversations."""
-    history = History(options.load(config, home=home).home)
+def opened(home: Path | None, config: Path | None, of: str | None = None) -> Iterator[Opened]:
+    """The home folder's conversations, those of one key or the terminal's own. Raises UnknownName."""
+    settings = options.load(config, home=home)
+    owner = keys_of(settings).get(of).id if of is not None else NOBODY
+    history = History(settings.home)
     history.open()
     try:
-        yield history
+        yield Opened(history, owner)
     finally:
         history.close()
 
 
 @app.command("list")
 def show_list(
-    limit: Limit = 20, as_json: options.Json = False, home: options.Home = None, config: options.Config = None
+    limit: Limit = 20,
+    of: Of = None,
+    as_json: options.Json = False,
+    home: options.Home = None,
+    config: options.Config = None,
 ) -> None:
     """List conversations, pinned ones first, then by last change."""
-    with opened(home, config) as history:
-        heads = history.read(conversations.page, OWNER, limit=limit).result().conversations
+    with opened(home, config, of) as (history, owner):
+        heads = history.read(conversations.page, owner, limit=limit).result().conversations
     _print(heads, as_json)
 
 
@@ -59,27 +74,32 @@ def search(
         list[str], typer.Argument(help="What all must stand in one message or title.", show_default=False)
     ],
     limit: Limit = 20,
+    of: Of = None,
     as_json: options.Json = False,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
     """Find conversations by their words; two characters of Chinese are enough."""
-    with opened(home, config) as history:
-        heads = history.read(conversations.page, OWNER, query=" ".join(words), limit=limit).result().conversations
+    with opened(home, config, of) as (history, owner):
+        heads = history.read(conversations.page, owner, query=" ".join(words), limit=limit).result().conversations
     _print(heads, as_json)
 
 
 @app.command()
 def show(
-    conversation: Id, as_json: options.Json = False, home: options.Home = None, config: options.Config = None
+    conversation: Id,
+    of: Of = None,
+    as_json: options.Json = False,
+    home: options.Home = None,
+    config: options.Config = None,
 ) -> None:
     """Print a conversation: the branch that was written to last, or with --json the whole tree."""
-    with opened(home, config) as history:
-        id = full_id(history, conversation)
+    with opened(home, config, of) as (history, owner):
+        id = full_id(history, conversation, owner)
         if as_json:
-            typer.echo(msgspec.json.encode(history.read(conversations.get, OWNER, id).result()).decode())
+            typer.echo(msgspec.json.encode(history.read(conversations.get, owner, id).result()).decode())
         else:
-            typer.echo(history.read(exchange.as_markdown, OWNER, id).result().decode(), nl=False)
+            typer.echo(history.read(exchange.as_markdown, owner, id).result().decode(), nl=False)
 
 
 @app.command()
@@ -89,13 +109,14 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write; otherwise standard output.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="To read, instead of JSON to import again.")] = False,
+    of: Of = None,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
     """Export one conversation, or all."""
-    with opened(home, config) as history:
-        id = full_id(history, conversation) if conversation else None
-        data = history.read(exchange.as_markdown if markdown else exchange.as_json, OWNER, id).result()
+    with opened(home, config, of) as (history, owner):
+        id = full_id(history, conversation, owner) if conversation else None
+        data = history.read(exchange.as_markdown if markdown else exchange.as_json, owner, id).result()
     if output is None:
         sys.stdout.buffer.write(data)
         return
@@ -109,6 +130,7 @@ def export(
 @app.command("import")
 def take(
     file: Annotated[Path, typer.Argument(help="An edgechat export, OpenAI-style messages, or a ChatGPT export.")],
+    of: Of = None,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
@@ -120,9 +142,23 @@ def take(
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not JSON: {error}.") from None
     found = intake.conversations_in(document)
-    with opened(home, config) as history:
-        taken = history.write(intake.take, OWNER, found).result()
+    with opened(home, config, of) as (history, owner):
+        taken = history.write(intake.take, owner, found).result()
     out.print(f"Imported {taken.imported}; {taken.skipped} were there already.")
+
+
+@app.command()
+def give(
+    to: Annotated[str, typer.Argument(metavar="KEY", help="The name of the key they shall belong to.")],
+    of: Of = None,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Hand all conversations over to a key: the terminal's own with those from before the first key, or a key's."""
+    new_owner = keys_of(options.load(config, home=home)).get(to)
+    with opened(home, config, of) as (history, owner):
+        count = history.write(conversations.hand_over, owner, new_owner.id).result()
+    out.print(f"Now {new_owner.name}'s: {_count(count, 'conversation')}.", markup=False)
 
 
 @app.command()
@@ -134,7 +170,7 @@ def backup(
     """Copy all conversations into one file, whole and consistent, also while a server runs."""
     if file.exists():
         raise ConfigError(f"{file} exists: take another name.")
-    with opened(home, config) as history:
+    with opened(home, config) as (history, _):
         try:
             history.read(export_copy, file).result()
         except OSError as error:
@@ -155,16 +191,20 @@ def recover(
     saved = rescue.recover(History(options.load(config, home=home).home), source)
     if saved.kept is not None:
         out.print(f"The old file is kept as {saved.kept}", markup=False)
-    out.print(f"{saved.conversations} conversations with {saved.messages} messages are there.")
+    out.print(f"Saved: {_count(saved.conversations, 'conversation')}, {_count(saved.messages, 'message')}.")
 
 
-def full_id(history: History, start: str) -> str:
-    """The one conversation whose id begins like that. Raises NotFound."""
-    found = history.read(conversations.ids_like, OWNER, start).result()
+def full_id(history: History, start: str, owner: str = NOBODY) -> str:
+    """The one conversation of `owner` whose id begins like that. Raises NotFound."""
+    found = history.read(conversations.ids_like, owner, start).result()
     if len(found) != 1:
         what = "several conversations begin" if found else "no conversation begins"
         raise NotFound(f"{what} with {start!r}: `edgechat history list` shows the ids.")
     return found[0]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _print(heads: tuple[Head, ...], as_json: bool) -> None:

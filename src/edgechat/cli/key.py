@@ -49,12 +49,16 @@ def add(
     A running server knows it at once. From the first key on, every request but the health checks needs one.
     """
     limits = Limits(requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, streams, max_tokens)
-    key, secret = _keys(home, config).add(name, operator, tuple(model or ()), limits)
+    keys = _keys(home, config)
+    first = not keys.wanted
+    key, secret = keys.add(name, operator, tuple(model or ()), limits)
     if as_json:
         typer.echo(json.dumps({"key": secret, **_public(key)}, ensure_ascii=False))
         return
     typer.echo(secret)
     typer.echo("This is shown once. Clients send it as `Authorization: Bearer KEY`; the page asks for it.", err=True)
+    if first:
+        typer.echo(f"Conversations kept so far are no key's: `edgechat history give {name}` hands them over.", err=True)
 
 
 def list_(home: options.Home = None, config: options.Config = None, as_json: options.Json = False) -> None:

@@ -214,6 +214,14 @@ def purge(db: sqlite3.Connection, owner: str, id: str | None = None) -> list[str
     return [row[0] for row in rows]
 
 
+def hand_over(db: sqlite3.Connection, owner: str, to: str) -> int:
+    """Make everything of `owner`, deleted conversations included, belong to `to`. Returns how many conversations."""
+    count = db.execute("UPDATE conversation SET owner = ?, version = version + 1 WHERE owner = ?", (to, owner)).rowcount
+    db.execute("UPDATE run SET owner = ?, key = NULL WHERE owner = ?", (to, owner))  # nobody retries those any more
+    db.execute("UPDATE OR IGNORE document SET owner = ? WHERE owner = ?", (to, owner))
+    return count
+
+
 def purge_old(db: sqlite3.Connection, before: int) -> list[str]:
     """Destroy what was deleted before that time, whoever's it was. Returns the ids."""
     rows = db.execute("SELECT id, rowid FROM conversation WHERE deleted < ?", (before,)).fetchall()
