@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 ROWS = [
     {"errors", "types", "registry", "settings", "gguf", "machine"},
     {"observe"},
+    {"reports"},
     {"hub", "prompt", "engine", "history", "keys", "presence"},
     {"scheduler"},
     {"worker", "remote", "tune"},

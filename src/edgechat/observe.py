@@ -20,8 +20,11 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 DAY_S = 86_400
+GRAVE = ("error", "critical")  # levels that are reported
 _KEY = re.compile(r"\b(?:ec-|sk-|ms-|hf_)[A-Za-z0-9_\-]{16,}|(?i:bearer\s+)\S+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Report = Callable[[EventDict], None]
 
 
 def configure(
@@ -30,8 +33,9 @@ def configure(
     file: Path | None = None,
     max_bytes: int = 10_000_000,
     days: int = 14,
+    report: Report | None = None,
 ) -> None:
-    """Send log lines of `level` and above to standard error, and to `file` if there is one."""
+    """Send log lines of `level` and above to standard error, and to `file` if there is one; grave ones to `report`."""
     sink = Sink(sys.stderr, LogFile(file, max_bytes, days) if file else None)
     render: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -45,6 +49,7 @@ def configure(
             structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),
             _places(with_message=level == "debug"),
             _clean,
+            *([_reporting(report)] if report else []),
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -137,6 +142,17 @@ class LogFile:
 def _clean(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """No key gets through, and nobody begins a line of his own."""
     return {name: _cleaned(value) for name, value in event.items()}
+
+
+def _reporting(report: Report) -> Processor:
+    """Hands a copy of what is grave to `report`."""
+
+    def reporting(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        if event["level"] in GRAVE:
+            report(dict(event))
+        return event
+
+    return reporting
 
 
 def _cleaned(value: Any) -> Any:

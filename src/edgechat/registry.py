@@ -30,6 +30,8 @@ SOURCES = {
     "https": "edgechat.hub.https:Https",
     "hf": "edgechat.hub.huggingface:HuggingFace",
 }
+# What comes with an extra.
+EXTRAS = {"otel": "edgechat.api.tracing:Tracing"}
 # The web framework takes half a second to import; commands that do not serve need not wait for it.
 DOORS = {
     "http": "edgechat.api.app:create_app",

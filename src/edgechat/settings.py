@@ -133,6 +133,15 @@ class Settings(BaseModel):
         default="memory",
         description="where uses are counted: memory, or redis://… (needs `pip install edgechat[redis]`)",
     )
+    sentry_dsn: str | None = Field(
+        default=None,
+        description="Sentry project that is told of errors, without anybody's words (`pip install edgechat[sentry]`)",
+    )
+    otel_endpoint: str | None = Field(
+        default=None,
+        description="OpenTelemetry collector that gets a trace of each answer, without its words, by OTLP over HTTP, "
+        "such as http://127.0.0.1:4318 (`pip install edgechat[otel]`)",
+    )
     drain: float = Field(default=10, ge=0, le=3600, description="seconds that running answers get after SIGTERM")
     prefix_bytes: ByteSize = Field(
         default=ByteSize(1_000_000_000),

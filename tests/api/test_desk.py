@@ -1,5 +1,8 @@
 """Limits per client: held, told politely, and counted where Prometheus looks."""
 
+import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,3 +64,39 @@ def test_one_key_does_not_fill_the_queue() -> None:
     assert limits_of(settings, None).streams == 0
     assert limits_of(Settings(streams=7), key).streams == 7
     assert limits_of(settings, Key("id", "ann", "", "", limits=Limits(streams=0))).streams == 0
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """The address of a Redis of our own, which keeps nothing."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    pytest.importorskip("redis", reason="redis is not installed: pip install 'edgechat[redis]'")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen([server, *flags], stdout=subprocess.DEVNULL) as process:
+        try:
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+
+
+def test_two_servers_share_their_counts_and_go_on_without(tmp_path: Path, redis: str) -> None:
+    (tmp_path / "fake.json").write_text("{}")
+    limits: dict[str, Any] = {"requests_per_minute": 2, "limits_storage": redis}
+    with (
+        serving(tmp_path / "fake.json", tmp_path / "one", **limits) as one,
+        serving(tmp_path / "fake.json", tmp_path / "two", **limits) as two,
+    ):
+        assert [ask(base).status_code for base in (one, two, one, two)] == [200, 200, 429, 429]
+
+
+def test_a_redis_that_is_away_stops_nobody(tmp_path: Path) -> None:
+    pytest.importorskip("redis", reason="redis is not installed: pip install 'edgechat[redis]'")
+    (tmp_path / "fake.json").write_text("{}")
+    with serving(
+        tmp_path / "fake.json", tmp_path / "home", requests_per_minute=1, limits_storage="redis://127.0.0.1:9"
+    ) as base:
+        assert [ask(base).status_code for _ in range(2)] == [200, 200]

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from edgechat import __version__
+from edgechat import __version__, registry
 from edgechat.api import (
     anthropic,
     completions,
@@ -36,10 +37,14 @@ from edgechat.api.guard import Guard, Rules
 from edgechat.api.metrics import CountRequests, Metrics
 from edgechat.api.page import mount_page
 from edgechat.api.request_id import RequestId
+from edgechat.errors import ConfigError
 from edgechat.history.store import History
 from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
+
+if TYPE_CHECKING:  # an extra
+    from edgechat.api.tracing import Tracing
 
 # In the order of docs/api.md.
 DIALECTS = (
@@ -55,6 +60,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     """
     downloads = picker.Downloads(runtime)
     kept = Runs(runtime, history or History(runtime.settings.home))
+    tracing = _tracing(runtime.settings.otel_endpoint)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -66,6 +72,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         await downloads.close()
         await kept.close()
         await runtime.stop()
+        await desk.close()
 
     app = FastAPI(
         title="edgechat",
@@ -83,7 +90,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.downloads = downloads
     app.state.keys = keys_of(settings)
     counted = app.state.metrics = Metrics(runtime)
-    desk = runtime.watcher = Desk(settings, app.state.keys, counted)
+    desk = runtime.watcher = Desk(settings, app.state.keys, counted, tracing)
     app.state.board = dashboard.Board(runtime, desk.live)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
@@ -98,5 +105,17 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.add_middleware(Guard, Rules.of(settings.hosts, settings.cors_origins))
     app.add_middleware(CountRequests, counted)
     app.add_middleware(Turnstile)
+    if tracing:
+        tracing.install(app)
     app.add_middleware(RequestId)  # the outermost: refusals have an id too
     return app
+
+
+def _tracing(endpoint: str | None) -> "Tracing | None":
+    """What traces the answers, where that is wished. Raises ConfigError."""
+    if not endpoint:
+        return None
+    try:
+        return registry.load(registry.EXTRAS, "otel", "extra")(endpoint)  # type: ignore[no-any-return]
+    except ImportError:
+        raise ConfigError("the setting otel_endpoint needs OpenTelemetry: pip install 'edgechat[otel]'.") from None

@@ -7,11 +7,13 @@ Limits belong to a client: its key, or its address where no keys are asked for. 
 so the answer that crosses a limit is finished, and the next one waits.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -27,6 +29,9 @@ from edgechat.keys import Key, Keys, Limits
 from edgechat.settings import Settings
 from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
 
+if TYPE_CHECKING:  # an extra
+    from edgechat.api.tracing import Trace, Tracing
+
 JUMP_S = 60.0  # by which the wall clock may drift from the steady one before it counts as set anew
 COME_BACK_S = 2.0  # where nothing is known about when there will be room
 
@@ -36,9 +41,10 @@ log = structlog.get_logger("limits")
 class Desk:
     """The `Watcher` of runtime.py for a server: one for all its answers."""
 
-    def __init__(self, settings: Settings, keys: Keys, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, keys: Keys, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
         self._settings = settings
         self._keys = keys
+        self._tracing = tracing
         self.metrics = metrics
         self.live = Live()
         self._running: Counter[str] = Counter()
@@ -66,7 +72,8 @@ class Desk:
         with self._storage_may_fail():
             await self._check_windows(client, limits)
         line = self.live.follow(request, key.name if key else client, model)
-        return Signed(self, request, client, limits, line)
+        trace = self._tracing.follow(request, model) if self._tracing else None
+        return Signed(self, request, client, limits, line, trace)
 
     async def _check_windows(self, client: str, limits: Limits) -> None:
         await self._mind_the_clock()
@@ -106,6 +113,14 @@ class Desk:
             if self._settings.limits_storage == "memory":
                 await self._windows.storage.reset()
 
+    async def close(self) -> None:
+        """Let go of the storage, and send the traces that wait."""
+        storage = self._windows.storage
+        if isinstance(storage, RedisStorage):
+            await storage.bridge.storage.aclose()  # type: ignore[attr-defined]
+        if self._tracing:
+            await asyncio.to_thread(self._tracing.close)
+
     def turned_away(self) -> None:
         """Somebody found no place at the gate (gate.py)."""
         self.metrics.refused.labels(QueueFull.code).inc()
@@ -127,9 +142,17 @@ class Desk:
 class Signed:
     """One answer that is signed in; `request` is what may be asked for."""
 
-    def __init__(self, desk: Desk, request: GenRequest, client: str, limits: Limits, line: Line) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        request: GenRequest,
+        client: str,
+        limits: Limits,
+        line: Line,
+        trace: "Trace | None",
+    ) -> None:
         self.request = request
-        self._line = line
+        self._line, self._trace = line, trace
         self._desk, self._client, self._limits = desk, client, limits
         self._began = time.monotonic()
         self._spoke = False
@@ -139,6 +162,8 @@ class Signed:
     def see(self, event: AnyEvent) -> AnyEvent:
         """Count what goes by, and let it; the operator may have ended the answer (live.py)."""
         event = self._line.see(event)
+        if self._trace:
+            self._trace.see(event)
         metrics = self._desk.metrics
         match event:
             case Delta() | Reasoning() | Called() if not self._spoke:
@@ -162,6 +187,8 @@ class Signed:
     async def end(self) -> None:
         """Sign it out, however it ended."""
         self._desk.live.drop(self._line)
+        if self._trace:
+            self._trace.end()
         self._desk.leave(self._client, waiting=not self._spoke)
         if self._tokens:
             await self._desk.charge(self._client, self._limits, self._tokens)

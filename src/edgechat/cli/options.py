@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgechat import observe, settings
+from edgechat import observe, reports, settings
 from edgechat.settings import Settings
 
 
@@ -38,5 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 def load(config: Path | None = None, **flags: Any) -> Settings:
     """Settings from file, environment and `flags`; logging set up by them."""
     found = settings.load(flags, config)
-    observe.configure(found.log_level, found.log_format, found.log_file, int(found.log_max_bytes), found.log_days)
+    report = reports.reporter(found.sentry_dsn) if found.sentry_dsn else None
+    rotation = int(found.log_max_bytes), found.log_days
+    observe.configure(found.log_level, found.log_format, found.log_file, *rotation, report)
     return found
