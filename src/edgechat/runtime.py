@@ -8,8 +8,8 @@ Every other model on disk is loaded when somebody asks for it (library.py, worke
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Literal, Protocol
 
 import msgspec
@@ -24,7 +24,7 @@ from edgechat.hub.store import Store, Stored
 from edgechat.library import Library, Served, named, prefixes
 from edgechat.scheduler.shelf import erase
 from edgechat.settings import Settings
-from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Failed, GenRequest, Struct
+from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Embed, Failed, GenRequest, Struct
 from edgechat.upkeep import Upkeep
 from edgechat.worker.keeper import Keeper
 from edgechat.worker.supervisor import LAST_WORDS_S
@@ -243,13 +243,8 @@ class Runtime:
             raise NotReady("no model answers here: see /readyz.")
         if not request.model and self.library.default is None:
             raise NotReady("no model answers yet: see /readyz.")
-        if self.draining:
-            raise ShuttingDown("the server ends: ask again when it is back.")
         stored = self.library.get(request.model)
-        watched = await self.watcher.begin(request, stored.name) if self.watcher else None
-        self._answers += 1
-        self._idle.clear()
-        try:
+        async with self._signed(request, stored) as watched:
             asked = self.keeper.stream(self.library.wanted(stored), watched.request if watched else request)
             async with aclosing(asked) as events:
                 async for told in events:
@@ -259,6 +254,17 @@ class Runtime:
                     yield event
                     if event is not told:
                         return
+
+    @asynccontextmanager
+    async def _signed(self, request: GenRequest, stored: Stored) -> AsyncIterator[Watched | None]:
+        """An answer under way: in the watcher's book, and among those that the end of the server waits for."""
+        if self.draining:
+            raise ShuttingDown("the server ends: ask again when it is back.")
+        watched = await self.watcher.begin(request, stored.name) if self.watcher else None
+        self._answers += 1
+        self._idle.clear()
+        try:
+            yield watched
         finally:
             self._answers -= 1
             if not self._answers:
@@ -266,15 +272,16 @@ class Runtime:
             if watched:
                 await watched.end()
 
+    async def embed(self, request: GenRequest, texts: tuple[str | tuple[int, ...], ...]) -> Answered:
+        """The vectors of `texts`, for whoever sends `request`. Raises what `stream` would, and what refuses them."""
+        stored = self.library.get(request.model)
+        async with self._signed(request, stored) as watched:
+            asked = self.keeper.stream(self.library.wanted(stored), Embed(texts, request.client))
+            return await _answered(asked, watched.see if watched else lambda event: event)
+
     async def ask(self, model: str, question: AnyQuestion) -> Answered:
         """The answer to a question about `model`. Raises what `stream` would, and what refuses the question."""
-        async with aclosing(self.keeper.stream(self.library.wanted(self.library.get(model)), question)) as events:
-            async for event in events:
-                if isinstance(event, Failed):
-                    raise from_code(event.code, event.message, event.param, event.retry_after_s)
-                if isinstance(event, Answered):
-                    return event
-        raise AssertionError("every question has an answer")
+        return await _answered(self.keeper.stream(self.library.wanted(self.library.get(model)), question))
 
     def forget(self, conversation: str) -> None:
         """Destroy what the engines keep of a conversation, and what those kept that are not loaded now."""
@@ -293,3 +300,17 @@ class Runtime:
         0 unloads it after its running answers, infinity keeps it.
         """
         self.keeper.keep(self.find(name).name, seconds)
+
+
+async def _answered(
+    asked: AsyncGenerator[AnyEvent, None], see: Callable[[AnyEvent], AnyEvent] = lambda event: event
+) -> Answered:
+    """The end of a question. Raises what it says instead."""
+    async with aclosing(asked) as events:
+        async for told in events:
+            event = see(told)
+            if isinstance(event, Failed):
+                raise from_code(event.code, event.message, event.param, event.retry_after_s)
+            if isinstance(event, Answered):
+                return event
+    raise AssertionError("every question has an answer")

@@ -243,6 +243,7 @@ class Embed(Struct, frozen=True, tag=True):
     """Another: the meaning of each of `texts` as a vector of length 1."""
 
     texts: tuple[str | tuple[int, ...], ...]
+    client: str = ""  # whose turn it is
 
 
 AnyQuestion = Tokenize | Read | Detokenize | Embed

@@ -2,12 +2,17 @@ import base64
 import math
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from edgechat.keys import Keys, Limits
+from edgechat.types import Load
+from edgechat.worker import probe
+from edgechat.worker.supervisor import Worker
 from tests.api.conftest import serving
 
 ROUTE = "/v1/embeddings"
@@ -85,3 +90,31 @@ def test_the_official_client_works(embedder: httpx.Client) -> None:
     with openai.OpenAI(base_url=f"{embedder.base_url}/v1", api_key="none", max_retries=0) as official:
         answer = official.embeddings.create(model="", input=["abc", "xyz"])  # asks for base64 by itself
         assert len(answer.data[1].embedding) == 8
+
+
+def test_vectors_are_within_the_keys_limits_and_on_its_bill(tmp_path: Path) -> None:
+    (tmp_path / "fake.json").write_text('{"dimensions": 8, "context": 64}')
+    keys = Keys(tmp_path / "home" / "keys.json")
+    few = keys.add("few", False, (), Limits(tokens_per_day=3))[1]
+    other = keys.add("other", False, ("something-else",), Limits())[1]
+    operator = keys.add("operator", True, (), Limits())[1]
+    with serving(tmp_path / "fake.json", tmp_path / "home") as base:
+
+        def ask(key: str) -> httpx.Response:
+            return httpx.post(f"{base}{ROUTE}", json={"input": ["abc", "d"]}, headers={"x-api-key": key}, timeout=10)
+
+        assert [ask(few).status_code for _ in range(2)] == [200, 429]
+        assert ask(other).status_code == 404
+        counted = httpx.get(f"{base}/metrics", headers={"x-api-key": operator}).text
+    assert "prompt_tokens_total 4.0" in counted
+    assert "requests_waiting 0.0" in counted
+
+
+async def test_the_probe_asks_for_what_the_model_gives(tmp_path: Path) -> None:
+    (tmp_path / "fake.json").write_text('{"dimensions": 8}')
+    worker = Worker(Load(engine="fake", path=str(tmp_path / "fake.json"), context=0, threads=1))
+    await worker.start()
+    try:
+        await probe.answers(worker)
+    finally:
+        await worker.stop()

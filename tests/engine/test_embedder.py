@@ -10,9 +10,9 @@ import pytest
 from edgechat.engine.llama_embedder import LlamaEmbedder
 from edgechat.engine.memory import EMBEDDING_CONTEXT, Forecast
 from edgechat.errors import ContextLengthExceeded
-from edgechat.types import Embed
-from edgechat.worker.embedding import answer
+from edgechat.types import Answered, Ask, Embed, Failed
 from tests.ggufs import text, value
+from tests.worker.test_embedding import told_by
 
 pytestmark = pytest.mark.model
 LAST = 3  # llama_pooling_type
@@ -43,13 +43,20 @@ def test_a_header_tells_that_a_model_embeds(pooling: Path, smollm2: Path) -> Non
 
 def test_likeness_of_meaning_is_nearness(embedder: LlamaEmbedder) -> None:
     texts = ("The cat sleeps on the sofa.", "The cat sleeps on the couch.", "def main(): return 42")
-    told = answer(embedder, Embed(texts))
+    told = vectors(embedder, *texts)
     cat, couch, code = [struct.unpack("<576f", vector) for vector in told.vectors]
     assert math.hypot(*cat) == pytest.approx(1, abs=1e-5)
     assert likeness(cat, couch) > likeness(cat, code)
     assert len(told.tokens) == sum(len(embedder.tokens(one)) for one in texts)
-    again = struct.unpack("<576f", answer(embedder, Embed(texts[:1])).vectors[0])
+    again = struct.unpack("<576f", vectors(embedder, texts[0]).vectors[0])
     assert again == pytest.approx(cat, abs=1e-6)
+
+
+def vectors(embedder: LlamaEmbedder, *texts: str) -> Answered:
+    """The answer to a request for the vectors of `texts`."""
+    *_, (_, told) = told_by(embedder, Ask(1, Embed(texts)))
+    assert isinstance(told, Answered)
+    return told
 
 
 def likeness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
@@ -58,5 +65,8 @@ def likeness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 def test_a_text_that_does_not_fit_is_refused_with_both_numbers(embedder: LlamaEmbedder) -> None:
-    with pytest.raises(ContextLengthExceeded, match=str(EMBEDDING_CONTEXT)):
-        answer(embedder, Embed(("word " * 600,)))
+    ((_, told),) = told_by(embedder, Ask(1, Embed(("word " * 600,))))
+    assert isinstance(told, Failed)
+    assert (told.code, told.param) == (ContextLengthExceeded.code, "input")
+    assert str(EMBEDDING_CONTEXT) in told.message
+    assert "601" in told.message

@@ -27,7 +27,7 @@ from edgechat.api.metrics import Metrics
 from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, ModelNotFound, QueueFull
 from edgechat.keys import Key, Keys, Limits
 from edgechat.settings import Settings
-from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
+from edgechat.types import Answered, AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
 
 if TYPE_CHECKING:  # an extra
     from edgechat.api.tracing import Trace, Tracing
@@ -180,6 +180,9 @@ class Signed:
                 metrics.queued.observe(timing.queue_ms / 1000)
                 if timing.decode_tok_s:
                     metrics.per_token.observe(1 / timing.decode_tok_s)
+            case Answered(tokens=tokens):
+                self._tokens = len(tokens)
+                metrics.prompt.inc(len(tokens))
             case Failed(code=code):
                 metrics.failed.labels(code).inc()
         return event

@@ -4,13 +4,14 @@ import base64
 import struct
 from typing import Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Body, User
-from edgechat.api.requests import StrictRoute, TheRuntime, check_vocabulary
+from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary, realm_of, until_gone
 from edgechat.errors import InvalidRequest
-from edgechat.types import Embed
+from edgechat.types import GenRequest
 
 MOST_TEXTS = 2048  # as OpenAI's
 
@@ -41,22 +42,31 @@ class EmbeddingRequest(Body):
         return [one for one in self.input if not isinstance(one, int)]
 
 
-@router.post("/embeddings", summary="The meaning of texts as vectors of length 1")
-async def embeddings(body: EmbeddingRequest, runtime: TheRuntime) -> dict[str, Any]:
+@router.post("/embeddings", summary="The meaning of texts as vectors of length 1", response_model=None)
+async def embeddings(body: EmbeddingRequest, runtime: TheRuntime, request: Request) -> Response:
     served = runtime.find(body.model)
     if not served.info.dimensions:
         raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
     texts = body.texts()
     for text in texts:
         check_vocabulary(served, text if isinstance(text, tuple) else (), "input")
-    told = await runtime.ask(body.model or "", Embed(texts))
-    as_text = body.encoding_format == "base64"
-    data = [
-        {"object": "embedding", "index": index, "embedding": base64.b64encode(one) if as_text else numbers(one)}
-        for index, one in enumerate(told.vectors)
-    ]
-    usage = {"prompt_tokens": len(told.tokens), "total_tokens": len(told.tokens)}
-    return {"object": "list", "data": data, "model": served.name, "usage": usage}
+    asking = addressed(GenRequest((), realm=realm_of(request)), request, body.model, body.user)
+
+    async def answer() -> dict[str, Any]:
+        told = await runtime.embed(asking, texts)
+        as_text = body.encoding_format == "base64"
+        data = [
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": base64.b64encode(one).decode() if as_text else numbers(one),
+            }
+            for index, one in enumerate(told.vectors)
+        ]
+        usage = {"prompt_tokens": len(told.tokens), "total_tokens": len(told.tokens)}
+        return {"object": "list", "data": data, "model": served.name, "usage": usage}
+
+    return await until_gone(request, answer())
 
 
 def numbers(vector: bytes) -> list[float]:

@@ -1,7 +1,7 @@
 """The worker process: letters in on stdin, letters out on stdout, one model, two threads.
 
     reader thread   stdin ─► intake (prompt, grammar) ─► loop's letters         ends the process when stdin ends
-    main thread     loop: engine steps ─► stdout              (a model that embeds has one thread: embedding.py)
+    main thread     loop: engine steps ─► stdout              (a model that embeds: embedding.py)
 
 Started by supervisor.py as `python -m edgechat.worker.child`.
 """
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO
 
 import msgspec
@@ -134,13 +135,23 @@ def main() -> None:
     os._exit(0)
 
 
+def _fetch(stream: BinaryIO, mail: "SimpleQueue[AnyToWorker | None]") -> None:
+    """Put every letter, and the end, where it waits for its turn."""
+    letter: AnyToWorker | None = None
+    while (letter := _read(stream)) is not None:
+        mail.put(letter)
+    mail.put(None)
+
+
 def _embedding(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
     """Load a model that gives vectors; the result serves it until the server goes."""
     embedder = embedding.load(first, lambda event: post.send(LoadProgress(event=event)))
 
     def serve() -> None:
+        mail: SimpleQueue[AnyToWorker | None] = SimpleQueue()
+        threading.Thread(target=_fetch, args=(source, mail), daemon=True).start()
         post.send(Ready(info=embedder.info))
-        embedding.serve(embedder, lambda: _read(source), post.tell)
+        embedding.serve(embedder, mail, post.tell)
 
     return serve
 

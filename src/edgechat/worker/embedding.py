@@ -1,12 +1,12 @@
-"""The worker of a model that gives vectors: one thread, one text after the other.
+"""The worker of a model that gives vectors: one thread, one text after the other, each client in turn.
 
 A model that answers and one that embeds never share an engine's context: the file says which it is.
 """
 
 from collections.abc import Callable
-from functools import partial
 from itertools import chain
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from edgechat import registry
 from edgechat.engine.base import Embedder, Progress
@@ -14,9 +14,9 @@ from edgechat.errors import ContextLengthExceeded, EdgechatError, InvalidRequest
 from edgechat.types import (
     Answered,
     AnyEvent,
-    AnyQuestion,
     AnyToWorker,
     Ask,
+    Cancel,
     Cores,
     Detokenize,
     Embed,
@@ -24,7 +24,6 @@ from edgechat.types import (
     Generate,
     Load,
     Prefill,
-    Read,
     Tokenize,
 )
 
@@ -44,42 +43,93 @@ def load(letter: Load, progress: Progress) -> Embedder:
     return embedder
 
 
-def serve(embedder: Embedder, read: Callable[[], AnyToWorker | None], tell: Callable[[int, AnyEvent], None]) -> None:
-    """Answer letters until there are no more."""
-    while (letter := read()) is not None:
-        match letter:
-            case Ask(id=id, question=question):
-                try:
-                    tell(id, answer(embedder, question, partial(tell, id)))
-                except EdgechatError as error:
-                    tell(id, Failed(error.code, str(error), getattr(error, "param", None)))
-            case Generate(id=id):
-                tell(id, Failed(InvalidRequest.code, NO_ANSWERS, "model"))
-            case Cores(count=count):
-                embedder.set_threads(count)
-            case _:
-                pass  # nothing is queued that could be cancelled, nothing kept that could be forgotten
+class Job:
+    """A request for vectors, some of them made."""
+
+    def __init__(self, id: int, texts: list[list[int]]) -> None:
+        self.id = id
+        self.texts = texts
+        self.vectors: list[bytes] = []
+
+    def go_on(self, embedder: Embedder) -> Prefill | Answered:
+        """Make the next vector. Tells how many tokens are read, and at last everything."""
+        self.vectors.append(embedder.embed(self.texts[len(self.vectors)]))
+        if len(self.vectors) == len(self.texts):
+            return Answered(tokens=tuple(chain(*self.texts)), vectors=tuple(self.vectors))
+        return Prefill(sum(map(len, self.texts[: len(self.vectors)])), sum(map(len, self.texts)))
 
 
-def answer(embedder: Embedder, question: AnyQuestion, told: Callable[[AnyEvent], None] = lambda _: None) -> Answered:
-    """Answer a question. Raises InvalidRequest, and ContextLengthExceeded for a text that does not fit.
+class Turns:
+    """The jobs of every client. Clients take turns, text by text; a client's own jobs are done one after the other."""
 
-    `told` hears of every text that is done: a worker that says nothing for long is taken for one that hangs.
-    """
-    match question:
-        case Embed(texts=texts):
-            read = [_fitting(embedder, text) for text in texts]
-            vectors = []
-            for at, tokens in enumerate(read, 1):
-                vectors.append(embedder.embed(tokens))
-                told(Prefill(at, len(read)))
-            return Answered(tokens=tuple(chain(*read)), vectors=tuple(vectors))
-        case Tokenize(text=text):
-            return Answered(tokens=tuple(embedder.tokenizer.encode(text)))
-        case Detokenize(tokens=tokens):
-            return Answered(text=b"".join(map(embedder.tokenizer.piece, tokens)).decode(errors="replace"))
-        case Read():
+    def __init__(self) -> None:
+        self._clients: dict[str, list[Job]] = {}  # whose turn it is comes first
+
+    def __bool__(self) -> bool:
+        return bool(self._clients)
+
+    def add(self, client: str, job: Job) -> None:
+        """A job more."""
+        self._clients.setdefault(client, []).append(job)
+
+    def drop(self, id: int) -> None:
+        """Nobody waits for this one any more."""
+        left = {client: [job for job in jobs if job.id != id] for client, jobs in self._clients.items()}
+        self._clients = {client: jobs for client, jobs in left.items() if jobs}
+
+    def take(self) -> Job:
+        """The job whose turn it is; its client is the last one then."""
+        client = next(iter(self._clients))
+        jobs = self._clients[client] = self._clients.pop(client)
+        return jobs[0]
+
+
+def serve(embedder: Embedder, mail: "SimpleQueue[AnyToWorker | None]", tell: Callable[[int, AnyEvent], None]) -> None:
+    """Answer the letters in `mail` until None comes. A new letter waits for one text at most."""
+    turns = Turns()
+    while True:
+        try:
+            letter = mail.get(block=not turns)
+        except Empty:
+            _go_on(embedder, turns, tell)
+            continue
+        if letter is None:
+            return
+        try:
+            _take(embedder, turns, letter, tell)
+        except EdgechatError as error:
+            assert isinstance(letter, Ask | Generate)
+            tell(letter.id, Failed(error.code, str(error), getattr(error, "param", None)))
+
+
+def _go_on(embedder: Embedder, turns: Turns, tell: Callable[[int, AnyEvent], None]) -> None:
+    job = turns.take()
+    try:
+        event: AnyEvent = job.go_on(embedder)
+    except EdgechatError as error:
+        event = Failed(error.code, str(error))
+    tell(job.id, event)
+    if not isinstance(event, Prefill):
+        turns.drop(job.id)
+
+
+def _take(embedder: Embedder, turns: Turns, letter: AnyToWorker, tell: Callable[[int, AnyEvent], None]) -> None:
+    """Raises InvalidRequest, and ContextLengthExceeded for a text that does not fit."""
+    match letter:
+        case Ask(id=id, question=Embed(texts=texts, client=client)):
+            turns.add(client, Job(id, [_fitting(embedder, text) for text in texts]))
+        case Ask(id=id, question=Tokenize(text=text)):
+            tell(id, Answered(tokens=tuple(embedder.tokenizer.encode(text))))
+        case Ask(id=id, question=Detokenize(tokens=tokens)):
+            tell(id, Answered(text=b"".join(map(embedder.tokenizer.piece, tokens)).decode(errors="replace")))
+        case Ask() | Generate():
             raise InvalidRequest(NO_ANSWERS, "model")
+        case Cancel(id=id):
+            turns.drop(id)
+        case Cores(count=count):
+            embedder.set_threads(count)
+        case _:
+            pass  # nothing is kept that could be forgotten
 
 
 def _fitting(embedder: Embedder, text: str | tuple[int, ...]) -> list[int]:
