@@ -53,7 +53,7 @@ def test_a_skip_is_no_failure() -> None:
 def test_the_document() -> None:
     document = json.loads(msgspec.json.encode(found()))
     assert set(document) == {"edgechat", "processor", "cores", "runs", "busy", "addresses", "probes"}
-    assert document["addresses"][0] == {"label": "A", "url": "http://127.0.0.1:1", "model": "some"}
+    assert document["addresses"][0] == {"label": "A", "url": "http://127.0.0.1:1", "model": "some", "command": ""}
     turns = document["probes"][0]
     assert set(turns) == {"name", "about", "figures", "skipped", "failed"}
     assert turns["failed"] == [{"address": "B", "run": 2, "why": "HTTP 500: [red]no[/red]"}]

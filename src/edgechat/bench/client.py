@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -32,14 +32,15 @@ class Unmeasured(Exception):  # never leaves bench: it becomes a line of the rep
 
 
 class Address(Struct, frozen=True):
-    """A server to drive. `restart` is the operator's shell command that restarts it."""
+    """A server to drive. `restart` restarts it: the operator's shell command, or a function where we started it."""
 
     label: str  # A, B, … in tables
     host: str
     port: int
     path: str = ""  # what stands before /v1
     model: str | None = None
-    restart: str | None = None
+    restart: str | Callable[[], Awaitable[None]] | None = None
+    command: str = ""  # that started it, where it is ours
 
     @property
     def url(self) -> str:

@@ -56,11 +56,12 @@ class Found(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """One address, and the model there as it calls itself."""
+    """One address, and the model there as it calls itself. `command` started the server, where bench did that."""
 
     label: str
     url: str
     model: str | None
+    command: str = ""
 
 
 class Report(Struct, frozen=True):
@@ -82,7 +83,7 @@ class Report(Struct, frozen=True):
 
 def report(addresses: Sequence[Address], runs: int, measured: Measured) -> Report:
     """`measured`, put together."""
-    places = tuple(Place(one.label, one.url, measured.models.get(one.label)) for one in addresses)
+    places = tuple(Place(one.label, one.url, measured.models.get(one.label), one.command) for one in addresses)
     names = dict.fromkeys(outcome.probe for outcome in measured.outcomes)
     probes = tuple(
         _found(name, places, [outcome for outcome in measured.outcomes if outcome.probe == name]) for name in names
@@ -133,7 +134,7 @@ def show(found: Report, console: Console) -> None:
     if found.busy is not None and found.busy > QUIET:
         console.print(f"Others used {found.busy:.0%} of the processor between runs: repeat this on a quiet machine.")
     for place in found.addresses:
-        console.print(f"{place.label}  {place.url}  {place.model or '?'}", markup=False)
+        console.print(f"{place.label}  {place.command or place.url}  {place.model or '?'}", markup=False)
     for probe in found.probes:
         console.print(f"\n{probe.name}: {probe.about}", markup=False)
         if probe.figures:
@@ -173,7 +174,7 @@ def number(value: float) -> str:
 def markdown(found: Report) -> str:
     """The tables as a page that can be kept."""
     lines = [f"# {found.processor}, {found.cores} cores", "", f"edgechat {found.edgechat}; {found.runs} runs each.", ""]
-    lines += [f"* {place.label}: {place.url} {place.model or '?'}" for place in found.addresses]
+    lines += [f"* {place.label}: {place.command or place.url} {place.model or '?'}" for place in found.addresses]
     labels = [place.label for place in found.addresses]
     for probe in found.probes:
         lines += ["", f"## {probe.name}", "", f"{probe.about}.".capitalize(), ""]

@@ -15,7 +15,7 @@ AGAIN_S = 0.25
 
 
 async def restarted(here: Client) -> float:
-    """Run the address's restart command; return once the old server is gone and a new one answers.
+    """Restart the server in the address's own way; return once the old server is gone and a new one answers.
 
     Returns when the old one was gone, on the performance counter.
 
@@ -28,7 +28,7 @@ async def restarted(here: Client) -> float:
     except OSError as error:
         raise Unmeasured(f"the server was gone before the restart: {error.strerror}") from None
     try:
-        await _command(here)
+        await _restart(here)
         async with asyncio.timeout(GONE_S):
             await _gone(reader)
     except TimeoutError:
@@ -40,14 +40,22 @@ async def restarted(here: Client) -> float:
     return gone
 
 
-async def _command(here: Client) -> None:
+async def _restart(here: Client) -> None:
+    restart = here.address.restart
+    assert restart is not None
+    if isinstance(restart, str):
+        await _run(restart, here.address.url)
+    else:
+        await restart()
+
+
+async def _run(command: str, url: str) -> None:
     """Run the operator's command, in a session of its own: what it starts outlives us."""
-    assert here.address.restart is not None
     process = await asyncio.create_subprocess_shell(
-        here.address.restart,
+        command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=2,  # standard output is the report's
-        env=os.environ | {"BENCH_URL": here.address.url},
+        env=os.environ | {"BENCH_URL": url},
         start_new_session=True,
     )
     try:

@@ -1,7 +1,10 @@
 """`edgechat bench`: measure servers on this machine as their users see them."""
 
 import asyncio
+import signal
 import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +14,54 @@ from rich.console import Console
 from rich.status import Status
 
 from edgechat.bench import picture
-from edgechat.bench.client import Address, address
+from edgechat.bench.client import Address
+from edgechat.bench.local import Model, served
 from edgechat.bench.probes import PROBES
 from edgechat.bench.report import Report, markdown, report, show
-from edgechat.bench.run import MOST_ADDRESSES, MOST_RUNS, Measured, measure
+from edgechat.bench.run import MOST_RUNS, Measured, measure
+from edgechat.bench.targets import targets_of
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, StorageError, UnknownName
 
-LABELS = "ABCDEFGH"
-
+Tell = Callable[[str], None]
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGET...",
+        help="Base addresses on this machine, such as http://127.0.0.1:8080, or models: bench serves those meanwhile.",
+    ),
+]
+Versus = Annotated[
+    list[str] | None, typer.Option("--vs", metavar="TARGET", help="One more, to be compared with the first.")
+]
+Serve = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--serve",
+        help="Flags of `edgechat serve` for models, such as '--threads 1': once for all targets, or once for each.",
+    ),
+]
+Probe = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--probe", help=f"What to measure, several times for several; without it all but soak: {', '.join(PROBES)}."
+    ),
+]
+Runs = Annotated[int, typer.Option("--runs", min=1, max=MOST_RUNS, help="Runs of each probe.")]
+ModelName = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Model to ask a server for: once for all targets, or once for each."),
+]
+Key = Annotated[str | None, typer.Option("--key", help="API key; - reads it from standard input.", show_default=False)]
+Restart = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--restart",
+        help="Shell command that restarts the server, for the probe of that name: once for all targets, or once "
+        "for each (empty: none). It finds the address in BENCH_URL.",
+    ),
+]
 Minutes = Annotated[float, typer.Option("--minutes", min=0.05, max=600, help="How long the probe soak runs.")]
 Page = Annotated[Path | None, typer.Option("--markdown", help="Write the tables to this file too.")]
 Png = Annotated[Path | None, typer.Option("--png", help="Draw the figures into this file (extra: plot).")]
@@ -32,41 +73,23 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    urls: Annotated[
-        list[str],
-        typer.Argument(metavar="URL...", help="Base addresses on this machine, such as http://127.0.0.1:8080."),
-    ],
-    probe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--probe",
-            help=f"What to measure, several times for several; without it all but soak: {', '.join(PROBES)}.",
-        ),
-    ] = None,
-    runs: Annotated[int, typer.Option("--runs", min=1, max=MOST_RUNS, help="Runs of each probe.")] = 3,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Model to ask for: once for all addresses, or once for each."),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="API key; - reads it from standard input.", show_default=False)
-    ] = None,
-    restart: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--restart",
-            help="Shell command that restarts the server, for the probe of that name: once for all addresses, or once "
-            "for each (empty: none). It finds the address in BENCH_URL.",
-        ),
-    ] = None,
+    targets: Targets,
+    against: Versus = None,
+    serve: Serve = None,
+    probe: Probe = None,
+    runs: Runs = 3,
+    model: ModelName = None,
+    key: Key = None,
+    restart: Restart = None,
     minutes: Minutes = 1.0,
+    home: options.Home = None,
     page: Page = None,
     png: Png = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure any OpenAI-compatible servers on this machine, from the client's side.
 
-    Several addresses take turns, run by run; every ratio is to the first one. An address given twice shows how much
+    Several targets take turns, run by run; every ratio is to the first one. A target given twice shows how much
     figures differ by chance. Ctrl-C shows the probes that are done. Ends with status 1 if a figure could not be had.
     """
     names = list(dict.fromkeys(probe or (name for name, each in PROBES.items() if each.usual)))
@@ -75,12 +98,23 @@ def bench(
     for name in names:
         if name not in PROBES:
             raise UnknownName("probe", name, list(PROBES))
-    addresses = _addresses(urls, model, restart)
+    wanted = targets_of([*targets, *(against or [])], model, restart, serve)
+    folder, secret = options.load(home=home).home, _key(key)
+    addresses: list[Address] = []
     kept = [Measured((), {})]
     stopped = False
+
+    async def work(tell: Tell) -> None:
+        async with AsyncExitStack() as servers:
+            for one in wanted:
+                ours = served(one, folder, tell) if isinstance(one, Model) else nullcontext(one)
+                addresses.append(await servers.enter_async_context(ours))
+            await measure(addresses, names, runs, secret, tell, kept.append, minutes * 60)
+
     try:
-        asyncio.run(_measure(addresses, names, runs, _key(key), kept, minutes))
-    except KeyboardInterrupt:
+        with _progress() as tell:
+            asyncio.run(_until_ended(work(tell)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         stopped = True
     found = report(addresses, runs, kept[-1])
     if as_json:
@@ -92,6 +126,21 @@ def bench(
         raise typer.Exit(130 if stopped else 1)
 
 
+async def _until_ended(work: Coroutine[None, None, None]) -> None:
+    """`work`, which SIGTERM stops as Ctrl-C does: the servers that it started end with it."""
+    running = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    await running
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Goes to standard error: one line that changes, or one line each where nobody watches a terminal."""
+    console = Console(stderr=True, highlight=False)
+    with Status("", console=console) as status:
+        yield status.update if console.is_terminal else console.print
+
+
 def _keep(found: Report, page: Path | None, png: Path | None) -> None:
     try:
         if page is not None:
@@ -100,33 +149,6 @@ def _keep(found: Report, page: Path | None, png: Path | None) -> None:
             picture.draw(found, png)
     except OSError as error:
         raise StorageError(f"{error.filename} cannot be written: {error.strerror}.") from error
-
-
-async def _measure(
-    addresses: list[Address], names: list[str], runs: int, key: str | None, kept: list[Measured], minutes: float
-) -> None:
-    """Progress goes to standard error: one line that changes, or one line each where nobody watches a terminal."""
-    console = Console(stderr=True, highlight=False)
-    with Status("", console=console) as status:
-        tell = status.update if console.is_terminal else console.print
-        await measure(addresses, names, runs, key, tell, kept.append, minutes * 60)
-
-
-def _addresses(urls: list[str], models: list[str] | None, restarts: list[str] | None) -> list[Address]:
-    if len(urls) > MOST_ADDRESSES:
-        raise ConfigError(f"at most {MOST_ADDRESSES} addresses are compared at once.")
-    each = zip(
-        LABELS[: len(urls)], urls, _each("--model", models, urls), _each("--restart", restarts, urls), strict=True
-    )
-    return [address(label, url, model or None, restart or None) for label, url, model, restart in each]
-
-
-def _each(flag: str, values: list[str] | None, urls: list[str]) -> list[str]:
-    """One value per address, from none, one, or one per address."""
-    given = values or [""]
-    if len(given) not in (1, len(urls)):
-        raise ConfigError(f"{flag} is given once for all addresses, or once for each of the {len(urls)}.")
-    return given * len(urls) if len(given) == 1 else given
 
 
 def _key(key: str | None) -> str | None:
