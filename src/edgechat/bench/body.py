@@ -1,4 +1,6 @@
-"""What a server takes of the machine: memory, energy, time to come up. Read from the system, not from the server."""
+"""What a server takes of the machine: memory, energy, time to come up. Read from the system, not from the server,
+which is asked only how large its model is.
+"""
 
 import asyncio
 import time
@@ -27,6 +29,16 @@ async def memory(here: Client) -> Figures:
         most = max(most, pss(tree))
     (await asking).checked()
     return {"idle": idle / 1e6, "most": most / 1e6}
+
+
+async def size(here: Client) -> Figures:
+    """How many weights the model has, as the server tells."""
+    reading = (await here.ask([said("Hello")], 1)).checked()
+    match await here.tell_of(reading.model):
+        case {"model_info": {"general.parameter_count": int(count)}}:
+            return {"parameters": count / 1e6}
+        case _:
+            raise Unmeasured("the server does not tell how many weights its model has")
 
 
 async def startup(here: Client) -> Figures:

@@ -259,6 +259,14 @@ class Client:
             answer.end()
         return answer.reading
 
+    async def tell_of(self, model: str | None) -> Any:
+        """What the server tells of `model`, in Ollama's form. Raises Unmeasured where it tells nothing."""
+        try:
+            response = await self._http.post("/api/show", json={"model": model}, timeout=CONNECT_S)
+            return msgspec.json.decode(response.content) if response.status_code == 200 else {}
+        except (*self._transport_errors, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unmeasured(f"the server tells nothing of its model: {why(str(error))}") from None
+
     async def _stream(self, body: dict[str, Any], answer: Answer) -> None:
         async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
             if response.status_code != 200:

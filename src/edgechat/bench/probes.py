@@ -12,7 +12,7 @@ class Figure(Struct, frozen=True):
     """What one number of a probe means, and which way is better."""
 
     about: str
-    unit: Literal["tok/s", "ms", "×", "MB", "J", "W", ""]  # nothing: a count
+    unit: Literal["tok/s", "ms", "×", "MB", "M", "J", "W", ""]  # nothing: a count; M: of a million
     better: Literal["more", "less"] | None = None  # None: for reference
 
 
@@ -127,6 +127,12 @@ PROBES: dict[str, Probe] = {
         f"memory of the server's processes (PSS), and while a prompt of about {alone.PROMPT} tokens is answered",
         body.memory,
         {"idle": Figure("before", "MB", "less"), "most": Figure("at most", "MB", "less")},
+    ),
+    "size": Probe(
+        "how large the model is, where the server tells (Ollama's /api/show)",
+        body.size,
+        {"parameters": Figure("parameters", "M")},
+        usual=False,
     ),
     "startup": Probe(
         "the server restarted: from the old one's end to the new one's first answer",

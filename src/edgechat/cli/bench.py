@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from edgechat import machine
 from edgechat.bench import picture
+from edgechat.bench.article import Article, article, compared, models_here
 from edgechat.bench.client import Address
 from edgechat.bench.local import Model, served
 from edgechat.bench.probes import PROBES
@@ -29,7 +31,9 @@ Targets = Annotated[
     list[str],
     typer.Argument(
         metavar="TARGET...",
-        help="Base addresses on this machine, such as http://127.0.0.1:8080, or models: bench serves those meanwhile.",
+        help="Base addresses on this machine, such as http://127.0.0.1:8080, or models: bench serves those meanwhile. "
+        "After the word soak: the probe of that name alone. After the word article: models for the article's table; "
+        "without any, those of its three that are here.",
     ),
 ]
 Versus = Annotated[
@@ -45,7 +49,8 @@ Serve = Annotated[
 Probe = Annotated[
     list[str] | None,
     typer.Option(
-        "--probe", help=f"What to measure, several times for several; without it all but soak: {', '.join(PROBES)}."
+        "--probe",
+        help=f"What to measure, several times for several; without it all but size and soak: {', '.join(PROBES)}.",
     ),
 ]
 Runs = Annotated[int, typer.Option("--runs", min=1, max=MOST_RUNS, help="Runs of each probe.")]
@@ -92,31 +97,25 @@ def bench(
     Several targets take turns, run by run; every ratio is to the first one. A target given twice shows how much
     figures differ by chance. Ctrl-C shows the probes that are done. Ends with status 1 if a figure could not be had.
     """
+    folder = options.load(home=home).home
+    if targets[0] == "article":
+        if against or serve or probe or model or key or restart or png:
+            raise ConfigError("bench article takes models, --runs, --home, --markdown and --json, and nothing else.")
+        _article(targets[1:] or models_here(folder), runs, folder, page, as_json)
+        return
+    if targets[0] == "soak":
+        targets, probe = targets[1:], [*(probe or []), "soak"]
+    if not targets:
+        raise ConfigError("name what is to be measured: an address such as http://127.0.0.1:8080, or a model.")
     names = list(dict.fromkeys(probe or (name for name, each in PROBES.items() if each.usual)))
     if png is not None:
         picture.check()
     for name in names:
         if name not in PROBES:
             raise UnknownName("probe", name, list(PROBES))
-    wanted = targets_of([*targets, *(against or [])], model, restart, serve)
-    folder, secret = options.load(home=home).home, _key(key)
-    addresses: list[Address] = []
-    kept = [Measured((), {})]
-    stopped = False
-
-    async def work(tell: Tell) -> None:
-        async with AsyncExitStack() as servers:
-            for one in wanted:
-                ours = served(one, folder, tell) if isinstance(one, Model) else nullcontext(one)
-                addresses.append(await servers.enter_async_context(ours))
-            await measure(addresses, names, runs, secret, tell, kept.append, minutes * 60)
-
-    try:
-        with _progress() as tell:
-            asyncio.run(_until_ended(work(tell)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        stopped = True
-    found = report(addresses, runs, kept[-1])
+    found, stopped = _compare(
+        targets_of([*targets, *(against or [])], model, restart, serve), names, runs, key, minutes, folder
+    )
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
@@ -126,11 +125,62 @@ def bench(
         raise typer.Exit(130 if stopped else 1)
 
 
-async def _until_ended(work: Coroutine[None, None, None]) -> None:
-    """`work`, which SIGTERM stops as Ctrl-C does: the servers that it started end with it."""
-    running = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    await running
+def _compare(
+    targets: list[Address | Model], names: list[str], runs: int, key: str | None, minutes: float, home: Path
+) -> tuple[Report, bool]:
+    """What was found, and whether it was stopped before the end."""
+    secret = _key(key)
+    addresses: list[Address] = []
+    kept = [Measured((), {})]
+
+    async def work(tell: Tell) -> None:
+        async with AsyncExitStack() as servers:
+            for one in targets:
+                ours = served(one, home, tell) if isinstance(one, Model) else nullcontext(one)
+                addresses.append(await servers.enter_async_context(ours))
+            await measure(addresses, names, runs, secret, tell, kept.append, minutes * 60)
+
+    stopped = False
+    try:
+        _run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        stopped = True
+    return report(addresses, runs, kept[-1]), stopped
+
+
+def _article(models: list[str], runs: int, home: Path, page: Path | None, as_json: bool) -> None:
+    kept: list[Article] = []
+
+    async def work(tell: Tell) -> None:
+        kept.append(await article(models, machine.cores(), runs, home, tell))
+
+    try:
+        _run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+    (found,) = kept
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        show(found.models, out)
+        show(found.threads, out)
+        out.print("\n".join(compared(found)), markup=False)
+    if page is not None:
+        _write(page, "\n".join([markdown(found.models), markdown(found.threads), *compared(found), ""]))
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _run(work: Callable[[Tell], Coroutine[None, None, None]]) -> None:
+    """Do `work` and show how it goes. SIGTERM stops it as Ctrl-C does: the servers that it started end with it."""
+
+    async def ended_by_sigterm(tell: Tell) -> None:
+        running = asyncio.ensure_future(work(tell))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        await running
+
+    with _progress() as tell:
+        asyncio.run(ended_by_sigterm(tell))
 
 
 @contextmanager
@@ -142,11 +192,22 @@ def _progress() -> Iterator[Tell]:
 
 
 def _keep(found: Report, page: Path | None, png: Path | None) -> None:
-    try:
-        if page is not None:
-            page.write_text(markdown(found), encoding="utf-8")
-        if png is not None:
+    if page is not None:
+        _write(page, markdown(found))
+    if png is not None:
+        with _writing():
             picture.draw(found, png)
+
+
+def _write(page: Path, text: str) -> None:
+    with _writing():
+        page.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"{error.filename} cannot be written: {error.strerror}.") from error
 
