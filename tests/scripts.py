@@ -32,7 +32,7 @@ def tuned(store: Store, model: Stored, file: Stored, threads: int = 1) -> Record
     """What a tuning leaves that chose `file` for `model`."""
     baseline = Candidate("Q5_0/Q8_0", 1, Speed(40, 20), Quality(0.0, 0.0, 1.0, 384), True)
     chosen = Candidate("IQ4_NL/IQ4_NL", 1, Speed(80, 40), Quality(0.05, 0.002, 0.9, 384), True)
-    counts = Counts(threads, threads, 64)
+    counts = Counts(threads, threads, 64, flash=True)
     records = Records(store.models.parent)
     records.write(
         Tuned(

@@ -63,6 +63,7 @@ def test_what_tuning_chose_is_loaded_under_the_models_own_name(tmp_path: Path, m
     wanted = found.wanted(model)
     assert (wanted.name, wanted.load.path, wanted.load.digest) == ("m", str(fast.path), fast.sha256)
     assert (wanted.load.decode_threads, wanted.load.prefill_threads) == (3, 3)
+    assert (wanted.load.ubatch, wanted.load.flash) == (64, True)
     assert found.served(model, None).sha256 == fast.sha256
     assert found.served(model, None).recipe == "IQ4_NL/IQ4_NL"
     assert found.served(model, None).name == "m"

@@ -128,6 +128,8 @@ class Library:
             threads=0,
             decode_threads=counts.decode_threads if counts else 0,
             prefill_threads=counts.prefill_threads if counts else 0,
+            ubatch=tuned[0].counts.slice if tuned else 0,
+            flash=tuned[0].counts.flash if tuned else False,
             queue=settings.queue,
             digest=file.sha256,
             shelf=str(prefixes(settings.home)),

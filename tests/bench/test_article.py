@@ -8,10 +8,11 @@ import pytest
 
 from edgechat import cli, machine
 from edgechat.bench import body
-from edgechat.bench.article import Article, Claim, compared, counts
+from edgechat.bench.article import Article, Claim, _claims, _stand_ins, compared, counts
 from edgechat.bench.client import Client, Unmeasured, address
 from edgechat.bench.report import report
-from edgechat.bench.run import Measured
+from edgechat.bench.run import Measured, Outcome
+from tests import ggufs
 from tests.bench.conftest import Serve
 from tests.bench.scripted import Script
 from tests.conftest import FakeModel
@@ -52,7 +53,7 @@ def test_models_are_measured_one_after_the_other(
     (threads,) = found["threads"]["addresses"]
     assert threads["command"] == f"edgechat serve --model {script} --threads 1"
     assert found["threads"]["probes"][0]["figures"]
-    (claim,) = found["claims"]
+    claim = found["claims"][-1]
     assert claim["article"] == 0.6
     assert claim["here"]["A"] > 0
     assert "0.60 in the article; here A" in page.read_text()
@@ -61,7 +62,27 @@ def test_models_are_measured_one_after_the_other(
 def test_claims_stand_beside_every_models_own_figure() -> None:
     nothing = report([], 1, Measured((), {}))
     found = Article(nothing, nothing, (Claim("second / first", "×", 0.6, {"A": 0.1, "B": 0.25}),))
-    assert compared(found) == ["second / first: 0.60 in the article; here A 0.10, B 0.25"]
+    assert compared(found) == ["second / first: 0.60 in the article; here A 0.10, B 0.25 ×"]
+
+
+def test_weights_and_memory_stand_beside_the_articles_and_stand_ins_are_marked(tmp_path: Path) -> None:
+    shape = ggufs.gguf({"general.architecture": "test", "general.name": "qwen1.5-0.5b stand-in (noise)"}, {})
+    stand_in = ggufs.write(tmp_path / "qwen1.5-0.5b.gguf", shape)
+    models = {"A": str(stand_in), "B": "another"}
+    assert list(_stand_ins(models)) == ["A"]
+    places = [address(label, "http://127.0.0.1:1") for label in models]
+    outcomes = [
+        Outcome("size", "A", 1, {"parameters": 464.0}),
+        Outcome("size", "B", 1, {"parameters": 100.0}),
+        Outcome("memory", "A", 1, {"idle": 500.0, "most": 600.0}),
+    ]
+    nothing = report([], 1, Measured((), {}))
+    claims = tuple(_claims(report(places, 1, Measured(tuple(outcomes), {})), models))
+    assert compared(Article(nothing, nothing, claims, ("A",))) == [
+        "A: weights: 500 in the article; here A 464 M",
+        "A: memory (the recipe: its weights in float32): 1856 in the article; here A 600 MB",
+        "A: a stand-in, noise in the model's shape; speed, memory and start-up are true, the words are not.",
+    ]
 
 
 @pytest.mark.parametrize(

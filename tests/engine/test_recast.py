@@ -22,7 +22,7 @@ FTYPES = {"Q4_0": 2, "Q8_0": 7}
 def small(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shape of SmolLM2 with two layers, full of noise."""
     path = tmp_path_factory.mktemp("recast") / "small.gguf"
-    twin(smollm2, path, "Q8_0", 2)
+    twin(smollm2, path, 2, lambda _row: "Q8_0")
     return path
 
 
@@ -69,7 +69,7 @@ def test_what_a_relative_has_is_copied(small: Path, tmp_path: Path) -> None:
 
 def test_a_twin_has_the_layers_and_types_that_were_asked_for(smollm2: Path, tmp_path: Path) -> None:
     path = tmp_path / "twin.gguf"
-    twin(smollm2, path, "IQ4_NL", 3)
+    twin(smollm2, path, 3, lambda _row: "IQ4_NL")
     header = gguf.read_header(path)
     assert header.number("block_count") == 3
     assert {tensor.type for tensor in header.tensors if len(tensor.shape) > 1} == {"IQ4_NL"}

@@ -58,7 +58,7 @@ class FakeLab:
                 assert all(Path(model).exists() for model in models)
                 return letters.Raced(tuple(self._speed(Path(model)) for model in models))
             case letters.Settle(threads=threads):
-                return letters.Settled(threads, threads, 64)
+                return letters.Settled(threads, threads, 64, flash=True, bandwidth=10e9)
 
     def _parts(self, model: Path) -> tuple[str, str]:
         body, _, head = model.stem.partition("-")

@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from edgechat.engine.recast import twin
-from edgechat.errors import EngineFailed, ModelFileInvalid
+from edgechat.errors import EngineFailed, ModelFileInvalid, NoSpace
 from edgechat.tune import letters
 from edgechat.tune.lab import Lab
+from tests.disks import small_disk
 
 pytestmark = pytest.mark.model
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.model
 def small(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shape of SmolLM2 with five layers, full of noise."""
     path = tmp_path_factory.mktemp("lab") / "small.gguf"
-    twin(smollm2, path, "Q8_0", 5)
+    twin(smollm2, path, 5, lambda _row: "Q8_0")
     return path
 
 
@@ -36,6 +37,8 @@ def test_a_real_model_is_tuned_by_the_command(small: Path, tmp_path: Path) -> No
     assert found["baseline"]["recipe"] == "Q8_0/Q8_0"
     assert found["baseline"]["kld"] == 0
     assert found["candidates"]
+    assert 0 < found["token_bytes"] < small.stat().st_size
+    assert found["memory_bytes_s"] > 1e8
     for one in [found["chosen"], *found["candidates"]]:
         assert one["prefill_tok_s"] > 0
         assert one["decode_tok_s"] > 0
@@ -43,6 +46,7 @@ def test_a_real_model_is_tuned_by_the_command(small: Path, tmp_path: Path) -> No
         assert one["size"] > 0
         assert one["threads"] >= 1
         assert one["slice"] in (32, 64, 128)
+        assert one["flash"] in (True, False)
     assert any(one["measured"] for one in found["candidates"])
 
 
@@ -57,6 +61,15 @@ async def test_a_wrong_file_is_told_and_the_process_goes_on(small: Path, tmp_pat
         await lab.ask(order, letters.Done, progress.append)
     assert progress == sorted(progress)
     assert progress[-1] > 0.9
+
+
+async def test_a_disk_too_small_for_the_rows_is_told(small: Path, tmp_path: Path) -> None:
+    """The rows are an array in a file: a disk that fills under it would kill the process."""
+    with small_disk(tmp_path / "disk") as disk:
+        async with Lab() as lab:
+            with pytest.raises(NoSpace):
+                await lab.ask(letters.Read(str(small), str(disk / "rows"), 1), letters.Done, lambda _: None)
+        assert list(disk.iterdir()) == []
 
 
 async def test_leaving_ends_the_process_at_once(small: Path, tmp_path: Path) -> None:

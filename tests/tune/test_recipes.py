@@ -29,15 +29,27 @@ def header(tmp_path: Path, layer: dict[str, tuple[int, ...]] = LAYER, **more: tu
 
 
 def test_a_row_that_is_no_multiple_of_256_allows_no_k_types(tmp_path: Path) -> None:
-    assert set(recipes.allowed(header(tmp_path))) == set(recipes.BITS)
-    narrow = LAYER | {"attn_q.weight": (96, 96)}
-    assert set(recipes.allowed(header(tmp_path, narrow))) == {"Q4_0", "IQ4_NL", "Q8_0"}
-    assert recipes.allowed(header(tmp_path, LAYER | {"attn_q.weight": (20, 20)})) == []
+    assert recipes.bodies(header(tmp_path)) == recipes.heads(header(tmp_path)) == list(recipes.BITS)
+    narrow = LAYER | {"ffn_up.weight": (96, 16384)}
+    assert recipes.bodies(header(tmp_path, narrow)) == ["Q4_0", "IQ4_NL", "Q8_0"]
+    assert recipes.heads(header(tmp_path, narrow)) == recipes.kinds(header(tmp_path, narrow)) == list(recipes.BITS)
+    assert recipes.recipes(header(tmp_path, LAYER | {"attn_q.weight": (20, 20)})) == []
+
+
+def test_a_few_rows_that_are_no_multiple_get_the_next_finer_type(tmp_path: Path) -> None:
+    """As in Qwen1.5-1.8B, whose rows have 2,048 weights in all matrices but one of each layer: that one has 5,504."""
+    uneven = header(tmp_path, LAYER | {"ffn_down.weight": (1120, 512)})
+    assert recipes.bodies(uneven) == list(recipes.BITS)
+    types = recipes.types(uneven, Recipe("Q5_K", "Q4_K"))
+    assert types["blk.0.ffn_up.weight"] == "Q5_K"
+    assert types["blk.0.ffn_down.weight"] == "Q8_0"
+    assert recipes.types(uneven, Recipe("Q4_K", "Q4_K"))["blk.0.ffn_down.weight"] == "IQ4_NL"
+    assert recipes.fitting(33, "Q4_K") is None
 
 
 def test_a_model_without_known_matrices_allows_nothing(tmp_path: Path) -> None:
     data = ggufs.gguf({"general.architecture": "other"}, {"blk.0.ssm_in.weight": (512, 512)})
-    assert recipes.allowed(gguf.read_header(ggufs.write(tmp_path / "m.gguf", data))) == []
+    assert recipes.recipes(gguf.read_header(ggufs.write(tmp_path / "m.gguf", data))) == []
 
 
 def test_body_and_head_get_their_types_and_all_else_stays(tmp_path: Path) -> None:
@@ -50,6 +62,8 @@ def test_body_and_head_get_their_types_and_all_else_stays(tmp_path: Path) -> Non
 def test_an_embedding_that_is_not_the_head_stays(tmp_path: Path) -> None:
     types = recipes.types(header(tmp_path, output=(512, 64)), Recipe("Q4_0", "Q6_K"))
     assert types["output.weight"] == "Q6_K"
+    both = header(tmp_path, output=(512, 64))
+    assert recipes.size(both) - recipes.streamed(both) == 512 * 64 * 4  # of the embedding, a token reads one row
     assert "token_embd.weight" not in types
 
 
@@ -67,6 +81,7 @@ def test_the_size_of_a_recipe_is_known_before_it_is_made(tmp_path: Path) -> None
     assert kinds["token_embd.weight"] == "Q8_0"
     assert recipes.size(after) < recipes.size(before) / 4
     assert recipes.as_it_is(after) == "Q4_0/Q8_0"
+    assert recipes.streamed(after) == recipes.size(after)  # the embedding is the head
     assert recipes.fineness(before) > recipes.fineness(after)
     assert recipes.same_model(before, after)
 

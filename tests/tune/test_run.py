@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from edgechat import machine
+from edgechat import gguf, machine
+from edgechat.engine.memory import LEAST_CONTEXT, cell_bytes
 from edgechat.errors import ConfigError, NoSpace
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
-from edgechat.tune import letters, record
+from edgechat.tune import letters, recipes, record
 from edgechat.tune.choice import FLOORS, QUALITIES, QualityName
 from edgechat.tune.progress import Step
 from edgechat.tune.record import Records, Tuned
@@ -41,6 +42,8 @@ async def test_the_fastest_within_the_floor_is_published(
     assert found.chosen.recipe in (stored.made_from or "")
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)
     assert steps[-1].fraction <= 1
+    assert found.counts.flash
+    assert found.roof == pytest.approx(found.streamed * found.chosen.speed.decode / 10e9)
     serving = Records(store.models.parent).serving(model, store)
     assert serving is not None
     assert serving[1] == stored
@@ -97,6 +100,21 @@ async def test_memory_bounds_what_is_tried(model: Stored, store: Store, lab: Fak
     found = await tuned(model, store, lab, Wish(memory=1))
     assert found.candidates == ()
     assert found.chosen == found.baseline
+    assert not any(isinstance(order, letters.Recast) for order in lab.orders)
+
+
+async def test_what_memory_holds_has_room_for_a_conversation(
+    model: Stored, store: Store, lab: FakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgechat.engine.memory.fixed_bytes", recipes.size)
+    free, per_token = Wish(), cell_bytes(gguf.read_header(model.path))
+    smallest = min(
+        one.size for one in (await tuned(model, Store(store.models.parent / "a"), FakeLab(), free)).candidates
+    )
+    enough = Wish(memory=smallest + LEAST_CONTEXT * per_token)
+    assert (await tuned(model, Store(store.models.parent / "b"), FakeLab(), enough)).candidates
+    short = Wish(memory=smallest + (LEAST_CONTEXT - 64) * per_token)
+    assert (await tuned(model, Store(store.models.parent / "c"), lab, short)).candidates == ()
 
 
 async def test_one_process_tunes_a_model_at_a_time(model: Stored, store: Store, lab: FakeLab) -> None:
@@ -136,6 +154,21 @@ async def test_a_quota_that_changes_on_the_way_begins_anew(
     found = await tuned(model, store, lab)
     assert isinstance(lab.orders[before], letters.Costs)
     assert found.counts.decode_threads == 1
+
+
+async def test_a_quota_that_changes_at_the_end_publishes_nothing(
+    model: Stored, store: Store, lab: FakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(step: Step) -> None:
+        if step.doing.startswith("finding"):
+            monkeypatch.setattr(machine, "cores", lambda: 64)
+
+    with pytest.raises(ConfigError, match="tune again"):
+        await tune(model, store, Records(store.models.parent), lab, BALANCED, change)
+    assert store.list() == []
+    before = len(lab.orders)
+    assert (await tuned(model, store, lab)).counts.decode_threads == 64
+    assert isinstance(lab.orders[before], letters.Costs)  # nothing measured with other cores is used
 
 
 async def test_a_tuned_file_that_is_gone_is_not_served(model: Stored, store: Store, lab: FakeLab) -> None:

@@ -4,12 +4,13 @@ models         parameters, memory, start-up, two turns
 the smallest   prompt and answer with 1, 2, 4 … threads
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from edgechat import gguf
 from edgechat.bench.client import Address
 from edgechat.bench.local import Model, served
-from edgechat.bench.report import Report, number, report
+from edgechat.bench.report import Report, Row, number, report
 from edgechat.bench.run import Measured, Outcome, measure
 from edgechat.errors import ConfigError
 from edgechat.hub.store import Store
@@ -20,10 +21,13 @@ LABELS = "ABCDEFGH"
 OF_MODELS = ("size", "memory", "startup", "turns")
 OF_THREADS = ("single",)
 SECOND_TURN = 0.6  # the article's: a second turn is answered 40 % sooner than the first
+WEIGHTS = {"qwen1.5-0.5b": 500, "qwen1.5-1.8b": 1800, "qwen1.5-7b": 7000}  # millions, as the models' names have them
+RECIPE = 4  # bytes that the article's recipe, float32, takes for a weight
+STAND_IN = "stand-in"  # in the name that a file of noise in a model's shape gives itself
 
 
 class Claim(Struct, frozen=True):
-    """What the article says, and each model's own figure here, by label."""
+    """What the article says, or its recipe takes, and each model's own figure here, by label."""
 
     about: str
     unit: str
@@ -37,6 +41,7 @@ class Article(Struct, frozen=True):
     models: Report
     threads: Report
     claims: tuple[Claim, ...]
+    stand_ins: tuple[str, ...] = ()  # labels of models that are noise in the shape of one
 
     @property
     def failed(self) -> bool:
@@ -64,7 +69,8 @@ async def article(models: Sequence[str], cores: int, runs: int, home: Path, tell
     of_models = await _each([Model(*each) for each in zip(LABELS, models, strict=False)], OF_MODELS, runs, home, tell)
     threads = [Model(label, models[0], ("--threads", str(n))) for label, n in zip(LABELS, counts(cores), strict=False)]
     of_threads = await _each(threads, OF_THREADS, runs, home, tell)
-    return Article(of_models, of_threads, tuple(_claims(of_models)))
+    named = dict(zip(LABELS, models, strict=False))
+    return Article(of_models, of_threads, tuple(_claims(of_models, named)), tuple(_stand_ins(named)))
 
 
 async def _each(
@@ -88,17 +94,44 @@ async def _each(
     return report(addresses, runs, Measured(tuple(outcomes), names, tuple(busy)))
 
 
-def _claims(found: Report) -> Iterator[Claim]:
-    for probe in found.probes:
-        for row in probe.figures:
-            if (probe.name, row.name) == ("turns", "ratio"):
-                yield Claim(row.about, row.unit, SECOND_TURN, {value.address: value.median for value in row.values})
+def _stand_ins(models: Mapping[str, str]) -> Iterator[str]:
+    """The labels of files that say of themselves that they only have a model's shape."""
+    for label, reference in models.items():
+        path = Path(reference)
+        if path.suffix == ".gguf" and path.is_file() and STAND_IN in (gguf.read_header(path).name or ""):
+            yield label
+
+
+def _claims(found: Report, models: Mapping[str, str]) -> Iterator[Claim]:
+    figures = {(probe.name, row.name): row for probe in found.probes for row in probe.figures}
+    weights = _medians(figures.get(("size", "parameters")))
+    for label, reference in models.items():
+        named = next((count for name, count in WEIGHTS.items() if name in reference.lower()), None)
+        if named is not None and label in weights:
+            yield Claim(f"{label}: weights", "M", named, {label: weights[label]})
+    for label, most in _medians(figures.get(("memory", "most"))).items():
+        if label in weights:
+            yield Claim(
+                f"{label}: memory (the recipe: its weights in float32)", "MB", weights[label] * RECIPE, {label: most}
+            )
+    ratio = figures.get(("turns", "ratio"))
+    if ratio is not None:
+        yield Claim(ratio.about, ratio.unit, SECOND_TURN, _medians(ratio))
+
+
+def _medians(row: Row | None) -> dict[str, float]:
+    """A figure by the label of its model."""
+    return {value.address: value.median for value in row.values} if row else {}
 
 
 def compared(found: Article) -> list[str]:
-    """The claims, a line each."""
-    return [
+    """The claims, a line each; and which models only have the shape of one."""
+    claims = [
         f"{claim.about}: {number(claim.article)} in the article; here "
         + ", ".join(f"{label} {number(value)}" for label, value in claim.here.items())
+        + f" {claim.unit}".rstrip()
         for claim in found.claims
     ]
+    marked = ", ".join(found.stand_ins)
+    note = f"{marked}: a stand-in, noise in the model's shape; speed, memory and start-up are true, the words are not."
+    return [*claims, note] if marked else claims

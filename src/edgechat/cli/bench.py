@@ -24,7 +24,7 @@ from edgechat.bench.run import MOST_RUNS, Measured, measure
 from edgechat.bench.targets import targets_of
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.errors import ConfigError, StorageError, UnknownName
+from edgechat.errors import ConfigError, UnknownName
 
 Tell = Callable[[str], None]
 Targets = Annotated[
@@ -195,21 +195,13 @@ def _keep(found: Report, page: Path | None, png: Path | None) -> None:
     if page is not None:
         _write(page, markdown(found))
     if png is not None:
-        with _writing():
+        with options.writing():
             picture.draw(found, png)
 
 
 def _write(page: Path, text: str) -> None:
-    with _writing():
+    with options.writing():
         page.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{error.filename} cannot be written: {error.strerror}.") from error
 
 
 def _key(key: str | None) -> str | None:

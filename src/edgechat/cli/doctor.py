@@ -21,6 +21,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes
 from edgechat.hub.store import Store
 from edgechat.settings import Settings
+from edgechat.tune import bandwidth
 from edgechat.tune.record import Records
 from edgechat.types import Struct
 
@@ -92,6 +93,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     verdict: Literal["ok", "warn"] = "ok" if free > 1 << 30 else "warn"
     todo = None if verdict == "ok" else "end something large, or serve a smaller model or --context"
     yield Check("memory", verdict, f"{megabytes(free)} free of {megabytes(machine.memory_limit())}", todo)
+    yield memory_speed(machine.cores())
     yield disk(settings)
     yield models(settings)
     yield from tuned(settings)
@@ -135,6 +137,13 @@ def cores() -> Check:
     return Check("cores", "ok", f"{machine.cores()} of {os.cpu_count()} to use ({limit})")
 
 
+def memory_speed(threads: int) -> Check:
+    """How fast weights can be read: the roof over writing."""
+    speed = bandwidth.measured(threads)
+    roof = f"a file of 1 GB cannot write more than {speed / 1e9:.0f} tokens per second"
+    return Check("memory speed", "ok", f"{speed / 1e9:.1f} GB/s read by all cores: {roof}")
+
+
 def disk(settings: Settings) -> Check:
     """Room for a model where models go."""
     folder = next(parent for parent in (settings.home, *settings.home.parents) if parent.exists())
@@ -162,7 +171,10 @@ def tuned(settings: Settings) -> Iterator[Check]:
             continue
         counts = found.counts
         threads = f"{counts.decode_threads} threads to write, {counts.prefill_threads} to read a prompt"
-        yield Check(f"tuned {stored.name}", "ok", f"{found.chosen.recipe}, {found.gain:.1f}× as fast; {threads}")
+        threads += ", flash attention" if counts.flash else ""
+        roof = "" if found.roof is None else f"; writing takes {found.roof:.0%} of the memory's speed"
+        what = f"{found.chosen.recipe}, {found.gain:.1f}× as fast; {threads}{roof}"
+        yield Check(f"tuned {stored.name}", "ok", what)
 
 
 def models(settings: Settings) -> Check:

@@ -1,11 +1,14 @@
 """The flags that several commands share. Their help is the setting's own description."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from edgechat import observe, reports, settings
+from edgechat.errors import StorageError
 from edgechat.settings import Settings
 
 
@@ -33,6 +36,15 @@ Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file (TOML); otherwise config.toml in the home folder.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """What the disk refuses of a file that a person named becomes one of our errors."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{error.filename} cannot be written: {error.strerror}.") from error
 
 
 def load(config: Path | None = None, **flags: Any) -> Settings:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from edgechat.bench import picture as bars
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.cli.tuning import check
@@ -20,7 +22,7 @@ from edgechat.hub.pull import Published, pull
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 from edgechat.settings import Settings
-from edgechat.tune import plot
+from edgechat.tune import picture, plot
 from edgechat.tune.choice import FLOORS, QUALITIES, Candidate, pareto
 from edgechat.tune.lab import Lab
 from edgechat.tune.progress import Step
@@ -28,6 +30,8 @@ from edgechat.tune.record import Records, Tuned
 from edgechat.tune.run import Wish, tune
 
 MINUTE = 60
+
+Png = Annotated[Path | None, typer.Option("--png", help="Draw speed against quality into this file (extra: plot).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +56,7 @@ def tune_model(
     threads: options.Threads = None,
     home: options.Home = None,
     config: options.Config = None,
+    png: Png = None,
     as_json: options.Json = False,
 ) -> None:
     """Find the fastest way to run a model on this machine, and remember it: `serve` uses it from then on.
@@ -63,12 +68,17 @@ def tune_model(
         raise UnknownName("quality", quality, list(QUALITIES))
     settings = options.load(config, memory=memory, threads=threads, home=home)
     check(settings)
+    if png is not None:
+        bars.check()
     wish = Wish(quality, int(settings.memory), settings.threads)
     try:
         found = asyncio.run(_tune(model or settings.model or Catalog.load().default, settings, wish))
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped; what was measured is kept. Go on with the same command.")
         raise typer.Exit(130) from None
+    if png is not None:
+        with options.writing():
+            picture.draw(found, png)
     if as_json:
         typer.echo(msgspec.json.encode(_document(found)).decode())
     else:
@@ -110,13 +120,14 @@ def _span(seconds: float) -> str:
 
 def _document(found: Tuned) -> dict[str, Any]:
     """What --json prints."""
-    every = {"model": found.model, "quality": found.quality, "source": found.source, "seconds": found.seconds}
+    every: dict[str, Any] = {"model": found.model, "quality": found.quality, "source": found.source}
+    every |= {"seconds": found.seconds, "token_bytes": found.streamed, "memory_bytes_s": round(found.bandwidth)}
     places = {"baseline": _row(found, found.baseline), "chosen": _row(found, found.chosen)}
     return every | places | {"candidates": [_row(found, one) for one in found.candidates]}
 
 
 def _row(found: Tuned, one: Candidate) -> dict[str, Any]:
-    """One candidate. `measured` false: speed predicted from a few layers. Threads and slice are the chosen file's."""
+    """One candidate. `measured` false: speed predicted from a few layers. From `threads` on: the chosen file's."""
     speed, quality, counts = one.speed, one.quality, found.counts
     row: dict[str, Any] = {"recipe": one.recipe, "size": one.size}
     row |= {"prefill_tok_s": round(speed.prefill, 2), "decode_tok_s": round(speed.decode, 2)}
@@ -124,7 +135,7 @@ def _row(found: Tuned, one: Candidate) -> dict[str, Any]:
     row |= {"kld": quality and round(quality.kld, 5), "kld_error": quality and round(quality.error, 5)}
     row |= {"same_top": quality and round(quality.same_top, 4), "rows": quality.rows if quality else 0}
     row |= {"threads": counts.decode_threads, "prefill_threads": counts.prefill_threads}
-    return row | {"slice": counts.slice}
+    return row | {"slice": counts.slice, "flash": counts.flash}
 
 
 def _show(found: Tuned) -> None:
@@ -143,6 +154,12 @@ def _show(found: Tuned) -> None:
         out.print(line, markup=False)
     counts = found.counts
     threads = f"{counts.decode_threads} to write, {counts.prefill_threads} to read, {counts.slice} tokens a step"
+    threads += ", flash attention" if counts.flash else ""
+    if found.roof is not None:
+        took, given = (found.roof * found.bandwidth, found.bandwidth)
+        out.print(
+            f"Writing takes {took / 1e9:.1f} of the {given / 1e9:.1f} GB/s that the memory gives: {found.roof:.0%}."
+        )
     if found.chosen == found.baseline:
         out.print(
             f"Nothing faster keeps a divergence of {FLOORS[found.quality]:g}: the file stays. Threads: {threads}."

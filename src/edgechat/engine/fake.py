@@ -165,7 +165,17 @@ class Fake:
     max_batch = 64
     sequences = 32
 
-    def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        memory: int,
+        threads: int,
+        progress: Progress,
+        ubatch: int = 0,
+        flash: bool = False,
+    ) -> None:
+        """`ubatch` and `flash` change nothing here but what it says of itself."""
         self.script = read(path)
         progress(Loading(stage="weights", fraction=0.5))
         time.sleep(self.script.load_ms / 1000)
@@ -173,7 +183,8 @@ class Fake:
             raise ModelFileInvalid(f"the fake engine does not take {path.name}, as its script says.")
         self.template: str | None = self.script.template
         self.tokenizer: Tokenizer = Bytes()
-        self.info = info(self.script, context, threads)
+        engine = "fake" + f", {ubatch} tokens at once" * bool(ubatch) + ", flash attention" * flash
+        self.info = msgspec.structs.replace(info(self.script, context, threads), engine=engine)
         self._cells: dict[int, list[int]] = {}
         self._ballast = b"\1" * min(self.script.takes, memory or self.script.takes)
 

@@ -3,8 +3,9 @@
 Only the C API gives what a scheduler needs: sequences, batches of our own making, samplers, states. Nearly all of a
 step's time is spent in C, so a loop in Python costs nothing.
 
-Choices, each measured on two cores: flash attention off (a reader's step beside a newcomer's prompt is shorter);
-logits only where a token is drawn (they would take 300 MB for a full batch of Qwen's vocabulary); 16-bit KV.
+Choices, each measured on two cores: flash attention off, unless tuning found it faster (a reader's step beside a
+newcomer's prompt is shorter without); logits only where a token is drawn (they would take 300 MB for a full batch of
+Qwen's vocabulary); 16-bit KV.
 """
 
 import ctypes
@@ -106,8 +107,19 @@ class LlamaCpp:
     max_batch = MAX_BATCH
     sequences = SEQUENCES
 
-    def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        memory: int,
+        threads: int,
+        progress: Progress,
+        ubatch: int = UBATCH,
+        flash: bool = False,
+    ) -> None:
         """Load the GGUF at `path`: `context` tokens a conversation, all within `memory` bytes (0: see memory.py).
+
+        `ubatch` tokens, at most UBATCH, are computed at once; `flash` computes attention in one pass.
 
         Raises ModelFileInvalid when the file is no whole GGUF, ConfigError when it does not fit, EngineFailed when
         llama.cpp refuses it.
@@ -117,7 +129,7 @@ class LlamaCpp:
         planned = memory_plan.plan(header, context, memory)
         self.template = header.template
         self._model = load_model(path, progress)
-        self._context = self._new_context(planned.cells, threads, path)
+        self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
         self.tokenizer = Vocabulary(self._model)
@@ -130,21 +142,21 @@ class LlamaCpp:
             parameters=int(lib.llama_model_n_params(self._model)),
             recipe=header.quantisation,
             threads=threads,
-            engine=f"llama.cpp {lib.llama_print_system_info().decode().strip(' |')}",
+            engine=f"llama.cpp{' with flash attention' * flash} {lib.llama_print_system_info().decode().strip(' |')}",
         )
         progress(Loading(stage="warm-up"))
         self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
         self.trim(0)
 
-    def _new_context(self, cells: int, threads: int, path: Path) -> ctypes.c_void_p:
+    def _new_context(self, cells: int, threads: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = cells
         parameters.n_batch = MAX_BATCH
-        parameters.n_ubatch = UBATCH
+        parameters.n_ubatch = ubatch
         parameters.n_seq_max = SEQUENCES
         parameters.n_outputs_max = SEQUENCES
         parameters.n_threads = parameters.n_threads_batch = threads
-        parameters.flash_attn_type = 0
+        parameters.flash_attn_type = int(flash)
         parameters.kv_unified = True
         parameters.no_perf = True
         context = lib.llama_init_from_model(self._model, parameters)

@@ -30,10 +30,11 @@ from edgechat.tune.letters import (
     Recast,
     Refused,
     Settle,
-    Settled,
     pack,
     to_child,
 )
+from edgechat.tune.settle import settle
+from edgechat.tune.timing import Told
 
 LEAST_PROGRESS = 0.01  # between two letters
 
@@ -58,7 +59,7 @@ def main() -> int:
         os.write(out, pack(_carried_out(order, told)))
 
 
-def _carried_out(order: AnyOrder, told: measure.Told) -> AnyAnswer:
+def _carried_out(order: AnyOrder, told: Told) -> AnyAnswer:
     try:
         return _answer(order, told)
     except EdgechatError as error:
@@ -69,7 +70,7 @@ def _carried_out(order: AnyOrder, told: measure.Told) -> AnyAnswer:
         return Refused(EngineFailed.code, f"the model could not be measured: {error!r}")
 
 
-def _answer(order: AnyOrder, told: measure.Told) -> AnyAnswer:
+def _answer(order: AnyOrder, told: Told) -> AnyAnswer:
     model = Path(order.models[0] if isinstance(order, Race) else order.model)
     match order:
         case Costs(folder=folder, kinds=kinds, threads=threads):
@@ -84,7 +85,7 @@ def _answer(order: AnyOrder, told: measure.Told) -> AnyAnswer:
         case Race(models=models, threads=threads):
             return Raced(tuple(measure.race([Path(path) for path in models], threads, told)))
         case Settle(threads=threads):
-            return Settled(*measure.settle(model, threads, told))
+            return settle(model, threads, told)
     return Done()
 
 

@@ -61,7 +61,7 @@ class Race(Order, frozen=True):
 
 
 class Settle(Order, frozen=True):
-    """Find the thread counts, at most `threads`, and the slice that suit `model`."""
+    """Find the way of attention, the thread counts, at most `threads`, and the slice that suit `model`."""
 
     model: str
     threads: int
@@ -100,11 +100,15 @@ class Raced(Answer, frozen=True):
 
 
 class Settled(Answer, frozen=True):
-    """The fastest thread count for steps of one token per reader and for prompts; prompt tokens of a step."""
+    """The fastest thread count for steps of one token per reader and for prompts; prompt tokens computed at once;
+    whether flash attention is faster; bytes per second that the memory gives.
+    """
 
     decode_threads: int
     prefill_threads: int
     slice: int
+    flash: bool
+    bandwidth: float
 
 
 class Refused(Answer, frozen=True):

@@ -4,47 +4,32 @@ A machine's speed drifts by a third from minute to minute. So whatever is compar
 turns, step by step, medians are taken, and a step that somebody disturbed counts only where all were.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from edgechat import gguf, registry
+from edgechat import gguf
 from edgechat.engine.base import Scorer, Slice
 from edgechat.engine.recast import twin
+from edgechat.hub.disk import writing
 from edgechat.tune.divergence import Floats, compare, log_probabilities
-from edgechat.tune.letters import ENGINE, PASSAGES, SCORED
+from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row
-from edgechat.tune.recipes import layers_share
+from edgechat.tune.recipes import fitting, layers_share
 from edgechat.tune.speed import FEW, MORE, Cost, Speed, Timing
-from edgechat.types import Sampling
+from edgechat.tune.timing import SLICE, Told, Took, close, decode, load, prefill, usual
 
 LEAD = 64  # tokens of a passage that are read first: a text's first tokens say little
-SLICE = 128  # prompt tokens of a step, as in service while nobody else reads
+CHUNK = 1 << 20  # bytes written at once
 DEPTH = 256  # tokens that a conversation has when its decoding is timed
+READS = 2  # times that so many tokens are read
 STEPS = 16  # timed steps of one token
 USERS = 4  # who write at once
 TOGETHER = 6  # timed steps of theirs
 TWIN_ROUNDS, TWIN_STEPS, TWIN_PROMPT = 5, 3, 64
-FAIR = 0.9  # of the processor time that a step's threads could have had: less, and somebody disturbed it
-CONTEXT = 1024
-MEMORY = 1 << 40  # bytes: what is loaded here was checked by the parent
-SLICES = (32, 64, 128)
-NEAR = 0.95  # a smaller slice is taken when it is nearly as fast: a reader waits less for it
-
-Told = Callable[[float], None]
-
-
-def load(path: Path, threads: int) -> Scorer:
-    """A model, ready to be timed."""
-    make = registry.load(registry.ENGINES, ENGINE, "engine")
-    engine: Scorer = make(path, CONTEXT, MEMORY, threads, lambda _: None)
-    return engine
 
 
 # ── quality ──
@@ -56,7 +41,7 @@ def read(model: Path, rows: Path, threads: int, told: Told) -> None:
     part = rows.with_name(rows.name + ".part")
     shape = (len(PASSAGES) * SCORED, engine.info.vocabulary)
     try:
-        kept = open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
+        kept = _room(part, shape)
         for at, logits in _scored(engine, 0, SCORED):
             kept[at : at + len(logits)] = log_probabilities(logits)
             told((at + len(logits)) / shape[0])
@@ -65,6 +50,19 @@ def read(model: Path, rows: Path, threads: int, told: Told) -> None:
     finally:
         part.unlink(missing_ok=True)
         engine.close()
+
+
+def _room(part: Path, shape: tuple[int, int]) -> "np.memmap[tuple[int, int], np.dtype[np.float16]]":
+    """An array in the file `part`. Every byte of it is written once: a disk that is full says so here.
+
+    Written through the array only, it would kill the process. Raises NoSpace.
+    """
+    kept = open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
+    with writing(part.parent), part.open("r+b") as file:
+        file.seek(kept.offset)
+        for at in range(0, kept.nbytes, CHUNK):
+            file.write(bytes(min(CHUNK, kept.nbytes - at)))
+    return kept
 
 
 def judge(model: Path, rows: Path, start: int, stop: int, threads: int, told: Told) -> list[Row]:
@@ -117,11 +115,11 @@ def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: T
             try:
                 now = _time_twins(standard | {-layers: engine for layers, engine in others.items()})
             finally:
-                _close(others.values())
+                close(others.values())
             few, more = (_scaled(now[-n], now[n], usual[n]) for n in (FEW, MORE))
             found[kind] = Cost.of(few, more, share)
     finally:
-        _close(standard.values())
+        close(standard.values())
     return found
 
 
@@ -136,7 +134,7 @@ def _twins(model: Path, folder: Path, kind: str, threads: int) -> dict[int, Scor
     for layers in (FEW, MORE):
         path = folder / f"twin-{kind}-{layers}.gguf"
         try:
-            twin(model, path, kind, layers)
+            twin(model, path, layers, lambda row: fitting(row, kind) or kind)
             twins[layers] = load(path, threads)
         finally:
             path.unlink(missing_ok=True)
@@ -150,9 +148,9 @@ def _time_twins(twins: dict[int, Scorer]) -> dict[int, Timing]:
     for _ in range(TWIN_ROUNDS):
         for name, engine in twins.items():
             engine.trim(0)
-            tokens[name].append(_prefill(engine, 0, TWIN_PROMPT))
-            steps[name] += _decode(engine, TWIN_PROMPT, TWIN_STEPS, 1)
-    return {name: Timing(_usual(steps[name]), _usual(tokens[name])) for name in twins}
+            tokens[name].append(prefill(engine, 0, TWIN_PROMPT))
+            steps[name] += decode(engine, TWIN_PROMPT, TWIN_STEPS, 1)
+    return {name: Timing(usual(steps[name]), usual(tokens[name])) for name in twins}
 
 
 def race(models: Sequence[Path], threads: int, told: Told) -> list[Speed]:
@@ -164,112 +162,31 @@ def race(models: Sequence[Path], threads: int, told: Told) -> list[Speed]:
             told(0.3 * len(engines) / len(models))
         return _race(engines, told)
     finally:
-        _close(engines)
+        close(engines)
 
 
 def _race(engines: Sequence[Scorer], told: Told) -> list[Speed]:
-    every = range(len(engines))
-    prefill: list[list[Took]] = [[] for _ in every]
-    alone: list[list[Took]] = [[] for _ in every]
-    together: list[list[Took]] = [[] for _ in every]
-    for at in range(0, DEPTH, SLICE):
-        for number, engine in enumerate(engines):
-            prefill[number].append(_prefill(engine, at, SLICE))
-            told(0.3 + 0.4 * (at + SLICE * number / len(engines)) / DEPTH)
+    read, alone, together = ([list[Took]() for _ in engines] for _ in range(3))
+    for turn in range(READS):
+        for engine in engines:
+            engine.trim(0)
+        for at in range(0, DEPTH, SLICE):
+            for number, engine in enumerate(engines):
+                read[number].append(prefill(engine, at, SLICE))
+            told(0.3 + 0.4 * (turn + (at + SLICE) / DEPTH) / READS)
     for engine in engines:
         for user in range(1, USERS):
             engine.share(0, user, 0, DEPTH)
     for done in range(0, STEPS, 4):
         for number, engine in enumerate(engines):
-            alone[number] += _decode(engine, DEPTH + done, 4, 1)
+            alone[number] += decode(engine, DEPTH + done, 4, 1)
         told(0.7 + 0.15 * done / STEPS)
     for engine in engines:
         engine.trim(0, DEPTH)
     for done in range(0, TOGETHER, 2):
         for number, engine in enumerate(engines):
-            together[number] += _decode(engine, DEPTH + done, 2, USERS)
-    rates = (
-        (1 / _usual(read), 1 / _usual(one), USERS / _usual(all_))
-        for read, one, all_ in zip(prefill, alone, together, strict=True)
-    )
-    return [Speed(*rate) for rate in rates]
-
-
-def settle(model: Path, threads: int, told: Told) -> tuple[int, int, int]:
-    """(threads for decoding, threads for prompts, prompt tokens of a step) that are fastest for `model`."""
-    engine = load(model, threads)
-    counts = _counts(threads)
-    decode: dict[int, list[Took]] = {count: [] for count in counts}
-    prefill: dict[int, list[Took]] = {count: [] for count in counts}
-    slices: dict[int, float] = {}
-    try:
-        for turn in range(2):
-            for count in counts:
-                engine.set_threads(count)
-                engine.trim(0)
-                prefill[count].append(_prefill(engine, 0, SLICES[0], count))
-                decode[count] += _decode(engine, SLICES[0], 4, 1, count)
-            told(0.25 * (turn + 1))
-        few, many = (min(counts, key=lambda count: _usual(taken[count])) for taken in (decode, prefill))
-        engine.set_threads(many)
-        for number, slice_ in enumerate(SLICES, 1):
-            engine.trim(0)
-            times = [_prefill(engine, at, slice_, many) for at in range(0, SLICES[-1], slice_)]
-            slices[slice_] = 1 / _usual(times)
-            told(0.5 + 0.5 * number / len(SLICES))
-    finally:
-        engine.close()
-    best = max(slices.values())
-    return few, many, min(slice_ for slice_, rate in slices.items() if rate >= NEAR * best)
-
-
-def _counts(most: int) -> list[int]:
-    """Thread counts worth a look: the powers of two, and all."""
-    return sorted({1 << power for power in range(most.bit_length()) if 1 << power <= most} | {most})
-
-
-class Took(NamedTuple):
-    """One step: its seconds, and the processor time its threads got of what they could have had, from 0 to 1."""
-
-    seconds: float
-    share: float
-
-
-def _usual(times: Sequence[Took]) -> float:
-    """The median, over the steps that nobody disturbed if there are any: a neighbour can only make a step longer."""
-    fair = [took.seconds for took in times if took.share >= FAIR]
-    return median(fair or [took.seconds for took in times])
-
-
-def _timed(engine: Scorer, batch: Sequence[Slice], threads: int) -> Took:
-    began, spent = time.perf_counter(), time.process_time()
-    engine.step(batch)
-    seconds = time.perf_counter() - began
-    return Took(seconds, (time.process_time() - spent) / (seconds * threads))
-
-
-def _prefill(engine: Scorer, start: int, tokens: int, threads: int = 0) -> Took:
-    """One slice; its seconds are those of a token."""
-    took = _timed(engine, [Slice(0, start, _filler(engine, tokens))], threads or engine.info.threads)
-    return took._replace(seconds=took.seconds / tokens)
-
-
-def _decode(engine: Scorer, start: int, steps: int, users: int, threads: int = 0) -> list[Took]:
-    """`steps` steps in which each of `users` gets a token."""
-    sampler = engine.sampler(Sampling(temperature=0))
-    (token,) = _filler(engine, 1)
-    batches = ([Slice(user, at, [token], sampler) for user in range(users)] for at in range(start, start + steps))
-    times = [_timed(engine, batch, threads or engine.info.threads) for batch in batches]
-    sampler.close()
-    return times
-
-
-def _filler(engine: Scorer, tokens: int) -> list[int]:
-    """Any ordinary tokens: their values do not change a step's time."""
-    word = engine.tokenizer.encode(" a")[-1:]
-    return word * tokens
-
-
-def _close(engines: Iterable[Scorer]) -> None:
-    for engine in engines:
-        engine.close()
+            together[number] += decode(engine, DEPTH + done, 2, USERS)
+    return [
+        Speed(1 / usual(prompts), 1 / usual(steps), USERS / usual(shared))
+        for prompts, steps, shared in zip(read, alone, together, strict=True)
+    ]

@@ -5,6 +5,9 @@
 In a small model with a large vocabulary the head is a quarter of all weights and is read for every token, so its type
 decides the speed of decoding nearly as much as the body's. What is left as it is: norms and biases; an embedding that
 is not the head at the same time (of which a token reads one row); any tensor whose part in the model is not known here.
+
+A row is whole blocks. The blocks of K types are long: where a few matrices have rows that they do not divide, those get
+the type INSTEAD, as llama.cpp does it too; where it would be most of them, the model has no such body.
 """
 
 import re
@@ -19,8 +22,12 @@ BITS = {"Q4_0": 4.5, "IQ4_NL": 4.5, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q
 # Mean KL divergence that a body of this type usually costs a 0.5B model: decides what is tried first, never what is
 # chosen. A finer body is hardly ever worse than a rougher one.
 USUAL = {"Q4_0": 0.09, "IQ4_NL": 0.05, "Q4_K": 0.045, "Q5_K": 0.015, "Q6_K": 0.005, "Q8_0": 0.001}
+# For a matrix whose rows a K type's blocks do not divide: as fine or finer.
+INSTEAD = {"Q4_K": "IQ4_NL", "Q5_K": "Q8_0", "Q6_K": "Q8_0"}
 FINE = "Q8_0"  # of the key and value matrices, where they are small
 SMALL = 1 / 16  # of a layer's weights: where many query heads share a key, rounding it costs much and saves nothing
+
+BLOCKS = {name: block for name, block, _ in TENSOR_TYPES.values()}
 
 _BODY = re.compile(r"blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))(_exps)?\.weight")
 _KEYS = re.compile(r"blk\.\d+\.attn_[kv]\.weight")
@@ -47,22 +54,44 @@ class Recipe(Struct, frozen=True):
         return USUAL[self.body] + USUAL[self.head] / 4
 
 
-def allowed(header: Header) -> list[str]:
-    """The types whose blocks divide every row that would be written in them."""
-    rows = [tensor.shape[0] for tensor in header.tensors if tensor.name in _matrices(header)]
-    blocks = {name: block for name, block, _ in TENSOR_TYPES.values()}
-    return [kind for kind in BITS if rows and all(row % blocks[kind] == 0 for row in rows)]
+def bodies(header: Header) -> list[str]:
+    """The types that most of the layers' weights can have, and all others the type instead."""
+    matrices = _matrices(header)
+    most = sum(prod(tensor.shape) for tensor in matrices) / 2
+    return [
+        kind
+        for kind in BITS
+        if matrices
+        and all(fitting(tensor.shape[0], kind) for tensor in matrices)
+        and sum(prod(tensor.shape) for tensor in matrices if _divides(kind, tensor.shape[0])) > most
+    ]
+
+
+def heads(header: Header) -> list[str]:
+    """The types whose blocks divide the rows of the output matrix."""
+    rows = [tensor.shape[0] for tensor in header.tensors if tensor.name == head(header)]
+    return [kind for kind in BITS if rows and all(_divides(kind, row) for row in rows)]
 
 
 def recipes(header: Header) -> list[Recipe]:
-    """Every pair of allowed types."""
-    kinds = allowed(header)
-    return [Recipe(body, head) for body in kinds for head in kinds]
+    """Every pair of a body and a head that the model can have."""
+    return [Recipe(body, head) for body in bodies(header) for head in heads(header)]
+
+
+def kinds(header: Header) -> list[str]:
+    """Every type that some recipe has, roughest first."""
+    found = {kind for recipe in recipes(header) for kind in (recipe.body, recipe.head)}
+    return [kind for kind in BITS if kind in found]
+
+
+def fitting(row: int, kind: str) -> str | None:
+    """`kind`, or what a matrix with such rows gets instead; None where that does not divide them either."""
+    return next((one for one in (kind, INSTEAD.get(kind)) if one and _divides(one, row)), None)
 
 
 def types(header: Header, recipe: Recipe) -> dict[str, str]:
     """The new type of each tensor that gets one."""
-    body = {tensor.name: recipe.body for tensor in header.tensors if _BODY.fullmatch(tensor.name)}
+    body = {tensor.name: fitting(tensor.shape[0], recipe.body) or tensor.type for tensor in _matrices(header)}
     if _keys_are_small(header):
         body |= {name: FINE for name in body if _KEYS.fullmatch(name)}
     return body | {head(header): recipe.head}
@@ -85,12 +114,20 @@ def size(header: Header) -> int:
     return sum(tensor.size or 0 for tensor in header.tensors)
 
 
+def streamed(header: Header) -> int:
+    """Bytes that every written token reads: all weights but an embedding that is not the head."""
+    return size(header) - sum(
+        tensor.size or 0
+        for tensor in header.tensors
+        if tensor.name == "token_embd.weight" and tensor.name != head(header)
+    )
+
+
 def as_it_is(header: Header) -> str:
     """What the file has now, written like a recipe."""
-    body = [tensor for tensor in header.tensors if _BODY.fullmatch(tensor.name)]
-    kinds = {tensor.name: tensor.type for tensor in header.tensors}
-    most = replace(header, tensors=tuple(body)).quantisation
-    return f"{most}/{kinds.get(head(header), 'unknown')}"
+    types = {tensor.name: tensor.type for tensor in header.tensors}
+    most = replace(header, tensors=tuple(_matrices(header))).quantisation
+    return f"{most}/{types.get(head(header), 'unknown')}"
 
 
 def layers(header: Header) -> int:
@@ -116,12 +153,17 @@ def fineness(header: Header) -> float:
     return size(header) / max(1, sum(prod(tensor.shape) for tensor in header.tensors))
 
 
-def _matrices(header: Header) -> set[str]:
-    return {tensor.name for tensor in header.tensors if _BODY.fullmatch(tensor.name)} | {head(header)}
+def _matrices(header: Header) -> list[Tensor]:
+    """The layers' matrices."""
+    return [tensor for tensor in header.tensors if _BODY.fullmatch(tensor.name)]
+
+
+def _divides(kind: str, row: int) -> bool:
+    return row % BLOCKS[kind] == 0
 
 
 def _keys_are_small(header: Header) -> bool:
-    weights = {t.name: prod(t.shape) for t in header.tensors if _BODY.fullmatch(t.name)}
+    weights = {tensor.name: prod(tensor.shape) for tensor in _matrices(header)}
     keys = sum(count for name, count in weights.items() if _KEYS.fullmatch(name))
     return 0 < keys <= SMALL * sum(weights.values())
 

@@ -32,6 +32,7 @@ class Counts(Struct, frozen=True):
     decode_threads: int
     prefill_threads: int
     slice: int
+    flash: bool = False  # attention in one pass over keys and values
 
 
 class Tuned(Struct, frozen=True):
@@ -48,6 +49,13 @@ class Tuned(Struct, frozen=True):
     file: str  # the name that the chosen file has in the store; empty where nothing was really faster
     sha256: str  # of the file to serve
     seconds: float
+    streamed: int = 0  # bytes of the chosen file that every written token reads
+    bandwidth: float = 0.0  # bytes per second that the memory gave; 0 where it was not measured
+
+    @property
+    def roof(self) -> float | None:
+        """The share of the memory's bandwidth that writing takes: 1 would be the physical limit."""
+        return self.streamed * self.chosen.speed.decode / self.bandwidth if self.bandwidth else None
 
     @property
     def gain(self) -> float:

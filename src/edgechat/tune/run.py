@@ -47,7 +47,7 @@ async def tune(
     """Find, publish and remember the fastest recipe for `model` within the floor.
 
     Cancelled, it can be called again and goes on. Raises ConfigError when another process tunes the model or its
-    matrices are not known here, NoSpace, EngineFailed, ModelFileInvalid.
+    matrices are not known here, or the cores granted change meanwhile; NoSpace, EngineFailed, ModelFileInvalid.
     """
     work = records.work(model.sha256)
     with writing(records.folder):
@@ -67,7 +67,7 @@ class _Run:
         self.wish, self.floor = wish, FLOORS[wish.quality]
         self.threads = wish.threads or machine.cores()
         self.header = gguf.read_header(model.path)
-        self.kinds = recipes.allowed(self.header)
+        self.kinds = recipes.kinds(self.header)
         if not self.kinds:
             raise ConfigError(f"{model.name} is a {self.header.architecture}: its matrices are not known here.")
         self.source, self.source_header = _best_source(model, self.header, store)
@@ -81,23 +81,27 @@ class _Run:
             candidates = await self._narrow(speeds)
             baseline, candidates = await self._raced(candidates)
             chosen = choice.choose(baseline, candidates, self.floor)
-            counts = await self._settle(chosen is not baseline, chosen)
+            settled = await self._settle(chosen is not baseline, chosen)
+            if fingerprint() != self.journal.machine:
+                raise ConfigError("the machine grants other cores than when this tuning began: tune again.")
             stored = await self._publish(chosen) if chosen is not baseline else self.model
         finally:
             self.journal.seconds = earlier + time.monotonic() - began
             self._note()
         found = Tuned(
             model=self.model.sha256,
-            machine=fingerprint(),
+            machine=self.journal.machine,
             quality=self.wish.quality,
             source=self.source.name,
             baseline=baseline,
             chosen=chosen,
             candidates=tuple(sorted(candidates, key=lambda one: one.speed.turn)),
-            counts=counts,
+            counts=Counts(settled.decode_threads, settled.prefill_threads, settled.slice, settled.flash),
             file=stored.name if chosen is not baseline else "",
             sha256=stored.sha256,
             seconds=round(self.journal.seconds, 1),
+            streamed=recipes.streamed(self._header(chosen) if chosen is not baseline else self.header),
+            bandwidth=settled.bandwidth,
         )
         records.write(found)
         self.work.clear()
@@ -125,7 +129,11 @@ class _Run:
         self.progress.expect(read=1, make=tried, judge=tried, judge_more=half, race=quarter, settle=1, publish=1)
 
     def _fits(self, header: Header) -> bool:
-        return not self.wish.memory or memory_plan.fixed_bytes(header) <= self.wish.memory
+        """Whether the wished memory holds these weights and the shortest conversation."""
+        try:
+            return not self.wish.memory or bool(memory_plan.plan(header, 0, self.wish.memory))
+        except ConfigError:
+            return False
 
     async def _narrow(self, speeds: dict[Recipe, speed.Speed]) -> list[Candidate]:
         """Two rounds of quality. Whoever leaves keeps what is known, and loses the file."""
@@ -212,12 +220,14 @@ class _Run:
                 self.journal.races[name] = speed.Pair(baseline, own)
                 self._note()
 
-    async def _settle(self, is_new: bool, chosen: Candidate) -> Counts:
-        """Threads and slice for the chosen file."""
+    async def _settle(self, is_new: bool, chosen: Candidate) -> letters.Settled:
+        """Threads, slice and attention for the chosen file."""
         path = self.work.file(chosen.recipe) if is_new else self.model.path
-        with self.progress.doing("finding threads and slice", "settle") as told:
-            found = await self.lab.ask(letters.Settle(str(path), self.threads), letters.Settled, told)
-        return Counts(found.decode_threads, found.prefill_threads, found.slice)
+        with self.progress.doing("finding threads, slice and attention", "settle") as told:
+            return await self.lab.ask(letters.Settle(str(path), self.threads), letters.Settled, told)
+
+    def _header(self, made: Candidate) -> Header:
+        return recipes.applied(self.source_header, Recipe.parse(made.recipe))
 
     async def _publish(self, chosen: Candidate) -> Stored:
         with self.progress.doing("checking every byte", "publish"):

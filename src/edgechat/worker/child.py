@@ -107,7 +107,9 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
         post.send(LoadProgress(event=event))
 
     make = registry.load(registry.ENGINES, letter.engine, "engine")
-    engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress)
+    measured = {"ubatch": letter.ubatch, "flash": letter.flash}
+    fitted = {name: value for name, value in measured.items() if value}  # only for an engine that is tuned
+    engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress, **fitted)
     names = {id: text for text, id in engine.tokenizer.specials.items()}
     bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
     source = engine.template or CHATML

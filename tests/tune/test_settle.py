@@ -1,0 +1,97 @@
+"""How the chosen file is run: attention, threads, slice; and what the memory gives."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from edgechat.engine.base import Slice
+from edgechat.tune import bandwidth, settle
+from edgechat.tune.settle import Attention
+from edgechat.types import Sampling
+
+USUAL = Attention(turn=2.0, beside=0.05)
+
+
+@pytest.mark.parametrize(
+    ("one_pass", "chosen"),
+    [
+        (Attention(1.8, 0.05), True),
+        (Attention(1.98, 0.04), False),  # no real gain
+        (Attention(1.5, 0.06), False),  # whoever reads waits longer beside a newcomer
+    ],
+)
+def test_flash_attention_has_to_be_really_faster_and_hold_nobody_up(one_pass: Attention, chosen: bool) -> None:
+    assert one_pass.beats(USUAL) is chosen
+
+
+@pytest.mark.parametrize(("cores", "tried"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])
+def test_thread_counts_are_powers_of_two_and_all(cores: int, tried: list[int]) -> None:
+    assert settle._counts(cores) == tried
+
+
+class Clock:
+    """Moves on by hand."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    process_time = perf_counter  # one thread, never disturbed
+
+
+class Info(NamedTuple):
+    threads: int = 1
+
+
+class Engine:
+    """A step takes so many seconds and more for each token; with several threads, `gain` of both."""
+
+    def __init__(self, clock: Clock, step: float, token: float, gain: dict[int, float]) -> None:
+        self.clock, self.seconds, self.token, self.gain = clock, step, token, gain
+        self.threads, self.info, self.tokenizer = 1, Info(), self
+
+    def encode(self, _text: str) -> list[int]:
+        return [7]
+
+    def sampler(self, _sampling: Sampling) -> "Engine":
+        return self
+
+    def close(self) -> None: ...
+
+    def trim(self, _seq: int) -> None: ...
+
+    def set_threads(self, count: int) -> None:
+        self.threads = count
+
+    def step(self, batch: Sequence[Slice]) -> None:
+        tokens = sum(len(part.tokens) for part in batch)
+        reading = 1.0 if tokens == 1 else self.gain[self.threads]
+        self.clock.now += (self.seconds + tokens * self.token) / reading
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("edgechat.tune.timing.time", clock)
+    return clock
+
+
+def test_writing_and_reading_get_the_thread_count_that_each_is_fastest_with(clock: Clock) -> None:
+    engine = Engine(clock, 0.01, 0.001, {1: 1.0, 2: 1.9, 4: 1.7})
+    assert settle._threads(engine, 4) == (1, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("step", "chosen"), [(0.0001, 32), (0.002, 64), (0.02, 128)])
+def test_the_shortest_slice_that_is_nearly_as_fast(clock: Clock, step: float, chosen: int) -> None:
+    assert settle._slice(Engine(clock, step, 0.001, {1: 1.0}), 1) == chosen  # type: ignore[arg-type]
+
+
+def test_bandwidth_is_bytes_by_the_best_round() -> None:
+    moments = iter([0.0, 0.5, 1.0, 1.25, 2.0, 3.0])
+    assert bandwidth.measured(2, size=1 << 20, rounds=3, clock=lambda: next(moments)) == (1 << 20) / 0.25
+
+
+def test_the_memory_here_gives_something_that_memory_can_give() -> None:
+    assert 1e8 < bandwidth.measured(1, size=16 << 20, rounds=2) < 1e12
