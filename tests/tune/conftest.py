@@ -12,7 +12,7 @@ from edgechat.hub.stored import Stored
 from edgechat.tune import letters
 from edgechat.tune.quality import Row
 from edgechat.tune.recipes import USUAL
-from edgechat.tune.speed import Cost, Speed
+from edgechat.tune.speed import Cost, Pair, Speed
 from tests import ggufs
 
 SECONDS = {"Q4_0": 1.0, "IQ4_NL": 1.1, "Q4_K": 1.2, "Q5_K": 1.5, "Q6_K": 1.8, "Q8_0": 2.5}
@@ -54,11 +54,14 @@ class FakeLab:
             case letters.Judge(model=model, start=start, stop=stop):
                 assert Path(model).exists()
                 return letters.Judged((Row(self._kld(Path(model)), True),) * (len(letters.PASSAGES) * (stop - start)))
-            case letters.Race(models=models):
-                assert all(Path(model).exists() for model in models)
-                return letters.Raced(tuple(self._speed(Path(model)) for model in models))
+            case letters.Attend(model=model):
+                assert Path(model).exists()
+                return letters.Attended(True)
+            case letters.Race(as_it_is=as_it_is, model=model, flash=flash):
+                assert flash
+                return letters.Raced(Pair(self._speed(Path(as_it_is)), self._speed(Path(model))))
             case letters.Settle(threads=threads):
-                return letters.Settled(threads, threads, 64, flash=True, bandwidth=10e9)
+                return letters.Settled(threads, threads, 64, bandwidth=10e9)
 
     def _parts(self, model: Path) -> tuple[str, str]:
         body, _, head = model.stem.partition("-")

@@ -74,7 +74,7 @@ async def test_a_disk_too_small_for_the_rows_is_told(small: Path, tmp_path: Path
 
 async def test_leaving_ends_the_process_at_once(small: Path, tmp_path: Path) -> None:
     async with Lab() as lab:
-        order = letters.Race((str(small), str(small)), 1)
+        order = letters.Race(str(small), str(small), False, 1)
         asking = asyncio.create_task(lab.ask(order, letters.Raced, lambda _: None))
         while not (children := psutil.Process().children()):
             await asyncio.sleep(0.01)

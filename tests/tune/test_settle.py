@@ -7,7 +7,7 @@ import pytest
 
 from edgechat.engine.base import Slice
 from edgechat.tune import bandwidth, settle
-from edgechat.tune.settle import Attention
+from edgechat.tune.attention import Attention
 from edgechat.types import Sampling
 
 USUAL = Attention(turn=2.0, beside=0.05)
@@ -17,7 +17,7 @@ USUAL = Attention(turn=2.0, beside=0.05)
     ("one_pass", "chosen"),
     [
         (Attention(1.8, 0.05), True),
-        (Attention(1.98, 0.04), False),  # no real gain
+        (Attention(1.99, 0.04), False),  # no real gain
         (Attention(1.5, 0.06), False),  # whoever reads waits longer beside a newcomer
     ],
 )

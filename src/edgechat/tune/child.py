@@ -14,10 +14,12 @@ import msgspec
 
 from edgechat.engine.recast import recast
 from edgechat.errors import EdgechatError, EngineFailed
-from edgechat.tune import measure
+from edgechat.tune import attention, measure
 from edgechat.tune.letters import (
     AnyAnswer,
     AnyOrder,
+    Attend,
+    Attended,
     Costed,
     Costs,
     Done,
@@ -71,7 +73,7 @@ def _carried_out(order: AnyOrder, told: Told) -> AnyAnswer:
 
 
 def _answer(order: AnyOrder, told: Told) -> AnyAnswer:
-    model = Path(order.models[0] if isinstance(order, Race) else order.model)
+    model = Path(order.model)
     match order:
         case Costs(folder=folder, kinds=kinds, threads=threads):
             return Costed(measure.costs(model, Path(folder), kinds, threads, told))
@@ -82,10 +84,12 @@ def _answer(order: AnyOrder, told: Told) -> AnyAnswer:
             recast(model, Path(target), types, threads, files, lambda done, total: told(done / total))
         case Judge(rows=rows, start=start, stop=stop, threads=threads):
             return Judged(tuple(measure.judge(model, Path(rows), start, stop, threads, told)))
-        case Race(models=models, threads=threads):
-            return Raced(tuple(measure.race([Path(path) for path in models], threads, told)))
-        case Settle(threads=threads):
-            return settle(model, threads, told)
+        case Attend(threads=threads):
+            return Attended(attention.flash(model, threads, told))
+        case Race(as_it_is=as_it_is, flash=flash, threads=threads):
+            return Raced(measure.race(Path(as_it_is), model, flash, threads, told))
+        case Settle(flash=flash, threads=threads):
+            return settle(model, flash, threads, told)
     return Done()
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from edgechat.tune.quality import Row
-from edgechat.tune.speed import Cost, Speed
+from edgechat.tune.speed import Cost, Pair
 from edgechat.types import Struct
 
 ENGINE = "llama_cpp"  # whose models can be tuned
@@ -53,17 +53,27 @@ class Judge(Order, frozen=True):
     threads: int
 
 
-class Race(Order, frozen=True):
-    """Time the `models` in turns: all of them are loaded at once."""
+class Attend(Order, frozen=True):
+    """Find out whether flash attention is faster for `model`."""
 
-    models: tuple[str, ...]
+    model: str
+    threads: int
+
+
+class Race(Order, frozen=True):
+    """Time `model` beside the file as it is, in turns: both are loaded at once. `flash` is the attention of `model`."""
+
+    as_it_is: str
+    model: str
+    flash: bool
     threads: int
 
 
 class Settle(Order, frozen=True):
-    """Find the way of attention, the thread counts, at most `threads`, and the slice that suit `model`."""
+    """Find the thread counts, at most `threads`, and the slice that suit `model`."""
 
     model: str
+    flash: bool
     threads: int
 
 
@@ -93,21 +103,26 @@ class Judged(Answer, frozen=True):
     rows: tuple[Row, ...]
 
 
-class Raced(Answer, frozen=True):
-    """In the order of the models."""
+class Attended(Answer, frozen=True):
+    """Whether flash attention is the faster one."""
 
-    speeds: tuple[Speed, ...]
+    flash: bool
+
+
+class Raced(Answer, frozen=True):
+    """Both speeds."""
+
+    pair: Pair
 
 
 class Settled(Answer, frozen=True):
-    """The fastest thread count for steps of one token per reader and for prompts; prompt tokens computed at once;
-    whether flash attention is faster; bytes per second that the memory gives.
+    """The fastest thread count for steps of one token per reader and for prompts; prompt tokens computed at once; bytes
+    per second that the memory gives.
     """
 
     decode_threads: int
     prefill_threads: int
     slice: int
-    flash: bool
     bandwidth: float
 
 
@@ -118,8 +133,8 @@ class Refused(Answer, frozen=True):
     message: str
 
 
-AnyOrder = Costs | Read | Recast | Judge | Race | Settle
-AnyAnswer = Progress | Costed | Done | Judged | Raced | Settled | Refused
+AnyOrder = Costs | Read | Recast | Judge | Attend | Race | Settle
+AnyAnswer = Progress | Costed | Done | Judged | Attended | Raced | Settled | Refused
 
 to_child: msgspec.json.Decoder[AnyOrder] = msgspec.json.Decoder(AnyOrder)
 from_child: msgspec.json.Decoder[AnyAnswer] = msgspec.json.Decoder(AnyAnswer)

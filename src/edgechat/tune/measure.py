@@ -19,7 +19,7 @@ from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row
 from edgechat.tune.recipes import fitting, layers_share
-from edgechat.tune.speed import FEW, MORE, Cost, Speed, Timing
+from edgechat.tune.speed import FEW, MORE, Cost, Pair, Speed, Timing
 from edgechat.tune.timing import SLICE, Told, Took, close, decode, load, prefill, usual
 
 LEAD = 64  # tokens of a passage that are read first: a text's first tokens say little
@@ -153,14 +153,14 @@ def _time_twins(twins: dict[int, Scorer]) -> dict[int, Timing]:
     return {name: Timing(usual(steps[name]), usual(tokens[name])) for name in twins}
 
 
-def race(models: Sequence[Path], threads: int, told: Told) -> list[Speed]:
-    """The speed of whole models, timed in turns."""
+def race(as_it_is: Path, model: Path, flash: bool, threads: int, told: Told) -> Pair:
+    """The speed of two whole models, timed in turns: the file as it is served untuned, and `model`."""
     engines: list[Scorer] = []
     try:
-        for path in models:
-            engines.append(load(path, threads))
-            told(0.3 * len(engines) / len(models))
-        return _race(engines, told)
+        engines.append(load(as_it_is, threads))
+        told(0.15)
+        engines.append(load(model, threads, flash))
+        return Pair(*_race(engines, told))
     finally:
         close(engines)
 

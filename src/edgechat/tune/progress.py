@@ -6,7 +6,17 @@ from contextlib import contextmanager
 from edgechat.types import Struct
 
 # What each kind of work takes, relative to the others.
-WEIGHTS = {"costs": 8, "read": 15, "make": 6, "judge": 7, "judge more": 9, "race": 16, "settle": 10, "publish": 3}
+WEIGHTS = {
+    "costs": 8,
+    "read": 15,
+    "make": 6,
+    "judge": 7,
+    "judge more": 9,
+    "attend": 8,
+    "race": 16,
+    "settle": 10,
+    "publish": 3,
+}
 KNOWN = 10.0  # of weight that must be done before the time left is told
 
 

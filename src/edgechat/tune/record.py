@@ -70,6 +70,7 @@ class Journal(msgspec.Struct):
     source: str  # SHA-256 of what divergence is measured against
     costs: dict[str, Cost] = {}
     rows: dict[str, list[Row]] = {}
+    flash: bool | None = None  # None: not known yet
     races: dict[str, Pair] = {}
     seconds: float = 0.0
 

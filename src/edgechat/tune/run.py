@@ -1,11 +1,12 @@
 """Tuning from one end to the other. What was measured is written down at once: stopped, it goes on from there.
 
-costs ─► pairs ─► source read ─► round 1 ─► round 2 ─► race ─► threads, slice ─► published, result written
+costs ─► pairs ─► source read ─► round 1 ─► round 2 ─► attention, race ─► threads, slice ─► published, written
          choice.py               make, judge  judge    against the file as it is
 """
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -96,7 +97,7 @@ class _Run:
             baseline=baseline,
             chosen=chosen,
             candidates=tuple(sorted(candidates, key=lambda one: one.speed.turn)),
-            counts=Counts(settled.decode_threads, settled.prefill_threads, settled.slice, settled.flash),
+            counts=Counts(settled.decode_threads, settled.prefill_threads, settled.slice, bool(self.journal.flash)),
             file=stored.name if chosen is not baseline else "",
             sha256=stored.sha256,
             seconds=round(self.journal.seconds, 1),
@@ -126,7 +127,9 @@ class _Run:
 
     def _expect(self, tried: int) -> None:
         half, quarter = (tried + 1) // 2, (tried + 3) // 4
-        self.progress.expect(read=1, make=tried, judge=tried, judge_more=half, race=quarter, settle=1, publish=1)
+        self.progress.expect(
+            read=1, make=tried, judge=tried, judge_more=half, attend=1, race=quarter, settle=1, publish=1
+        )
 
     def _fits(self, header: Header) -> bool:
         """Whether the wished memory holds these weights and the shortest conversation."""
@@ -197,9 +200,11 @@ class _Run:
         racing = choice.half(whole, self.floor) if whole else []
         for one in racing:
             await self._make(Recipe.parse(one.recipe))
-            await self._race(one.recipe, str(self.work.file(one.recipe)))
+        await self._attend(self.work.file(racing[0].recipe) if racing else self.model.path)
+        for one in racing:
+            await self._race(one.recipe, self.work.file(one.recipe))
         if not self.journal.races:
-            await self._race(AS_IT_IS, str(self.model.path))
+            await self._race(AS_IT_IS, self.model.path)
         races = self.journal.races
         usual = speed.usual(races.values())
         quality = Quality.of(self.journal.rows.get(AS_IT_IS) or [Row(0.0, True)])  # else it is the source itself
@@ -212,19 +217,29 @@ class _Run:
             for one in candidates
         ]
 
-    async def _race(self, name: str, path: str) -> None:
+    async def _attend(self, path: Path) -> None:
+        """Which attention is the faster one, once for all: recipes have the same keys and values."""
+        with self.progress.doing("timing attention", "attend") as told:
+            if self.journal.flash is None:
+                order = letters.Attend(str(path), self.threads)
+                self.journal.flash = (await self.lab.ask(order, letters.Attended, told)).flash
+                self._note()
+
+    async def _race(self, name: str, path: Path) -> None:
+        """Time it as it would be served, beside the file as it is served untuned."""
         with self.progress.doing(f"timing {name or 'the file as it is'}", "race") as told:
             if name not in self.journal.races:
-                order = letters.Race((str(self.model.path), path), self.threads)
-                baseline, own = (await self.lab.ask(order, letters.Raced, told)).speeds
-                self.journal.races[name] = speed.Pair(baseline, own)
+                order = letters.Race(str(self.model.path), str(path), bool(self.journal.flash), self.threads)
+                self.journal.races[name] = (await self.lab.ask(order, letters.Raced, told)).pair
                 self._note()
 
     async def _settle(self, is_new: bool, chosen: Candidate) -> letters.Settled:
-        """Threads, slice and attention for the chosen file."""
+        """Threads and slice for the chosen file."""
         path = self.work.file(chosen.recipe) if is_new else self.model.path
-        with self.progress.doing("finding threads, slice and attention", "settle") as told:
-            return await self.lab.ask(letters.Settle(str(path), self.threads), letters.Settled, told)
+        with self.progress.doing("finding threads and slice", "settle") as told:
+            return await self.lab.ask(
+                letters.Settle(str(path), bool(self.journal.flash), self.threads), letters.Settled, told
+            )
 
     def _header(self, made: Candidate) -> Header:
         return recipes.applied(self.source_header, Recipe.parse(made.recipe))

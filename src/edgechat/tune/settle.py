@@ -1,92 +1,26 @@
-"""How a model runs best here: attention in one pass or not, how many threads, how long a slice. In the child only."""
+"""How a model runs best here: how many threads, how long a slice; and what the memory gives. In the child only."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from edgechat.engine.base import Scorer, Slice
+from edgechat.engine.base import Scorer
 from edgechat.tune import bandwidth
 from edgechat.tune.letters import Settled
-from edgechat.tune.speed import Speed
-from edgechat.tune.timing import SLICE, Told, Took, close, decode, filler, load, prefill, timed, usual
-from edgechat.types import Sampling
+from edgechat.tune.timing import Told, Took, decode, load, prefill, usual
 
-FAR = 512  # tokens that a conversation has when attention is timed: near its beginning there is little to attend to
-STEPS = 8  # timed steps of one token there
-VISITS, VISITOR = 4, 31  # timed steps of a reader beside so many tokens of a newcomer's prompt
 SLICES = (32, 64, 128)
 NEAR = 0.97  # a smaller slice is taken when it is nearly as fast: a reader waits less for it
-WORTH = 1.03  # times faster that flash attention has to be: it takes more memory traffic as a conversation grows
 
 
-def settle(model: Path, threads: int, told: Told) -> Settled:
+def settle(model: Path, flash: bool, threads: int, told: Told) -> Settled:
     """What is fastest for `model` with at most `threads`, and what the memory gives them."""
-    flash = _flash(model, threads, told)
     engine = load(model, threads, flash)
     try:
         few, many = _threads(engine, threads)
-        told(0.8)
+        told(0.5)
         slice_ = _slice(engine, many)
     finally:
         engine.close()
-    return Settled(few, many, slice_, flash, bandwidth.measured(threads))
-
-
-# ── attention ──
-
-
-class Attention(NamedTuple):
-    """What one way of attention gives: seconds of a usual turn, and of a reader's step beside a newcomer's slice."""
-
-    turn: float
-    beside: float
-
-    def beats(self, usual: "Attention") -> bool:
-        """Whether it is really faster in a turn, and nobody waits longer."""
-        return self.turn * WORTH <= usual.turn and self.beside <= usual.beside
-
-
-def _flash(model: Path, threads: int, told: Told) -> bool:
-    """Whether flash attention is the faster one, far into a conversation. Both are timed in turns."""
-    engines: list[Scorer] = []
-    try:
-        for flash in (False, True):
-            engines.append(load(model, threads, flash))
-            told(0.15 * len(engines))
-        usual_way, one_pass = _attention(engines)
-    finally:
-        close(engines)
-    told(0.6)
-    return one_pass.beats(usual_way)
-
-
-def _attention(engines: Sequence[Scorer]) -> list[Attention]:
-    read, alone, beside = ([list[Took]() for _ in engines] for _ in range(3))
-    for at in range(0, FAR, SLICE):
-        for number, engine in enumerate(engines):
-            read[number].append(prefill(engine, at, SLICE))
-    for done in range(0, STEPS, 4):
-        for number, engine in enumerate(engines):
-            alone[number] += decode(engine, FAR + done, 4, 1)
-    for visit in range(VISITS):
-        for number, engine in enumerate(engines):
-            beside[number].append(_visit(engine, visit))
-    return [
-        Attention(Speed(1 / usual(prompts), 1 / usual(steps)).turn, usual(shared))
-        for prompts, steps, shared in zip(read, alone, beside, strict=True)
-    ]
-
-
-def _visit(engine: Scorer, number: int) -> Took:
-    """A step with one token of the reader and a slice of the newcomer's prompt."""
-    sampler = engine.sampler(Sampling(temperature=0))
-    reader = Slice(0, FAR + STEPS + number, filler(engine, 1), sampler)
-    took = timed(engine, [reader, Slice(1, number * VISITOR, filler(engine, VISITOR))])
-    sampler.close()
-    return took
-
-
-# ── threads, slice ──
+    return Settled(few, many, slice_, bandwidth.measured(threads))
 
 
 def _threads(engine: Scorer, most: int) -> tuple[int, int]:
