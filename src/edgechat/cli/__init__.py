@@ -32,7 +32,8 @@ def _root(
 
 
 COMMANDS = ("serve", "chat", "models", "keep", "update", "quantize", "history", "doctor", "tune", "bench", "key")
-for command in COMMANDS:
+ASKED = tuple(sys.argv[1:2])
+for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts sooner without all others
     import_module(f"edgechat.cli.{command}").register(app)
 
 

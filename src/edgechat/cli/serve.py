@@ -4,12 +4,9 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvicorn
 
 from edgechat import presence, registry
 from edgechat.api.tls import check_tls
@@ -23,32 +20,8 @@ from edgechat.keys import check_exposure
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
-FLUSH_S = 1  # seconds for the last words of answers that were ended
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, but a stop that was asked for is a success: it would end the process by the signal that it caught."""
-
-    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
-        super().__init__(config)
-        self._runtime = runtime
-        self._draining: asyncio.Task[None] | None = None
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        """First signal: drain. Second: at once."""
-        if self._draining is None:
-            self._draining = asyncio.create_task(self._drain())
-        else:
-            self.force_exit = self.should_exit = True
-
-    async def _drain(self) -> None:
-        """The doors stay open meanwhile, so that whoever comes hears 503 and not nothing."""
-        await self._runtime.drain(self._runtime.settings.drain)
-        self.should_exit = True
+if TYPE_CHECKING:
+    from edgechat.cli.server import Server
 
 
 def register(app: typer.Typer) -> None:
@@ -109,10 +82,11 @@ async def _serve(settings: Settings, tune: bool) -> None:
     runtime = Runtime(settings)
     runtime.start()  # the engine loads in a process of its own while the web framework is imported here
     create_app = await asyncio.to_thread(registry.load, registry.DOORS, "http", "door")
+    from edgechat.cli.server import Server
+
     app = create_app(runtime, history)
     config = registry.load(registry.DOORS, "uvicorn", "door")(settings, app)
-    config.timeout_graceful_shutdown = FLUSH_S
-    server = _Server(config, runtime)
+    server = Server(config, runtime)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(name, server.stop)
     address, port = listener.getsockname()[:2]
@@ -131,7 +105,7 @@ async def _serve(settings: Settings, tune: bool) -> None:
         raise runtime.failure
 
 
-async def _announce(runtime: Runtime, server: uvicorn.Server, url: str, tune: bool) -> None:
+async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool) -> None:
     """Say when the model answers; end the server if it never will. Then tune it, if that is wished."""
     last = await follow(runtime)
     if last.state == "failed":

@@ -12,6 +12,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,16 +47,17 @@ class Vocabulary:
     def __init__(self, model: ctypes.c_void_p) -> None:
         self._vocab = lib.llama_model_get_vocab(model)
         self.size = int(lib.llama_vocab_n_tokens(self._vocab))
-        self.specials = self._with(_CONTROL)
-        self.added = self._with(_USER_DEFINED)
+        kinds = [lib.llama_vocab_get_attr(self._vocab, token) for token in range(self.size)]
+        self.specials = self._with(_CONTROL, kinds)
+        self.added = self._with(_USER_DEFINED, kinds)
         adds_bos = lib.llama_vocab_get_add_bos(self._vocab)
         self.bos: int | None = int(lib.llama_vocab_bos(self._vocab)) if adds_bos else None
 
-    def _with(self, attribute: int) -> dict[str, int]:
+    def _with(self, attribute: int, kinds: Sequence[int]) -> dict[str, int]:
         return {
             lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace"): token
-            for token in range(self.size)
-            if lib.llama_vocab_get_attr(self._vocab, token) & attribute
+            for token, kind in enumerate(kinds)
+            if kind & attribute
         }
 
     def encode(self, text: str, whole: bool = False) -> list[int]:
@@ -129,10 +131,12 @@ class LlamaCpp:
         planned = memory_plan.plan(header, context, memory)
         self.template = header.template
         self._model = load_model(path, progress)
-        self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)
+        with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
+            vocabulary = pool.submit(Vocabulary, self._model)
+            self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)
+        self.tokenizer = vocabulary.result()
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
-        self.tokenizer = Vocabulary(self._model)
         self.info = ModelInfo(
             context=planned.context,
             cells=planned.cells,

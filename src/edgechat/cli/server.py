@@ -1,0 +1,37 @@
+"""The HTTP server of `edgechat serve`. A file of its own: it is imported while the worker loads the model."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from edgechat.runtime import Runtime
+
+FLUSH_S = 1  # seconds for the last words of answers that were ended
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but a stop that was asked for is a success: it would end the process by the signal that it caught."""
+
+    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
+        config.timeout_graceful_shutdown = FLUSH_S
+        super().__init__(config)
+        self._runtime = runtime
+        self._draining: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """First signal: drain. Second: at once."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        else:
+            self.force_exit = self.should_exit = True
+
+    async def _drain(self) -> None:
+        """The doors stay open meanwhile, so that whoever comes hears 503 and not nothing."""
+        await self._runtime.drain(self._runtime.settings.drain)
+        self.should_exit = True
