@@ -8,6 +8,7 @@ import pytest
 from edgechat.engine.base import Slice
 from edgechat.tune import bandwidth, settle
 from edgechat.tune.attention import Attention
+from edgechat.tune.timing import Took, calm, usual
 from edgechat.types import Sampling
 
 USUAL = Attention(turn=2.0, beside=0.05)
@@ -95,3 +96,11 @@ def test_bandwidth_is_bytes_by_the_best_round() -> None:
 
 def test_the_memory_here_gives_something_that_memory_can_give() -> None:
     assert 1e8 < bandwidth.measured(1, size=16 << 20, rounds=2) < 1e12
+
+
+def test_steps_that_somebody_disturbed_do_not_count_where_others_were_not() -> None:
+    fair, disturbed = Took(1.0, 0.99), Took(3.0, 0.5)
+    assert usual([fair, disturbed, disturbed, disturbed, Took(1.2, 0.95)]) == 1.1
+    assert usual([disturbed, Took(2.0, 0.6), Took(9.0, 0.2)]) == 2.0  # a neighbour only makes steps longer
+    assert calm([fair, disturbed, fair])
+    assert not calm([fair, disturbed, disturbed])

@@ -20,12 +20,12 @@ from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row
 from edgechat.tune.recipes import fitting, layers_share
 from edgechat.tune.speed import FEW, MORE, Cost, Pair, Speed, Timing
-from edgechat.tune.timing import SLICE, Told, Took, close, decode, load, prefill, usual
+from edgechat.tune.timing import SLICE, Told, Took, calm, close, decode, load, prefill, usual
 
 LEAD = 64  # tokens of a passage that are read first: a text's first tokens say little
 CHUNK = 1 << 20  # bytes written at once
 DEPTH = 256  # tokens that a conversation has when its decoding is timed
-READS = 2  # times that so many tokens are read
+READS, MOST_READS = 2, 6  # times that so many tokens are read; the most while somebody disturbs
 STEPS = 16  # timed steps of one token
 USERS = 4  # who write at once
 TOGETHER = 6  # timed steps of theirs
@@ -167,13 +167,15 @@ def race(as_it_is: Path, model: Path, flash: bool, threads: int, told: Told) -> 
 
 def _race(engines: Sequence[Scorer], told: Told) -> list[Speed]:
     read, alone, together = ([list[Took]() for _ in engines] for _ in range(3))
-    for turn in range(READS):
+    for turn in range(MOST_READS):
+        if turn >= READS and all(calm(steps) for steps in read):
+            break
         for engine in engines:
             engine.trim(0)
         for at in range(0, DEPTH, SLICE):
             for number, engine in enumerate(engines):
                 read[number].append(prefill(engine, at, SLICE))
-            told(0.3 + 0.4 * (turn + (at + SLICE) / DEPTH) / READS)
+            told(min(0.7, 0.3 + 0.4 * (turn + (at + SLICE) / DEPTH) / READS))
     for engine in engines:
         for user in range(1, USERS):
             engine.share(0, user, 0, DEPTH)

@@ -15,9 +15,10 @@ from edgechat.tune.letters import ENGINE
 from edgechat.types import Sampling
 
 SLICE = 128  # prompt tokens of a step, as in service while nobody else reads
-CONTEXT = 1024
+CONTEXT = 256  # the engine has cells for four of them, and one sequence may take them all
 MEMORY = 1 << 40  # bytes: what is loaded here was checked by the parent
 FAIR = 0.9  # of the processor time that a step's threads could have had: less, and somebody disturbed it
+ENOUGH = 2  # steps without a disturbance, to know what a step usually takes
 
 Told = Callable[[float], None]
 
@@ -37,9 +38,14 @@ class Took(NamedTuple):
 
 
 def usual(times: Sequence[Took]) -> float:
-    """The median in seconds, over the steps that nobody disturbed if there are any."""
+    """The median in seconds of the steps that nobody disturbed; where all were, the one that was disturbed least."""
     fair = [took.seconds for took in times if took.share >= FAIR]
-    return median(fair or [took.seconds for took in times])
+    return median(fair) if fair else min(took.seconds for took in times)
+
+
+def calm(times: Sequence[Took]) -> bool:
+    """Whether enough steps were not disturbed."""
+    return sum(took.share >= FAIR for took in times) >= ENOUGH
 
 
 def timed(engine: Scorer, batch: Sequence[Slice], threads: int = 0) -> Took:
