@@ -1,6 +1,12 @@
-"""The same prompt, greedy, gives the same tokens as llama.cpp driven by somebody else's code (reference/make.py)."""
+"""The same prompt, greedy, gives the same tokens as llama.cpp driven by somebody else's code (reference/make.py).
+
+The references were made on a processor with AVX2. One with other instructions adds in another order, so where two
+tokens are about as likely it may take the other one: on AVX-512, 6 of 295, the farthest 0.14 nats apart.
+"""
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +18,9 @@ from edgechat.prompt.tokens import Prompter
 from edgechat.types import GenRequest, Message, Sampling
 
 REFERENCE = Path(__file__).parent.parent / "reference"
+NEAR = 0.3  # nats between two tokens that rounding may exchange
+MOST_OTHERS = 0.1  # of an answer's tokens
+TOP = 5
 
 
 @pytest.mark.model
@@ -27,20 +36,23 @@ def test_greedy_answers_are_the_references(model: str, reference: str, request: 
         messages = tuple(Message(role, content) for role, content in case["messages"])
         prompt = prompter.prepare(GenRequest(messages)).tokens
         assert prompt == case["prompt"]
-        assert greedy(engine, prompt, len(case["answer"])) == case["answer"]
+        others = list(elsewhere(engine, prompt, case["answer"]))
+        assert len(others) <= len(case["answer"]) * MOST_OTHERS
+        assert all(gap < NEAR for gap in others), others
     engine.close()
 
 
-def greedy(engine: LlamaCpp, prompt: list[int], count: int) -> list[int]:
+def elsewhere(engine: LlamaCpp, prompt: list[int], answer: list[int]) -> Iterator[float]:
+    """Where the likeliest token is not the one of `answer`, which is followed: how much likelier it is, in nats."""
     engine.trim(0)
-    sampler = engine.sampler(Sampling(temperature=0))
-    answer: list[int] = []
+    sampler = engine.sampler(Sampling(temperature=0), top=TOP)
     tokens, at = prompt, 0
-    while len(answer) < count:
-        (token,) = engine.step([Slice(0, at, tokens, sampler)])
-        assert token is not None
+    for expected in answer:
+        (drawn,) = engine.step([Slice(0, at, tokens, sampler)])
+        if drawn != expected:
+            assert sampler.scored is not None
+            known = {one.token: one.logprob for one in sampler.scored.top}
+            yield sampler.scored.logprob - known.get(expected, -math.inf)
         at += len(tokens)
-        tokens = [token]
-        answer.append(token)
+        tokens = [expected]
     sampler.close()
-    return answer
