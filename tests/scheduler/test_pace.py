@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgechat.scheduler.pace import ALONE, LEAST, READING, Pace
+from edgechat.scheduler.pace import ALONE, LEAST, READING, ROWS, STALL, Pace
 
 
 @pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
@@ -22,7 +22,9 @@ def test_steps_settle_at_their_target(per_token: float, readers: int) -> None:
     times = [step(readers, pace.slice(readers)) for _ in range(50)][10:]
     target = READING if readers else ALONE
     least = 0.010 + 0.003 * readers + LEAST * per_token
-    assert max(times) < max(1.25 * target, 1.25 * least)
+    block = 0.010 + 0.003 * readers + (ROWS - readers) * per_token
+    allowed = block if readers and target < block <= 1.1 * STALL else target
+    assert max(times) < 1.25 * max(allowed, least)
     if target > least and per_token * 512 > target:
         assert sorted(times)[len(times) // 2] > 0.6 * target
 
@@ -37,6 +39,15 @@ def test_a_slice_never_stops_and_never_overflows() -> None:
     fast.measured(0, 64, 0.001)
     assert fast.slice(0) == 64
     assert fast.slice(3) == 61
+
+
+def test_a_whole_block_is_read_where_it_is_no_stall() -> None:
+    middling, old = Pace(512), Pace(512)
+    for pace, decode, per_token in ((middling, 0.020, 0.0045), (old, 0.050, 0.024)):
+        pace.measured(1, 0, decode)
+        pace.measured(1, 15, decode + 15 * per_token)
+    assert middling.slice(1) == ROWS - 1  # 88 ms instead of 60
+    assert old.slice(1) == LEAST
 
 
 def test_as_many_say_a_token_as_leaves_every_client_its_share() -> None:

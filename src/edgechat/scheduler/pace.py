@@ -5,11 +5,13 @@ A step is one token for every reader and a slice of somebody's prompt. Its time 
     seconds = decode(readers) + slice * per token
 
 Both terms are learned from the steps themselves, so the slice follows the machine, the model, the depth and the
-neighbours. While somebody reads, a step should stay under READING seconds; else it may take ALONE seconds: long enough
-to be fast, short enough for a cancelled or new request to be noticed.
+neighbours. While somebody reads, a step should stay under READING seconds; one with a single block of rows may come
+near STALL: half a block takes nearly as long, and the newcomer would wait twice as long for it. With no reader a step
+may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be noticed.
 """
 
 READING = 0.060
+STALL = 0.095
 ALONE = 0.800
 LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
 UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
@@ -30,8 +32,11 @@ class Pace:
         """Prompt tokens for a step that also serves `readers`."""
         if self._per_token is None:
             return min(self._most, 16 if readers else 32)
-        room = (READING - self._decode_time(readers)) if readers else ALONE
+        before, block = self._decode_time(readers), ROWS - readers
+        room = READING - before if readers else ALONE
         rows = min(int(room / self._per_token) + readers, self._most) // ROWS * ROWS
+        if not rows and before + block * self._per_token <= STALL:
+            return max(LEAST, block)
         return max(LEAST, rows - readers)
 
     def readers(self, clients: int, most: int) -> int:
