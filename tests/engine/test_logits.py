@@ -4,10 +4,11 @@ import ctypes
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from edgechat.engine.bindings import lib
-from edgechat.engine.logits import bend
+from edgechat.engine.logits import bend, largest
 from edgechat.types import Sampling
 
 SIZE = 50
@@ -44,3 +45,14 @@ def test_bias_and_penalties_are_the_librarys(seed: int) -> None:
     expected = by_the_library(logits, sampling, said)
     bend(logits, sampling, Counter(said))
     assert logits == pytest.approx(expected, rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(50, 1), (50, 50), (128, 3), (1000, 7), (1000, 8), (151_936, 20), (151_936, 5000)]
+)
+def test_the_largest_are_found_by_their_blocks(size: int, count: int) -> None:
+    dice = np.random.default_rng(size + count)
+    logits = dice.permutation(size).astype(np.float32) - size / 2
+    assert largest(logits, count).tolist() == np.argsort(-logits)[:count].tolist()
+    logits[dice.permutation(size)[: size // 2]] = -np.inf  # held back by a guide
+    assert sorted(logits[largest(logits, count)]) == sorted(np.sort(logits)[-count:])

@@ -10,7 +10,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from edgechat.engine.base import Guide
-from edgechat.engine.logits import bend, hold_to, scored
+from edgechat.engine.logits import bend, hold_to, largest, scored
 from edgechat.types import Sampling, Scored, Tokenizer
 
 Floats = NDArray[np.float32]
@@ -54,9 +54,7 @@ class Draw:
 
 def likeliest(logits: Floats, sampling: Sampling) -> NDArray[np.int64]:
     """The tokens that top k, top p and min p leave, the likeliest first; at least one."""
-    count = len(logits) if sampling.top_k == 0 else min(sampling.top_k, len(logits))
-    few = np.argpartition(logits, -count)[-count:]
-    tokens = few[np.argsort(-logits[few], kind="stable")]
+    tokens = largest(logits, min(sampling.top_k or len(logits), len(logits)))
     shares = np.exp((logits[tokens] - logits[tokens[0]]).astype(np.float64))
     if sampling.top_p < 1:
         before = np.cumsum(shares) / shares.sum() - shares / shares.sum()

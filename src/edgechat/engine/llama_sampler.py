@@ -47,7 +47,10 @@ class Chain:
         bend(pointer, self._sampling, self._said)
         if self._guide is not None:
             hold_to(self._guide, self._row(pointer))
-        token = int(lib.llama_sampler_sample(self._pointer, context, row))
+        if self._sampling.temperature == 0:
+            token = int(self._row(pointer).argmax())  # a chain would copy the vocabulary first: 0.2 ms
+        else:
+            token = int(lib.llama_sampler_sample(self._pointer, context, row))
         self._said[token] += 1
         if self._guide is not None:
             self._guide.accept(token)
@@ -67,8 +70,6 @@ class Chain:
 
 
 def _samplers(s: Sampling) -> list[object]:
-    if s.temperature == 0:
-        return [lib.llama_sampler_init_greedy()]
     chain: list[object] = []
     if s.top_k:
         chain.append(lib.llama_sampler_init_top_k(s.top_k))

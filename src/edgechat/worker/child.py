@@ -7,6 +7,7 @@ Started by supervisor.py as `python -m edgechat.worker.child`.
 """
 
 import hashlib
+import importlib
 import os
 import signal
 import sys
@@ -169,6 +170,7 @@ def _answering(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
         intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
         threading.Thread(target=_serve_letters, args=(source, intake, loop), daemon=True).start()
         post.send(Ready(info=_described(engine, prompter.template)))
+        importlib.import_module("numpy")  # a fifth of a second that the start need not wait for, nor an answer
         loop.run()
         if shelf is not None:
             shelf.close()
