@@ -75,7 +75,11 @@ HOSTILE = {
     "deep arrays": b"[" * 10_000 + b"]" * 10_000,
     "deep objects": b'{"input":' * 10_000 + b"1" + b"}" * 10_000,
     "deep schema": b'{"metadata":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b', "nonsense": 1}',
+    "a million lists": b'{"metadata":[' + b"[]," * 1_000_000 + b"[]]}",
+    "a million strings": b'{"metadata":[' + b'"",' * 1_000_000 + b'""]}',
+    "a million names": b"{" + b",".join(b'"%x":0' % name for name in range(400_000)) + b"}",
     "digits": b'{"seed": ' + b"9" * 5000 + b"}",
+    "2^70": b'{"seed": %d, "options": {"seed": %d}}' % (2**70, 2**70),
     "a string": b'"x"',
     "null": b"null",
     "nothing": b"",
@@ -96,6 +100,9 @@ def test_a_hostile_body_is_a_400_in_the_dialects_shape(base: str, path: str, raw
 def test_a_nul_is_text_like_any_other(base: str) -> None:
     told = httpx.post(f"{base}/tokenize", json={"content": "a\x00b"}).json()
     assert told["tokens"] == [97, 0, 98]
+    run = httpx.post(f"{base}/api/runs", json={"content": "before\x00after"}).json()
+    kept = httpx.get(f"{base}/api/conversations/{run['conversation_id']}").json()
+    assert kept["messages"][0]["content"] == "before\x00after"
 
 
 def test_large_bodies_are_refused_and_leave_no_trace(base: str) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
-from edgechat.api.fields import Drawn, MaxTokens, User
+from edgechat.api.fields import Drawn, Many, MaxTokens, User
 from edgechat.api.openai import usage_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary
@@ -24,7 +24,7 @@ from edgechat.types import Delta, Done, GenRequest, Sampling, Scored
 DEFAULT_TOKENS = 16  # as OpenAI's
 
 Text = Annotated[str, Field(min_length=1)]
-Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
+Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
@@ -34,7 +34,7 @@ class CompletionRequest(Drawn):
 
     neutral: ClassVar = {"n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",)}
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)] | Tokens
+    prompt: Text | Annotated[Many[Text], Field(min_length=1, max_length=1)] | Tokens
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
-from edgechat.api.fields import Body, User
+from edgechat.api.fields import Body, Many, User
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary, realm_of, until_gone
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest
@@ -16,7 +16,7 @@ from edgechat.types import GenRequest
 MOST_TEXTS = 2048  # as OpenAI's
 
 Text = Annotated[str, Field(min_length=1)]
-Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
+Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
@@ -26,7 +26,7 @@ class EmbeddingRequest(Body):
 
     neutral: ClassVar = {"dimensions": ()}
 
-    input: Text | Tokens | Annotated[list[Text] | list[Tokens], Field(min_length=1, max_length=MOST_TEXTS)]
+    input: Text | Tokens | Annotated[Many[Text] | Many[Tokens], Field(min_length=1, max_length=MOST_TEXTS)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: User | None = None

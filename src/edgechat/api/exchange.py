@@ -1,5 +1,6 @@
 """What goes out of the store and comes in as a whole: export, import, system prompts (the page's own API)."""
 
+import asyncio
 from asyncio import wrap_future
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -48,7 +49,8 @@ async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_
 
 @router.post("/import", summary="Take in a file: ours, OpenAI-style messages, a ChatGPT export; all of it or nothing")
 async def take(document: Annotated[Any, Body()], runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    taken = await wrap_future(runs.history.write(intake.take, owner, intake.conversations_in(document)))
+    found = await asyncio.to_thread(intake.conversations_in, document)  # years of conversations take a while
+    taken = await wrap_future(runs.history.write(intake.take, owner, found))
     return msgspec.structs.asdict(taken)
 
 

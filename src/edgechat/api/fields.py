@@ -6,7 +6,7 @@ known parameters at a value that changes nothing, and `inert`, those that never 
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from pydantic import (
@@ -26,7 +26,10 @@ from edgechat.errors import InvalidRequest
 from edgechat.library import sampled
 from edgechat.types import Message, Sampling, Tool, ToolCall
 
+T = TypeVar("T")
+
 Neutral = dict[str, tuple[Any, ...]]
+Many = Annotated[list[T], Field(fail_fast=True)]  # of a million bad ones, one complaint is enough
 
 Number = StrictFloat  # takes whole numbers too, and nothing else
 Temperature = Annotated[Number, Field(ge=0, le=2)]
@@ -39,7 +42,7 @@ Bias = dict[int, Annotated[Number, Field(ge=-100, le=100)]]
 Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)]
 MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
-Stops = Annotated[list[Stop], Field(max_length=4)]
+Stops = Annotated[Many[Stop], Field(max_length=4)]
 User = Annotated[str, Field(max_length=512)]
 Schema = dict[str, Any]
 ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]

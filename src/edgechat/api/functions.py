@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StringConstraints, field_validator
 
-from edgechat.api.fields import ANY_OBJECT, Schema, Strict, ToolName
+from edgechat.api.fields import ANY_OBJECT, Many, Schema, Strict, ToolName
 from edgechat.errors import InvalidRequest
 from edgechat.types import Tool, ToolCall, ToolChoice
 
@@ -34,7 +34,7 @@ class FunctionTool(Strict):
         return Tool(given.name, given.description or "", json.dumps(schema, ensure_ascii=False), bool(given.strict))
 
 
-Tools = Annotated[list[FunctionTool], Field(max_length=MOST)]
+Tools = Annotated[Many[FunctionTool], Field(max_length=MOST)]
 
 
 class Named(Strict):
@@ -54,7 +54,7 @@ class Allowed(Strict):
     """A selection of tools."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MOST)]
+    tools: Annotated[Many[NamedTool], Field(min_length=1, max_length=MOST)]
 
 
 class AllowedTools(Strict):

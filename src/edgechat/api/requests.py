@@ -12,41 +12,30 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from edgechat.api.access import Caller
+from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime, Served
 from edgechat.types import GenRequest
 
 LARGE = 1 << 18  # bytes; parsing more would hold up the loop
+MANIFOLD = {"/api/import": 4_000_000}  # objects and lists: years of conversations come back in one file
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
 
 
 class StrictRequest(Request):
-    """A request whose JSON is UTF-8, without NaN or lone surrogates, and not nested beyond reason.
+    """A request whose JSON is UTF-8, without NaN or lone surrogates, and neither deep nor manifold beyond reason.
 
     An object has each of its names once: of two equal ones, which of them counts is anybody's guess.
     """
 
     async def json(self) -> Any:
         body = await self.body()
+        most = MANIFOLD.get(self.scope["path"], MOST_GROUPS)
         try:
-            return strict_json(body) if len(body) < LARGE else await asyncio.to_thread(strict_json, body)
+            return strict_json(body, most) if len(body) < LARGE else await asyncio.to_thread(strict_json, body, most)
         except (ValueError, RecursionError) as error:  # msgspec's DecodeError is a ValueError
             raise json.JSONDecodeError(str(error).rstrip("."), "", 0) from error
-
-
-def strict_json(body: bytes) -> Any:
-    """What `body` says. Raises ValueError or RecursionError."""
-    value = msgspec.json.decode(body)  # knows everything but names that come twice
-    json.loads(body, object_pairs_hook=_once)
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object has the name {twice!r} twice")
 
 
 class StrictRoute(APIRoute):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field, StrictInt
 
-from edgechat.api.fields import Strict
+from edgechat.api.fields import Many, Strict
 from edgechat.api.requests import StrictRoute, TheRuntime
 from edgechat.types import Detokenize, Tokenize
 
@@ -22,7 +22,7 @@ class Text(Strict):
 class Tokens(Strict):
     """Body of POST /detokenize."""
 
-    tokens: Annotated[list[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(max_length=1 << 20)]
+    tokens: Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(max_length=1 << 20)]
     model: str | None = None
 
 

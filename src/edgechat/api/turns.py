@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edgechat.api.fields import Strict, TextPart, text_of, text_parts_only
+from edgechat.api.fields import Many, Strict, TextPart, text_of, text_parts_only
 from edgechat.api.functions import Call
 from edgechat.errors import InvalidRequest
 from edgechat.types import Message
@@ -19,14 +19,14 @@ class ChatMessage(Strict):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: Many[Call] | None = None
     tool_call_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     reasoning_content: str | None = None
     refusal: None = None
     audio: None = None
     function_call: None = None
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
-    content: str | list[TextPart] | None = Field(default=None, validate_default=True)
+    content: str | Many[TextPart] | None = Field(default=None, validate_default=True)
 
     _text_only = field_validator("content", mode="before")(text_parts_only)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import Drawn, MaxTokens, Neutral, Strict, User
+from edgechat.api.fields import Drawn, Many, MaxTokens, Neutral, Strict, User
 from edgechat.api.functions import Choice, ResponseFormat, Tools, choice_of, names_once
 from edgechat.api.turns import ChatMessage, check_calls
 from edgechat.errors import InvalidRequest
@@ -58,7 +58,7 @@ class ChatRequest(Drawn):
     neutral: ClassVar = NEUTRAL
     inert: ClassVar = INERT
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    messages: Annotated[Many[ChatMessage], Field(min_length=1, max_length=10_000)]
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None

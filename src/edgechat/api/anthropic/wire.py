@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, Tag
 from edgechat.api.fields import (
     READABLE,
     Body,
+    Many,
     MaxTokens,
     Number,
     Schema,
@@ -49,7 +50,7 @@ class ToolResult(Body):
 
     type: Literal["tool_result"]
     tool_use_id: str
-    content: Annotated[list[Text], BeforeValidator(as_blocks, str | list[Text])] = Field(default_factory=list)
+    content: Annotated[Many[Text], BeforeValidator(as_blocks, str | list[Text])] = Field(default_factory=list)
     is_error: StrictBool = False
 
     def value(self) -> Message:
@@ -96,7 +97,7 @@ class Turn(Strict):
     """One turn of a conversation."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[list[Block], BeforeValidator(as_blocks, str | list[Block])]
+    content: Annotated[Many[Block], BeforeValidator(as_blocks, str | list[Block])]
 
     def values(self) -> Iterator[Message]:
         """The turn as the rest of the house knows it: each result of a tool is a turn of its own there."""
@@ -171,10 +172,10 @@ class Prompt(Body):
 
     inert: ClassVar = CACHE_CONTROL
 
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=10_000)]
+    messages: Annotated[Many[Turn], Field(min_length=1, max_length=10_000)]
     model: str | None = None
-    system: Annotated[list[Text] | None, BeforeValidator(as_blocks, str | list[Text] | None)] = None
-    tools: list[ToolParam] | None = None
+    system: Annotated[Many[Text] | None, BeforeValidator(as_blocks, str | list[Text] | None)] = None
+    tools: Many[ToolParam] | None = None
     tool_choice: Choice | None = None
     thinking: ThinkingChoice | None = None
     output_config: OutputConfig | None = None
@@ -234,7 +235,7 @@ class MessagesRequest(Prompt):
 
     max_tokens: MaxTokens | None = None
     stream: StrictBool | None = None
-    stop_sequences: Annotated[list[Stop], Field(max_length=4)] | None = None
+    stop_sequences: Annotated[Many[Stop], Field(max_length=4)] | None = None
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None

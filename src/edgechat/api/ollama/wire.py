@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool, StrictInt
 from edgechat.api.fields import (
     ANY_OBJECT,
     Body,
+    Many,
     MinP,
     Penalty,
     Repetition,
@@ -58,7 +59,7 @@ class Turn(Body):
     role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
     thinking: str | None = None
-    tool_calls: list[Called] | None = None
+    tool_calls: Many[Called] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
@@ -158,8 +159,8 @@ class Asked(Named):
 class ChatRequest(Asked):
     """Body of POST /api/chat."""
 
-    messages: Annotated[list[Turn], Field(max_length=10_000)] = Field(default_factory=list)
-    tools: list[ToolParam] | None = None
+    messages: Annotated[Many[Turn], Field(max_length=10_000)] = Field(default_factory=list)
+    tools: Many[ToolParam] | None = None
 
     def generation(self, defaults: Sampling, context: int) -> GenRequest:
         """What the engine is asked for."""

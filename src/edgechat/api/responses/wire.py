@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 from edgechat.api.fields import (
     ANY_OBJECT,
     Body,
+    Many,
     MaxTokens,
     Schema,
     Strict,
@@ -44,7 +45,7 @@ def as_parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else parts_of(content, *TEXTS)
 
 
-Parts = Annotated[list[Text], BeforeValidator(as_parts, str | list[Text])]
+Parts = Annotated[Many[Text], BeforeValidator(as_parts, str | list[Text])]
 
 
 class Turn(Body):
@@ -94,7 +95,7 @@ class Thought(Body):
     inert: ClassVar = (*ECHOED, "summary")
 
     type: Literal["reasoning"]
-    content: list[ReasoningPart] | None = None
+    content: Many[ReasoningPart] | None = None
 
 
 def item_kind(item: Any) -> str:
@@ -148,7 +149,7 @@ class AllowedTools(Strict):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1)]
+    tools: Annotated[Many[NamedTool], Field(min_length=1)]
 
 
 class Format(Body):
@@ -202,14 +203,14 @@ class ResponsesRequest(Body):
     }
     inert: ClassVar = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
 
-    input: Annotated[list[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
+    input: Annotated[Many[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
     model: str | None = None
     instructions: str | None = None
     stream: StrictBool | None = None
     max_output_tokens: MaxTokens | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    tools: list[ToolParam] | None = None
+    tools: Many[ToolParam] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedTools | None = None
     parallel_tool_calls: StrictBool | None = None
     text: TextOptions | None = None
