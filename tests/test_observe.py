@@ -78,9 +78,23 @@ def test_a_full_disk_and_a_closed_pipe_cost_lines_only() -> None:
     closed = io.StringIO()
     closed.close()
     for stream in (Full(), closed):
-        sink = Sink(stream, LogFile(Path("/dev/null/no/file"), 100, 1))
+        sink, before = Sink(stream, LogFile(Path("/dev/null/no/file"), 100, 1)), Sink.dropped
         sink.msg("lost twice")
-        assert sink.dropped == 2
+        assert Sink.dropped == before + 2
+
+
+def test_a_pipe_that_nobody_reads_costs_lines_only() -> None:
+    """A shell that was stopped, or a viewer that waits for a key, must not stop the server."""
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, os.fdopen(read, "rb", buffering=0) as reader:
+        sink, before = Sink(stream, None), Sink.dropped
+        for number in range(100):
+            sink.msg(f"{number} {'界' * 2_000}")
+        assert Sink.dropped > before
+        reader.read(1 << 20)
+        dropped = Sink.dropped
+        sink.msg("heard again")
+        assert (reader.read(100), Sink.dropped) == (b"heard again\n", dropped)
 
 
 def a_clock(times: list[float]) -> Callable[[], float]:

@@ -8,6 +8,7 @@ and of an exception only its kind and the places are kept, since its message may
 import logging
 import os
 import re
+import select
 import sys
 import time
 import traceback
@@ -20,6 +21,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 DAY_S = 86_400
+PART = select.PIPE_BUF // 4  # characters that a pipe takes whole or not at all, at four bytes each
 GRAVE = ("error", "critical")  # levels that are reported
 _KEY = re.compile(r"\b(?:ec-|sk-|ms-|hf_)[A-Za-z0-9_\-]{16,}|(?i:bearer\s+)\S+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -61,25 +63,39 @@ def configure(
 class Sink:
     """Where finished lines go; named like a logger's methods, as structlog wants it."""
 
+    dropped = 0  # lines, of all sinks of this process
+
     def __init__(self, stream: TextIO, file: "LogFile | None") -> None:
         self._stream = stream
         self._file = file
-        self.dropped = 0
 
     def msg(self, line: str) -> None:
-        """Write `line`. A closed pipe or a full disk costs the line, and is counted."""
+        """Write `line`. A closed pipe, one that nobody reads, or a full disk costs the line, and is counted."""
         for write in (self._to_stream, self._file.write if self._file else None):
             try:
                 if write:
                     write(line + "\n")
             except (OSError, ValueError):
-                self.dropped += 1
+                Sink.dropped += 1
 
     debug = info = warning = warn = error = critical = exception = fatal = msg
 
     def _to_stream(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        for at in range(0, len(text), PART):
+            self._check_reader()
+            self._stream.write(text[at : at + PART])
+            self._stream.flush()
+
+    def _check_reader(self) -> None:
+        """Raise BlockingIOError where the reader of a pipe has stopped: waiting for it would stop the whole server."""
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):  # no file, or a closed one, which says so itself
+            return
+        ready = select.poll()
+        ready.register(descriptor, select.POLLOUT)
+        if not ready.poll(0):
+            raise BlockingIOError
 
 
 class LogFile:

@@ -9,11 +9,12 @@ import psutil
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgechat.observe import Sink
 from edgechat.runtime import Runtime
 
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)
@@ -69,6 +70,7 @@ class _Machine(Collector):
         for resident in self._runtime.keeper.pool.tenants:
             loaded.add_metric([resident.name], float(resident.ready))
         yield loaded
+        yield CounterMetricFamily("log_lines_dropped", "Log lines that could not be written", float(Sink.dropped))
         free = psutil.virtual_memory().available
         yield GaugeMetricFamily("system_memory_available_bytes", "Memory that is free for the asking", float(free))
         if (celsius := temperature()) is not None:
