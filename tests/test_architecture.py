@@ -1,6 +1,7 @@
 """The house holds its shape: imports point down, files and functions stay small."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,42 @@ def test_no_import_inside_a_function_hides_a_knot(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert not list(imported(node)), f"{node.name} imports inside"
+
+
+# Everything that could open a connection, and who may have it. What a user did not ask for is asked by nobody.
+REACHES_OUT = {
+    "hub/https.py": {"httpx"},  # the three sources and a check; in the child process, behind hub/outbound.py
+    "hub/modelscope.py": {"modelscope_hub"},
+    "hub/huggingface.py": {"huggingface_hub"},
+    "hub/probe.py": {"socket", "urllib.request"},
+    "hub/outbound.py": {"socket"},  # the guard itself
+    "bench/client.py": {"httpx"},  # loopback only: its address() holds it
+    "bench/local.py": {"httpx", "socket"},
+    "bench/restart.py": {"asyncio.open_connection"},
+    "reports.py": {"sentry_sdk", "sentry_sdk.utils"},  # extras, off until somebody sets where to
+    "api/tracing.py": {"opentelemetry"},
+    "api/connection.py": {"socket"},  # constants
+    "cli/serve.py": {"socket"},  # listens
+}
+_CAN = re.compile(
+    r"(httpx|urllib\.request|http\.client|socket|aiohttp|requests|urllib3|modelscope_hub|huggingface_hub|opentelemetry"
+    r"|sentry_sdk|ftplib|smtplib|asyncio\.open_connection)(\.|$)"
+)
+
+
+def reaching(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = [f"{node.value.id}.{node.attr}"] if node.attr == "open_connection" else []
+        for name in filter(_CAN.match, names):
+            yield "opentelemetry" if name.startswith("opentelemetry") else name
+
+
+def test_who_could_open_a_connection_is_known() -> None:
+    found = {str(path.relative_to(SOURCE)): set(reaching(ast.parse(path.read_text()))) for path in FILES}
+    assert {path: names for path, names in found.items() if names} == REACHES_OUT

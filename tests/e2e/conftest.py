@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 EDGECHAT = Path(sys.executable).with_name("edgechat")
+SERVE = (str(EDGECHAT), "serve", "--port", "0")
 
 
 class Server:
@@ -75,15 +76,16 @@ class Server:
         return self.url()
 
 
-@contextmanager
-def serve(*arguments: str, **environ: str) -> Iterator[Server]:
+def serve(*arguments: str, **environ: str) -> AbstractContextManager[Server]:
     """`edgechat serve ARGUMENTS` on a free port, ended at the end."""
+    return started([*SERVE, *arguments], environ)
+
+
+@contextmanager
+def started(command: Sequence[str], environ: Mapping[str, str], user: int | None = None) -> Iterator[Server]:
+    """A server that `command` starts, as another `user` if there is one; ended at the end."""
     with subprocess.Popen(
-        [str(EDGECHAT), "serve", "--port", "0", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | environ,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environ, user=user
     ) as process:
         server = Server(process)
         try:

@@ -59,6 +59,7 @@ class History:
             self._lock.acquire(timeout=0)
             examine(self.path)
             with closing(connect(self.path)) as db:
+                self.path.chmod(0o600)  # before the files beside it are made: SQLite gives them the same
                 self._migrate(db)
         except OSError as error:
             raise StorageError(f"{self.folder} cannot be written: {error.strerror}.") from error
@@ -180,6 +181,7 @@ def copy(db: sqlite3.Connection, target: Path) -> None:
     """A whole, consistent copy, also while others write: under another name until it is complete and flushed."""
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
+    part.touch(0o600)
     with closing(sqlite3.connect(part)) as into:
         db.backup(into)
         into.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
