@@ -1,4 +1,7 @@
-"""Killed at any change of the disk, in the middle of a write too: what was acknowledged is there, and all is whole."""
+"""Killed at any change of the disk, in the middle of a write too: what was acknowledged is there, and all is whole.
+
+Then the same once more, and what was not flushed is lost as well: the power failed.
+"""
 
 import os
 import shutil
@@ -17,15 +20,15 @@ from edgechat.history.store import History
 from tests.history.conftest import answered
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
-SAMPLE = 20  # places of each scenario, where not all are tried
+SAMPLE = 12  # places of each scenario, where not all are tried
 HERE = Path(__file__).parent
 TITLES = ["third", "second", "first"]
 
 Run = Callable[[str, int, Path], list[list[str]]]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+@pytest.fixture(scope="module", params=[1, -1], ids=["killed", "without power"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Runs one scenario of doomed.py in a fork that is killed at its nth change; returns what it said, word by word."""
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
@@ -41,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         stdin, stdout = process.stdin, process.stdout
 
         def once(scenario: str, at: int, home: Path) -> list[list[str]]:
-            stdin.write(f"{scenario} {at} {home}\n")
+            stdin.write(f"{scenario} {request.param * at} {home}\n")
             stdin.flush()
             return [line.split() for line in iter(stdout.readline, "end\n")]
 
