@@ -1,5 +1,6 @@
 """The main job, end to end: the real command, a real model, a real client."""
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_port_in_use_is_said_at_once(fake_model: FakeModel) -> None:
         port = taken.getsockname()[1]
         ended = run("serve", "--engine", "fake", "--model", str(fake_model()), "--port", str(port))
     assert ended.returncode == 4
-    assert f"127.0.0.1:{port} is in use" in ended.stderr
+    assert f"127.0.0.1:{port} is in use by process {os.getpid()} (" in ended.stderr
 
 
 def test_check_config_checks_and_stops() -> None:

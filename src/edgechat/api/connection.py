@@ -11,6 +11,8 @@ all of them are being answered, the newcomer is told to come back.
 import asyncio
 import socket
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -46,6 +48,7 @@ class Connection(H11Protocol):
     """uvicorn's HTTP/1.1 connection with deadlines and company."""
 
     bounds: ClassVar[Bounds] = Bounds()
+    crowd: ClassVar[Counter[str]] = Counter()  # connections by address
     gate: ClassVar[Gate | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,10 +74,14 @@ class Connection(H11Protocol):
             )  # or small writes wait 40 ms for an acknowledgement
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.address = self.client[0] if self.client else ""
+        self.crowd[self.address] += 1
         self._turned_away = None if self._make_room() else CROWDED
         self._enter("head", FAREWELL_S if self._turned_away else HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.crowd[self.address] -= 1
+        if not self.crowd[self.address]:
+            del self.crowd[self.address]
         self._enter("")
         self._give_up_place()
         self.resume_writing()
@@ -82,11 +89,12 @@ class Connection(H11Protocol):
 
     def _make_room(self) -> bool:
         """Whether there is a place, perhaps one that a dawdler had to give up."""
-        everyone = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        near = [other for other in everyone if other.address == self.address]
-        if self.address not in self.bounds.trusted and len(near) >= self.bounds.per_address:
-            return _evict(near)
-        return len(everyone) < self.bounds.total or _evict(everyone)
+        if self.address not in self.bounds.trusted and self.crowd[self.address] > self.bounds.per_address:
+            return _evict(other for other in self._others() if other.address == self.address)
+        return len(self.connections) <= self.bounds.total or _evict(self._others())
+
+    def _others(self) -> Iterator["Connection"]:
+        return (other for other in self.connections if isinstance(other, Connection) and other is not self)
 
     # ── what comes in ──
 
@@ -205,7 +213,7 @@ class Connection(H11Protocol):
         self.transport.write(head.encode() + body)
 
 
-def _evict(crowd: list[Connection]) -> bool:
+def _evict(crowd: Iterable[Connection]) -> bool:
     """Close the connection that has waited longest for its request's head. False if all are past that."""
     dawdling = [other for other in crowd if other._stage == "head" and other.loop.time() - other._began >= GRACE_S]
     if not dawdling:

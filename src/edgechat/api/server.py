@@ -1,7 +1,8 @@
 """How uvicorn runs the application."""
 
 import resource
-from typing import Any
+from collections import Counter
+from typing import Any, ClassVar
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from edgechat.settings import Settings
 
 RESERVED_FILES = 64  # for models, the history, the engine's pipes
 MAX_FILES = 16_384
+AT_A_TIME = 128  # connections taken in in one turn of the loop, so that those before them are served between
 
 
 def config(settings: Settings, app: Any) -> uvicorn.Config:
@@ -19,6 +21,7 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
         app,
         http=connection_class(settings, _gate(settings, app)),
         h11_max_incomplete_event_size=MAX_HEAD,
+        backlog=min(AT_A_TIME, open_files() // 8),
         ws="none",
         log_config=None,  # what it says comes through observe.py
         log_level="warning",
@@ -45,6 +48,7 @@ def connection_class(settings: Settings, gates: Gate | None = None) -> type[Conn
 
     class Bounded(Connection):
         bounds = within
+        crowd: ClassVar[Counter[str]] = Counter()
         gate = gates
 
     return Bounded

@@ -4,8 +4,10 @@ import asyncio
 import errno
 import signal
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
+import psutil
 import typer
 
 from edgechat import presence, registry
@@ -124,6 +126,15 @@ async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool) ->
         await tune_beside(runtime.library, stored)
 
 
+def _by(port: int) -> str:
+    """Who listens on `port`, where the system tells."""
+    with suppress(psutil.Error, OSError):
+        for line in psutil.net_connections("tcp"):
+            if line.status == psutil.CONN_LISTEN and line.laddr.port == port and line.pid:
+                return f" by process {line.pid} ({psutil.Process(line.pid).name()})"
+    return ""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket, taken before anything slow starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -135,6 +146,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUse(f"{host}:{port} is in use: stop what listens there, or take another --port.") from None
+            raise AddressInUse(f"{host}:{port} is in use{_by(port)}: stop it, or take another --port.") from None
         raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror}.") from None
     return listener

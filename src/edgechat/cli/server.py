@@ -1,6 +1,7 @@
 """The HTTP server of `edgechat serve`. A file of its own: it is imported while the worker loads the model."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ import uvicorn
 
 from edgechat.runtime import Runtime
 
+BACKLOG = 2048  # connections that the system keeps while the loop is busy
 FLUSH_S = 1  # seconds for the last words of answers that were ended
 
 
@@ -23,6 +25,11 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio has asked for as many as it takes at a time
 
     def stop(self) -> None:
         """First signal: drain. Second: at once."""
