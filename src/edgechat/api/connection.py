@@ -9,6 +9,7 @@ all of them are being answered, the newcomer is told to come back.
 """
 
 import asyncio
+import re
 import socket
 import sys
 from collections import Counter
@@ -32,16 +33,21 @@ READ_S = 30.0  # without reading what was sent
 FAREWELL_S = 1.0  # for a refused client to take in the answer
 MAX_HEAD = 32_768  # bytes
 CROWDED = Problem(503, "There are too many connections; come back in a moment.", "too_many_connections", None, 2)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9})(?:\r\n|$)", re.IGNORECASE)
 SEND_BUFFER = 131_072  # bytes the system keeps for one client; by itself it would let them grow to megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many connections there may be. `trusted` addresses stand for many clients."""
+    """How many connections there may be. `trusted` addresses stand for many clients.
+
+    `lingering` more may stay for a moment, so that whoever is told to come back has sent what they had to say.
+    """
 
     total: int = 1024
     per_address: int = 256
     trusted: frozenset[str] = frozenset()
+    lingering: int = 1024
 
 
 class Connection(H11Protocol):
@@ -77,6 +83,8 @@ class Connection(H11Protocol):
         self.crowd[self.address] += 1
         self._turned_away = None if self._make_room() else CROWDED
         self._enter("head", FAREWELL_S if self._turned_away else HEAD_S)
+        if self._turned_away and len(self.connections) > self.bounds.total + self.bounds.lingering:
+            self._say(CROWDED)  # every file is needed: there is no moment for it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.crowd[self.address] -= 1
@@ -193,7 +201,9 @@ class Connection(H11Protocol):
         if self._stage != "away":
             self._enter("away", FAREWELL_S)
             self._write(why, data[: data.find(b"\r\n")].decode("latin-1").partition(" ")[2].partition(" ")[0])
-            if self.transport.can_write_eof():
+            if _is_whole(data):
+                self.transport.close()
+            elif self.transport.can_write_eof():
                 self.transport.write_eof()
 
     def _say(self, problem: Problem) -> None:
@@ -211,6 +221,13 @@ class Connection(H11Protocol):
             f"Content-Length: {len(body)}\r\n{wait}Connection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
+
+
+def _is_whole(request: bytes) -> bool:
+    """Whether nothing more comes that would cut off the answer to `request`; False where that takes thought."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return length is not None and int(length[1]) == len(body)
 
 
 def _evict(crowd: Iterable[Connection]) -> bool:

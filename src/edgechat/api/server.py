@@ -21,7 +21,7 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
         app,
         http=connection_class(settings, _gate(settings, app)),
         h11_max_incomplete_event_size=MAX_HEAD,
-        backlog=min(AT_A_TIME, open_files() // 8),
+        backlog=min(AT_A_TIME, open_files() // 16),
         ws="none",
         log_config=None,  # what it says comes through observe.py
         log_level="warning",
@@ -42,9 +42,10 @@ def _gate(settings: Settings, app: Any) -> Gate:
 
 def connection_class(settings: Settings, gates: Gate | None = None) -> type[Connection]:
     """`Connection` within the bounds of `settings` and of the files that this process may open."""
-    most = open_files() - RESERVED_FILES if open_files() > 2 * RESERVED_FILES else open_files() // 2
-    total = min(settings.connections, most)
-    within = Bounds(total, settings.connections_per_address, frozenset(settings.trusted_proxies))
+    most = max(open_files() - RESERVED_FILES, open_files() // 3)
+    total = min(settings.connections, most * 3 // 4)
+    trusted = frozenset(settings.trusted_proxies)
+    within = Bounds(total, settings.connections_per_address, trusted, lingering=most - total)
 
     class Bounded(Connection):
         bounds = within

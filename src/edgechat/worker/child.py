@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -47,7 +48,7 @@ from edgechat.types import (
     Told,
 )
 from edgechat.worker import embedding, letters
-from edgechat.worker.intake import Intake
+from edgechat.worker.intake import Intake, fatal
 from edgechat.worker.trial import try_out
 
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
@@ -82,7 +83,7 @@ def _read(stream: BinaryIO) -> AnyToWorker | None:
     return letters.to_worker.decode(stream.read(letters.LENGTH.unpack(head)[0]))
 
 
-def _serve_letters(stream: BinaryIO, intake: Intake, loop: Loop) -> None:
+def _serve_letters(intake: Intake, loop: Loop, stream: BinaryIO) -> None:
     """Read until the server goes."""
     while (letter := _read(stream)) is not None:
         match letter:
@@ -168,7 +169,8 @@ def _answering(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
         threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
         loop = Loop(engine, post.tell, first.queue, shelf, threads)
         intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
-        threading.Thread(target=_serve_letters, args=(source, intake, loop), daemon=True).start()
+        reader = fatal(partial(_serve_letters, intake, loop))
+        threading.Thread(target=reader, args=(source,), daemon=True).start()
         post.send(Ready(info=_described(engine, prompter.template)))
         importlib.import_module("numpy")  # a fifth of a second that the start need not wait for, nor an answer
         loop.run()

@@ -5,14 +5,35 @@ Generate ─► prompt ─► loop                      at once, in the thread t
 Ask      ─► answer                              in the same one: a text may be long
 """
 
+import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from edgechat.errors import EdgechatError
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
 from edgechat.types import Ask, Cancel, Failed, Generate
+
+T = TypeVar("T")
+
+
+def fatal(work: Callable[[T], None]) -> Callable[[T], None]:
+    """`work`, but an exception that nobody expected ends the process: whoever waits hears of it, another is started.
+
+    Left in its thread it would leave them waiting. For want of memory, even a traceback may be too much.
+    """
+
+    def working(letter: T) -> None:
+        try:
+            work(letter)
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__} in the intake\n".encode())
+            os._exit(1)
+
+    return working
 
 
 class Intake:
@@ -34,7 +55,7 @@ class Intake:
             return
         with self._lock:
             self._coming.add(letter.id)
-        self._later.submit(self._loop_or_refuse, letter)
+        self._later.submit(fatal(self._loop_or_refuse), letter)
 
     def cancel(self, letter: Cancel) -> None:
         """Nobody reads the answer any more, wherever its request is now."""
@@ -44,7 +65,7 @@ class Intake:
 
     def answer(self, letter: Ask) -> None:
         """Answer a question about tokens."""
-        self._later.submit(self._answer_or_refuse, letter)
+        self._later.submit(fatal(self._answer_or_refuse), letter)
 
     def _answer_or_refuse(self, letter: Ask) -> None:
         try:
