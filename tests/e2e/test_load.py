@@ -91,7 +91,7 @@ async def ask(port: int, canary: str, tally: Tally) -> None:
 async def client(port: int, number: int, until: float, tally: Tally) -> None:
     draw = random.Random(number)
     under_way = set()
-    await asyncio.sleep(draw.random() * EVERY_S)
+    await asyncio.sleep(draw.random() * min(EVERY_S, until - time.monotonic()))
     while time.monotonic() < until:
         canary = f"canary {number:04} {draw.getrandbits(64):x}"
         task = asyncio.create_task(ask(port, canary, tally))
@@ -110,8 +110,8 @@ async def probe(port: int, until: float, tally: Tally) -> None:
         await asyncio.sleep(0.05)
 
 
-async def load(port: int, clients: int, tally: Tally) -> None:
-    until = time.monotonic() + SECONDS
+async def load(port: int, clients: int, tally: Tally, seconds: float = SECONDS) -> None:
+    until = time.monotonic() + seconds
     await asyncio.gather(*(client(port, number, until, tally) for number in range(clients)), probe(port, until, tally))
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 DEEPEST = 64  # objects and lists within each other
-MOST_GROUPS = 20_000  # objects and lists in all
-STRINGS_EACH = 10  # strings of an object or list, on average
+MOST_GROUPS = 10_000  # objects and lists in all
+STRINGS_EACH = 20  # strings of an object or list, on average
 MOST_VALUES = 500_000  # members in all: prompts and texts may come as lists of tokens
 MOST_NAMES = 4_096  # of one object
 _STEP = {ord(bracket): step for bracket, step in {"[": 1, "{": 1, "]": -1, "}": -1}.items()}
