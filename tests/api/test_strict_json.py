@@ -39,6 +39,7 @@ def test_brackets_and_quotes_in_text_do_not_count() -> None:
         (b"[" + b"[]," * MOST_GROUPS + b"[]]", "10000 objects and lists"),
         (b"[" + b'"",' * 300_000 + b'""]', "200000 strings"),
         (b"[" + b"1," * 600_000 + b"1]", "500000 values"),
+        (json.dumps([{str(name): 0 for name in range(4_000)}] * 15).encode(), "50000 names"),
         (json.dumps({str(name): 0 for name in range(MOST_NAMES + 1)}).encode(), "4096 names"),
     ],
 )

@@ -18,7 +18,7 @@ from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime, Served
 from edgechat.types import GenRequest
 
-LARGE = 1 << 18  # bytes; parsing more would hold up the loop
+LARGE = 1 << 16  # bytes; parsing more would hold up the loop
 MANIFOLD = {"/api/import": 4_000_000}  # objects and lists: years of conversations come back in one file
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
 

@@ -17,6 +17,7 @@ MOST_GROUPS = 10_000  # objects and lists in all
 STRINGS_EACH = 20  # strings of an object or list, on average
 MOST_VALUES = 500_000  # members in all: prompts and texts may come as lists of tokens
 MOST_NAMES = 4_096  # of one object
+NAMES_EACH = 5  # of an object or list, on average
 _STEP = {ord(bracket): step for bracket, step in {"[": 1, "{": 1, "]": -1, "}": -1}.items()}
 _NO_BRACKET = bytes(set(range(256)) - set(_STEP))
 
@@ -38,6 +39,8 @@ def check_shape(body: bytes, most_groups: int = MOST_GROUPS) -> None:
     brackets = outside.translate(None, _NO_BRACKET)
     if len(brackets) > 2 * most_groups:
         raise ValueError(f"there are more than {most_groups} objects and lists in it")
+    if outside.count(b":") > NAMES_EACH * most_groups:
+        raise ValueError(f"there are more than {NAMES_EACH * most_groups} names in it")
     if outside.count(b",") > MOST_VALUES:
         raise ValueError(f"there are more than {MOST_VALUES} values in it")
     if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > DEEPEST:
