@@ -36,6 +36,7 @@ EXTRAS = {"otel": "edgechat.api.tracing:Tracing"}
 DOORS = {
     "http": "edgechat.api.app:create_app",
     "uvicorn": "edgechat.api.server:config",
+    "server": "edgechat.cli.server:Server",
 }
 
 

@@ -84,11 +84,9 @@ async def _serve(settings: Settings, tune: bool) -> None:
     runtime = Runtime(settings)
     runtime.start()  # the engine loads in a process of its own while the web framework is imported here
     create_app = await asyncio.to_thread(registry.load, registry.DOORS, "http", "door")
-    from edgechat.cli.server import Server
-
     app = create_app(runtime, history)
     config = registry.load(registry.DOORS, "uvicorn", "door")(settings, app)
-    server = Server(config, runtime)
+    server: Server = registry.load(registry.DOORS, "server", "door")(config, runtime)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(name, server.stop)
     address, port = listener.getsockname()[:2]
