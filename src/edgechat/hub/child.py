@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
 from edgechat import registry
-from edgechat.errors import EdgechatError, HubError
+from edgechat.errors import EdgechatError, HubError, HubUnreachable
 from edgechat.hub import outbound
 from edgechat.hub.reference import Link, Remote, parse
 from edgechat.hub.source import AnyAnswer, Failed, Fetched, Go, Order, Resolved, Source, pack, to_child
@@ -49,15 +50,35 @@ def _carry_out(inbox: Inbox, answer: Callable[[AnyAnswer], None]) -> None:
     assert isinstance(order, Order)
     reference = parse(order.reference)
     assert isinstance(reference, Remote)
-    hub = order.options.get("endpoint") or (reference.url if isinstance(reference, Link) else "")
-    outbound.guard([hub, *outbound.proxies(os.environ)])
-    make = registry.load(registry.SOURCES, reference.scheme, "source")
-    source: Source = make(**order.options)
-    answer(Resolved(source.resolve(reference)))
+    with _patience(order, answer):
+        hub = order.options.get("endpoint") or (reference.url if isinstance(reference, Link) else "")
+        outbound.guard([hub, *outbound.proxies(os.environ)])
+        make = registry.load(registry.SOURCES, reference.scheme, "source")
+        source: Source = make(**order.options)
+        manifest = source.resolve(reference)
+    answer(Resolved(manifest))
     go = inbox.get()
     assert isinstance(go, Go)
     source.fetch(go.manifest, Path(go.staging))
     answer(Fetched())
+
+
+@contextmanager
+def _patience(order: Order, answer: Callable[[AnyAnswer], None]) -> Iterator[None]:
+    """Give up on a hub that does not say in time what it has: one that drips never ends by a library's own limits."""
+
+    def give_up() -> None:
+        why = f"the hub does not say within {order.patience:.0f} s what it has; try again later."
+        answer(Failed(HubUnreachable.code, f"{order.reference}: {why}"))
+        os._exit(1)
+
+    timer = threading.Timer(order.patience, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _own_stdout() -> BinaryIO:

@@ -25,8 +25,9 @@ MAX_LETTER = 1 << 20  # bytes
 class Errand:
     """A child process that resolves and fetches one reference. Leaving the `async with` ends it."""
 
-    def __init__(self, reference: Remote, options: dict[str, str], stage: Stage) -> None:
-        self._order = Order(str(reference), options)
+    def __init__(self, reference: Remote, options: dict[str, str], stage: Stage, patience: float) -> None:
+        """`options` are the source's own; `patience` is in seconds, until it must have said what it has."""
+        self._order = Order(str(reference), options, patience)
         self._stage = stage
         self._process: Process | None = None
 

