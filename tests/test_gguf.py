@@ -73,6 +73,16 @@ def bad() -> dict[str, bytes]:
         "numbers beyond the end": head + ggufs.text("k") + struct.pack("<IIQ", 9, 4, 9_999_999) + bytes(64),
         "texts beyond the end": head + ggufs.text("k") + struct.pack("<IIQ", 9, 8, 1_999_999) + bytes(64),
         "too many texts": head + ggufs.text("k") + struct.pack("<IIQ", 9, 8, 2_000_001) + bytes(64),
+        "version 0": b"GGUF" + struct.pack("<IQQ", 0, 0, 0) + bytes(64),
+        "version 1": b"GGUF" + struct.pack("<IQQ", 1, 0, 0) + bytes(64),
+        "another byte order": b"GGUF" + struct.pack(">IQQ", 3, 0, 0) + bytes(64),
+        "text for an alignment": ggufs.gguf({"general.alignment": "32"}),
+        "a tensor between two places": ggufs.gguf(tensors={"w": (4,)}).replace(
+            struct.pack("<QIQ", 4, 0, 0), struct.pack("<QIQ", 4, 0, 4)
+        ),
+        "sides whose product overflows": ggufs.gguf(tensors={"w": (4, 2)}).replace(
+            struct.pack("<QQI", 4, 2, 0), struct.pack("<QQI", 2, 0x7FFFFFFFFFFFFFC0, 24)
+        ),
         "five dimensions": ggufs.gguf(tensors={"w": (1, 1, 1, 1, 1)}),
         "overflowing shape": ggufs.gguf(tensors={"w": (4,)}).replace(
             struct.pack("<Q", 4), struct.pack("<Q", endless), 1
@@ -119,9 +129,25 @@ def test_bytes_changed_anywhere_never_do_more_than_be_refused(tmp_path: Path) ->
 def test_the_dearest_header_is_bounded_by_what_it_holds(tmp_path: Path) -> None:
     """As many keys as are allowed, each claiming as much as is allowed: refused at the first that does not hold."""
     head = b"GGUF" + struct.pack("<IQQ", 3, gguf.MAX_TENSORS, gguf.MAX_KEYS)
-    keys = b"".join(ggufs.text(f"k{i}") + struct.pack("<IIQ", 9, 8, 200) + bytes(8 * 200) for i in range(10_100))
-    with pytest.raises(ModelFileInvalid, match="more than 2,000,000 texts"):
+    keys = b"".join(ggufs.text(f"k{i}") + struct.pack("<IIQ", 9, 8, 300) + bytes(8 * 300) for i in range(3400))
+    with pytest.raises(ModelFileInvalid, match="more than 1,000,000 texts"):
         gguf.read_header(ggufs.write(tmp_path / "m.gguf", head + keys))
+
+
+@pytest.mark.parametrize("kind", ["keys", "tensors", "texts in one array"])
+def test_a_claim_that_the_file_cannot_hold_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Each count is within its bound, and more than the bytes that follow could be."""
+    claims = {
+        "keys": struct.pack("<IQQ", 3, 0, 4000),
+        "tensors": struct.pack("<IQQ", 3, 9000, 0),
+        "texts in one array": struct.pack("<IQQ", 3, 0, 1) + ggufs.text("k") + struct.pack("<IIQ", 9, 8, 900_000),
+    }
+    monkeypatch.setattr(gguf._Reader, "skip_texts", None)
+    monkeypatch.setattr(gguf._Reader, "tensor_info", None)
+    with pytest.raises(ModelFileInvalid, match=f"it claims [0-9]+ {kind}"):
+        gguf.read_header(ggufs.write(tmp_path / "m.gguf", b"GGUF" + claims[kind] + bytes(5000)))
 
 
 def test_a_model_in_parts_is_one_header(tmp_path: Path) -> None:

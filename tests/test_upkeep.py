@@ -1,19 +1,23 @@
 """A running server follows its store: versions take over under load, broken ones do not, removed ones leave."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from edgechat.errors import ModelNotFound
+from edgechat.errors import EdgechatError, ModelNotFound
 from edgechat.hub.store import Store
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 from edgechat.types import AnyEvent, Delta, Done, GenRequest, Message
 from tests.hub.fakehub import FakeHub
 from tests.scripts import publish, tuned
+
+FLOOD = 250 if os.environ.get("EDGECHAT_TORTURE") else 50  # answers of each version
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +68,9 @@ async def test_an_update_under_load_fails_no_request(tmp_path: Path, memory: str
     publish(store, "m", reply="old", memory=10**9, load_ms=200)
     async with serving(tmp_path, memory=memory) as runtime:
         readers = [asyncio.create_task(flood(runtime, stop, said)) for _ in range(5)]
-        await until(lambda: len(said) > 50)
+        await until(lambda: len(said) > FLOOD)
         update(store, "m", reply="new", memory=10**9, load_ms=200)
-        await until(lambda: said.count("new") > 50)
+        await until(lambda: said.count("new") > FLOOD)
         stop.set()
         await asyncio.gather(*readers)
         assert set(said) == {"old", "new"}
@@ -107,6 +111,47 @@ async def test_a_removed_model_finishes_its_answers_and_is_gone(tmp_path: Path) 
             runtime.find("other")
         assert await running == "o" * 100
         await until(lambda: runtime.keeper.resident("other") is None)
+        assert await ask(runtime) == "m"
+
+
+async def test_a_model_that_is_removed_while_it_loads_answers_who_waits_for_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store, "m")
+    other = publish(store, "other", load_ms=1000)
+    async with serving(tmp_path) as runtime:
+        waiting = asyncio.create_task(ask(runtime, "other"))
+        await until(lambda: (one := runtime.keeper.resident("other")) and one.held)
+        store.remove("other")
+        assert other.path.exists()
+        assert await waiting == "other"
+        await until(lambda: runtime.keeper.resident("other") is None)
+        store.gc()
+        assert not other.path.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"reply": "else"}'], ids=["cut off", "other bytes"])
+async def test_what_is_damaged_under_a_running_engine_is_not_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    """It dies of a page that is gone; started again, it would read what nobody verified."""
+    monkeypatch.setattr("edgechat.worker.keeper.FAILED_S", 0.2)
+    store = Store(tmp_path)
+    stored = publish(store, "m")
+    async with serving(tmp_path) as runtime:
+        resident = runtime.keeper.resident("m")
+        assert resident is not None
+        assert resident.worker is not None
+        assert resident.worker.pid is not None
+        stored.path.chmod(0o644)
+        stored.path.write_bytes(damage)
+        os.kill(resident.worker.pid, signal.SIGBUS)
+        await until(lambda: resident.failure)
+        assert (runtime.readiness.state, runtime.readiness.hint) == ("failed", "edgechat pull m")
+        with pytest.raises(EdgechatError, match=r"is damaged|no model"):
+            await ask(runtime)
+        stored.path.unlink()
+        publish(store, "m")  # as a pull mends it
+        await until(lambda: runtime.readiness.state == "ready")
         assert await ask(runtime) == "m"
 
 

@@ -15,7 +15,7 @@ Format: the GGUF specification in ggml's docs/gguf.md.
 import mmap
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from edgechat.errors import ModelFileInvalid
 
 Value = int | float | bool | str | None
 
-MAX_KEYS = 100_000
-MAX_TENSORS = 100_000
+MAX_KEYS = 4096  # the richest seen have a hundred
+MAX_TENSORS = 10_000  # the largest mixtures of experts have 2,000
 MAX_STRING = 1 << 20
 MAX_ARRAY = 10_000_000
-MAX_TEXTS = 2_000_000  # in all arrays together; a vocabulary of 262,144 tokens has 800,000
+MAX_TEXTS = 1_000_000  # in all arrays together; a vocabulary of 262,144 tokens has 800,000
 MAX_NAME = 65_535
 MAX_TENSOR_NAME = 63  # ggml's own
 MAX_ALIGNMENT = 1 << 16
@@ -36,6 +36,8 @@ MAX_PARTS = 256
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
+_PLACES = tuple(struct.Struct(f"<{rank}QIQ") for rank in range(5))  # sides, type, offset
+_LEAST = {"keys": 13, "tensors": 24, "texts in one array": 8}  # bytes that each takes at least
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 
 # type id -> (name, values per block, bytes per block); ggml.h. A type that is not listed is left to the engine.
@@ -49,13 +51,17 @@ TENSOR_TYPES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor's place. `offset` in bytes from the start of the file; `size` in bytes, None if the type is new."""
+    """One tensor's place. `offset` in bytes from the start of the file; `size` in bytes, None if the type is new.
+
+    `part` is which of the model's files that is, from 0.
+    """
 
     name: str
     shape: tuple[int, ...]
     type: str
     offset: int
     size: int | None
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,12 @@ class Header:
         return self.number("context_length")
 
     @property
+    def vocabulary(self) -> int:
+        """Tokens in its vocabulary; 0 where the header does not tell."""
+        words = self.metadata.get("tokenizer.ggml.tokens")  # arrays are kept as their length
+        return words if isinstance(words, int) else 0
+
+    @property
     def quantisation(self) -> str:
         """The type that holds most of the weights."""
         weights: dict[str, int] = {}
@@ -129,7 +141,8 @@ def read_header(path: Path) -> Header:
     Raises ModelFileInvalid, naming the file and what is wrong with it.
     """
     first, *others = (_read_one(part) for part in parts(path))
-    return Header(first.metadata, tuple(tensor for header in (first, *others) for tensor in header.tensors))
+    further = (replace(tensor, part=n) for n, header in enumerate(others, 1) for tensor in header.tensors)
+    return Header(first.metadata, (*first.tensors, *further))
 
 
 def parts(path: Path) -> tuple[Path, ...]:
@@ -188,7 +201,7 @@ class _Reader:
         start = (self.at + alignment - 1) // alignment * alignment
         if self.at > len(self.data):
             raise struct.error
-        return Header(metadata, tuple(self.placed(info, start) for info in infos))
+        return Header(metadata, tuple(self.placed(info, start, alignment) for info in infos))
 
     def scalar(self, code: str) -> int:
         form = "<" + code
@@ -198,7 +211,7 @@ class _Reader:
 
     def bounded(self, code: str, most: int, what: str) -> int:
         count = self.scalar(code)
-        if count > most:
+        if count > most or count * _LEAST.get(what, 0) > len(self.data) - self.at:
             raise ValueError(f"it claims {count} {what}")
         return count
 
@@ -216,10 +229,12 @@ class _Reader:
             return self.string()
         if kind != _ARRAY:
             return self.scalar(self.code(kind))
-        kind, length = self.scalar("I"), self.bounded("Q", MAX_ARRAY, "values in one array")
+        kind = self.scalar("I")
         if kind == _STRING:
+            length = self.bounded("Q", MAX_TEXTS, "texts in one array")
             self.skip_texts(length)
         else:
+            length = self.bounded("Q", MAX_ARRAY, "values in one array")
             self.at += length * struct.calcsize(self.code(kind))
         return length
 
@@ -243,13 +258,16 @@ class _Reader:
     def tensor_info(self) -> tuple[str, tuple[int, ...], int, int]:
         name = self.string(MAX_TENSOR_NAME)
         rank = self.bounded("I", 4, "dimensions of one tensor")
-        shape = tuple(self.scalar("Q") for _ in range(rank))
+        *shape, kind, offset = _PLACES[rank].unpack_from(self.data, self.at)
+        self.at += _PLACES[rank].size
         if not name or not all(0 < side < 1 << 63 for side in shape):
             raise ValueError(f"its tensor {name!r} has no name, or a side of no or endless length")
-        return name, shape, self.scalar("I"), self.scalar("Q")
+        return name, tuple(shape), kind, offset
 
-    def placed(self, info: tuple[str, tuple[int, ...], int, int], start: int) -> Tensor:
+    def placed(self, info: tuple[str, tuple[int, ...], int, int], start: int, alignment: int) -> Tensor:
         name, shape, kind, offset = info
+        if offset % alignment:
+            raise ValueError(f"{name} begins between two places, at {offset}")
         if start + offset > len(self.data):
             raise ValueError(f"it is cut off: {name} should begin at byte {start + offset}")
         if kind not in TENSOR_TYPES:

@@ -140,7 +140,7 @@ class Library:
             self.store.ensure(file)
             return self.store.hold(file)
 
-        wanted = Wanted(stored.name, load, forecast, take)
+        wanted = Wanted(stored.name, load, forecast, take, check=lambda: self.store.ensure(file))
         return wanted if default else wanted._replace(keep=settings.keep_alive)
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from edgechat.errors import EdgechatError
+from edgechat.errors import EdgechatError, ModelDamaged
 from edgechat.hub.store import Stored
 from edgechat.hub.update import Beside, update
 from edgechat.library import Library
@@ -60,11 +60,23 @@ class Upkeep:
                 log.info("removed from disk: it finishes its answers", model=resident.name)
                 self._keeper.keep(resident.name, 0)
                 continue
+            if isinstance(resident.failure, ModelDamaged):
+                await self._mended(resident)
+                continue
             stored = await asyncio.to_thread(self._library.find, resident.name)
             if stored is not None:
                 file = await asyncio.to_thread(self._library.file, stored)
                 if file.sha256 not in (resident.wanted.load.digest, *self._refused):
                     await self._switch(stored, file)
+
+    async def _mended(self, resident: Resident) -> None:
+        """Load the default model again once its bytes are right: nobody asks a server that is not ready."""
+        default = self._library.default
+        if default is None or resident.name != default.name:
+            return
+        stored = await asyncio.to_thread(self._library.find, None)
+        if stored is not None and self._keeper.may_try_again(resident):
+            await self._keeper.load(await asyncio.to_thread(self._library.wanted, stored))
 
     def _outside(self, resident: Resident) -> bool:
         """Whether it never was in the store."""

@@ -177,7 +177,7 @@ class Keeper:
         """The resident for a request, which counts as waiting until `_release`."""
         while True:
             resident = self._residents.get(wanted.name)
-            if resident is not None and resident.failure and self._now() - resident.failed_at >= FAILED_S:
+            if resident is not None and self.may_try_again(resident):
                 resident = None
             if resident is None:
                 resident = self._begin(wanted)
@@ -185,6 +185,10 @@ class Keeper:
                 self._hold(resident)
                 return resident
             await resident.changed.wait()
+
+    def may_try_again(self, resident: Resident) -> bool:
+        """Whether it could not be loaded, and that is some seconds ago."""
+        return resident.failure is not None and self._now() - resident.failed_at >= FAILED_S
 
     def _hold(self, resident: Resident) -> None:
         resident.waiting += 1
@@ -245,7 +249,7 @@ class Keeper:
         memory, over = room, 0
         for _ in range(2):
             load = msgspec.structs.replace(resident.wanted.load, memory=memory, threads=self.pool.cores)
-            resident.worker = worker = Worker(load, lambda: self._settle(resident))
+            resident.worker = worker = Worker(load, lambda: self._settle(resident), resident.wanted.check)
             info = await worker.start()
             taken = await asyncio.to_thread(tree_bytes, worker.pid) if worker.pid else 0
             resident.bytes = max(info.memory, taken)

@@ -23,7 +23,8 @@ class Held(Protocol):
 class Wanted(NamedTuple):
     """A model as it would be loaded. `load.memory` and `load.threads` are filled in here; `keep` is in seconds.
 
-    `take` is called in a thread before every load: it checks the bytes and holds them, or raises ModelDamaged.
+    `take` is called in a thread before every load: it checks the bytes and holds them, or raises ModelDamaged. So is
+    `check` before a process that died is started again.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Wanted(NamedTuple):
     forecast: Forecast
     take: Callable[[], Held]
     keep: float = inf
+    check: Callable[[], None] = lambda: None
 
 
 class Resident(Tenant):

@@ -68,10 +68,16 @@ class _Open:
 class Worker:
     """A Backend over one worker process."""
 
-    def __init__(self, load: Load, changed: Callable[[], None] = lambda: None) -> None:
-        """`changed` is called whenever `loading`, `ready`, `open` or `failure` is a new one."""
+    def __init__(
+        self, load: Load, changed: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`changed` is called whenever `loading`, `ready`, `open` or `failure` is a new one.
+
+        `check` is called in a thread before the process is started again: it raises what makes the model unservable.
+        """
         self._load = load
         self._changed = changed
+        self._check = check
         self._process: Process | None = None
         self._answers: dict[int, _Open] = {}
         self._ids = count(1)
@@ -202,9 +208,16 @@ class Worker:
             if not (self.failure or self._stopping):
                 words = list(self._stderr)[-3:]
                 log.error("worker ended", cause=death.cause, status=death.status, after_s=round(lived, 1), words=words)
-                if self.info is None:
-                    self.failure = death.while_loading()
+                self.failure = await self._checked() if self.info else death.while_loading()
         self._changed()
+
+    async def _checked(self) -> EdgechatError | None:
+        """What became of the model's bytes while it was loaded: what killed the process may be just that."""
+        try:
+            await asyncio.to_thread(self._check)
+        except EdgechatError as error:
+            return error
+        return None
 
     async def _run_once(self) -> deaths.Death:
         """One life of the process, and how it ended. Every open answer hears of the end at once."""
