@@ -156,7 +156,7 @@ def test_a_model_in_parts_is_one_header(tmp_path: Path) -> None:
         gguf.read_header(tmp_path / "m-00001-of-00002.gguf")
     ggufs.write(tmp_path / "m-00002-of-00002.gguf", ggufs.gguf({"split.no": 1}, {"b": (4, 2)}))
     header = gguf.read_header(tmp_path / "m-00001-of-00002.gguf")
-    assert (header.name, [tensor.name for tensor in header.tensors]) == ("Tiny", ["a", "b"])
+    assert (header.name, [(tensor.name, tensor.part) for tensor in header.tensors]) == ("Tiny", [("a", 0), ("b", 1)])
     with pytest.raises(ModelFileInvalid, match="part 2 of 2: name the first"):
         gguf.read_header(tmp_path / "m-00002-of-00002.gguf")
 

@@ -8,6 +8,7 @@ import pytest
 from tests import ggufs
 from tests.cli.conftest import Bench, Command
 from tests.hub.conftest import TINY, TINY_FILE, made_up, sha256
+from tests.scripts import tuned
 
 CONTRACT = {
     "name", "source", "revision", "sha256", "size", "licence", "quantisation", "context", "ram", "loaded", "state",
@@ -50,6 +51,20 @@ def test_models_tells_what_the_contract_names(pulled: Bench, command: Command) -
     assert found["ram"] > len(MODEL)
     assert row(command, "qwen3-0.6b")["state"] == "to pull"
     assert "tiny-q4_k_m" in command("models").said
+
+
+def test_a_tuned_model_takes_what_the_file_takes_that_is_loaded_for_it(pulled: Bench, command: Command) -> None:
+    large = ggufs.gguf(METADATA, {"w": (64, 64), "v": (1 << 10, 1 << 10)})
+    pulled.put("Qwen/Tuned-GGUF/tuned.gguf", large)
+    before = row(command)["ram"]
+    assert command("pull", "modelscope:Qwen/Tuned-GGUF").status == 0
+    model, file = (pulled.store.current(name) for name in ("tiny-q4_k_m", "tuned"))
+    tuned(pulled.store, model, file)
+    found = row(command)
+    assert (found["ram"], found["size"]) == (row(command, "tuned")["ram"], len(MODEL))
+    assert found["ram"] != before
+    with pulled.store.hold(file):
+        assert row(command)["loaded"] is True
 
 
 def test_a_model_that_is_read_is_loaded(pulled: Bench, command: Command) -> None:

@@ -1,10 +1,17 @@
+import asyncio
+import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from edgechat import gguf
 from edgechat.engine import memory
+from edgechat.engine.quantize import Recipe, quantize
 from edgechat.errors import ConfigError
+from edgechat.types import Done, GenRequest, Load, Message, Sampling
+from edgechat.worker.measure import tree_bytes
+from edgechat.worker.supervisor import Worker
 from tests import ggufs
 
 
@@ -37,15 +44,16 @@ def test_more_memory_holds_more_conversations_up_to_a_bound(header: gguf.Header)
 
 
 def test_a_context_nobody_asked_for_shrinks_and_says_so(header: gguf.Header) -> None:
-    plan = memory.plan(header, 0, 225_000_000)
+    room = memory.fixed_bytes(header) + 3000 * memory.cell_bytes(header)
+    plan = memory.plan(header, 0, room)
     assert memory.LEAST_CONTEXT <= plan.context < 4096
-    assert plan.bytes <= 225_000_000
+    assert plan.bytes <= room
     assert "instead of 4096" in plan.notes[0]
 
 
 def test_a_context_that_was_asked_for_is_refused_with_the_number_that_fits(header: gguf.Header) -> None:
     with pytest.raises(ConfigError, match=r"it takes --memory (\d\.\d\d)GB") as caught:
-        memory.plan(header, 8192, 300_000_000)
+        memory.plan(header, 8192, memory.fixed_bytes(header) + 8000 * memory.cell_bytes(header))
     needed = float(str(caught.value).rpartition("--memory ")[2].removesuffix("GB."))
     assert memory.plan(header, 8192, int((needed + 0.01) * 1e9)).context == 8192
 
@@ -64,3 +72,41 @@ def test_no_memory_left_is_not_half_of_the_machines(tmp_path: Path) -> None:
     path = ggufs.write(tmp_path / "m.gguf", ggufs.gguf({"general.architecture": "qwen2", "qwen2.block_count": 2}))
     with pytest.raises(ConfigError, match="it takes --memory"):
         memory.Forecast(path).plan(0, 0)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("model", "recipe"), [("smollm2", None), ("smollm2", "IQ4_NL/IQ4_NL"), ("qwen", None)])
+async def test_what_is_predicted_is_what_a_full_worker_takes(
+    model: str, recipe: str | None, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Within a tenth: the worker's process and all it started, after every conversation it has room for was full.
+
+    As it comes, and in types that llama.cpp copies into a layout of its own, the head too, which is the embedding.
+    """
+    source, path, context = request.getfixturevalue(model), tmp_path / "own.gguf", 256
+    if recipe is None:
+        shutil.copy(source, path)  # pages that another process has, too, count in part only
+    else:
+        await quantize(source, path, Recipe.parse(recipe), threads=2, allow_requantize=True)
+    predicted = memory.Forecast(path).describe(context)
+    worker = Worker(Load("llama_cpp", str(path), context, 2, memory=memory.ENDLESS))
+    try:
+        info = await worker.start()
+        assert (info.memory, info.cells) == (predicted.memory, context * memory.CONVERSATIONS)
+        assert worker.pid is not None
+        await asyncio.gather(*(fill(worker, number) for number in range(memory.CONVERSATIONS)))
+        taken = tree_bytes(worker.pid)
+        if not taken:
+            pytest.skip("this system does not tell what a process takes")
+        assert predicted.memory == pytest.approx(taken, rel=0.1)
+    finally:
+        await worker.stop()
+
+
+async def fill(worker: Worker, number: int) -> None:
+    """Have a conversation read that takes nearly all of the context."""
+    draw = random.Random(number)
+    words = " ".join(str(draw.randrange(10)) for _ in range(90))
+    events = [event async for event in worker.stream(GenRequest((Message("user", words),), Sampling(), max_tokens=16))]
+    assert isinstance(events[-1], Done), events[-1]
+    assert events[-1].usage.prompt_tokens > 170

@@ -20,6 +20,8 @@ from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
 from edgechat.hub.store import Kept, Store
 from edgechat.settings import Settings
+from edgechat.tune.letters import ENGINE as TUNED_ENGINE
+from edgechat.tune.record import Records
 from edgechat.types import Struct
 
 
@@ -135,15 +137,19 @@ def _state(row: Row) -> str:
 
 
 def _row(kept: Kept, store: Store, settings: Settings) -> Row:
-    """A model on disk."""
+    """A model on disk. What it takes of the memory is what the file takes that tuning chose for it, where one did."""
     model, wrong = kept.model, kept.wrong
     header: gguf.Header | None = None
+    tuned = Records(settings.home).serving(model, store) if settings.engine == TUNED_ENGINE else None
+    loaded = tuned[1] if tuned else model
     if wrong is None and model.path.is_file():
         try:
             header = gguf.read_header(model.path)
         except ModelFileInvalid as error:
             wrong = str(error)
-    ram, short = _ram(header, settings) if header else (None, None)
+    ram, short = None, None
+    if header is not None:
+        ram, short = _ram(header if loaded is model else gguf.read_header(loaded.path), settings)
     return Row(
         name=model.name,
         source=model.source,
@@ -154,7 +160,7 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
         quantisation=header.quantisation if header else None,
         context=header.context if header else None,
         ram=ram,
-        loaded=store.is_held(model),
+        loaded=store.is_held(loaded),
         state="damaged" if wrong else "here",
         why=f"{wrong}. Mend it: edgechat pull {model.name}" if wrong else short,
         pinned=kept.pinned,

@@ -131,6 +131,7 @@ class LlamaCpp:
         planned = memory_plan.plan(header, context, memory)
         self.template = header.template
         self._model = load_model(path, progress)
+        memory_plan.give_back(header, path)
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             vocabulary = pool.submit(Vocabulary, self._model)
             self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)

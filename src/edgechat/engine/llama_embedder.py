@@ -14,7 +14,7 @@ import msgspec
 from edgechat.engine.base import Progress
 from edgechat.engine.bindings import lib
 from edgechat.engine.llama_cpp import Vocabulary, load_model
-from edgechat.engine.memory import ENDLESS, Forecast
+from edgechat.engine.memory import ENDLESS, Forecast, give_back
 from edgechat.errors import EngineFailed
 from edgechat.types import Loading
 
@@ -27,8 +27,10 @@ class LlamaEmbedder:
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
         """Load the GGUF at `path`. Raises what `LlamaCpp` raises."""
         progress(Loading(stage="header"))
-        planned = Forecast(path).plan(context, memory or ENDLESS)
+        forecast = Forecast(path)
+        planned = forecast.plan(context, memory or ENDLESS)
         self._model = load_model(path, progress)
+        give_back(forecast.header, path)
         self._context = self._new_context(planned.context, threads, path)
         self._batch = lib.llama_batch_init(planned.context, 0, 1)
         self.tokenizer = Vocabulary(self._model)

@@ -1,8 +1,10 @@
 """One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
 
-    memory = process + weights + repacked weights + cells * (KV + attention buffer) + step buffers
+    memory = process + vocabulary + weights + outputs + step buffers + cells * (KV + attention buffer)
 
-Constants were measured on llama.cpp 0.3.36 with 0.1 B to 0.6 B models on x86-64; they lean to the large side.
+Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
+measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
+came from (pages.py), except for an embedding that is the head as well: its rows are still looked up there.
 """
 
 import platform
@@ -13,8 +15,9 @@ from typing import NamedTuple
 import psutil
 
 from edgechat import gguf, machine
+from edgechat.engine import pages
 from edgechat.errors import ConfigError
-from edgechat.gguf import Header
+from edgechat.gguf import Header, Tensor
 from edgechat.types import ModelInfo
 
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory with flash attention off
@@ -26,10 +29,13 @@ DEFAULT_SHARE = 0.5  # of the memory that is free, where nobody named a number
 LEAST_CONTEXT = 256
 ENDLESS = 1 << 62  # bytes: no bound
 
-PROCESS = 90 << 20  # Python, numpy, the libraries
-PER_SEQUENCE = 600 << 10
-# Types of which llama.cpp keeps a second, interleaved copy; Q8_0 where there are instructions for it.
-REPACKED = frozenset({"Q4_0", "IQ4_NL", "Q4_K"} | ({"Q8_0"} if platform.machine() in ("aarch64", "arm64") else set()))
+PROCESS = 32 << 20  # Python, the libraries, the books of the scheduler
+PER_WORD = 340  # bytes of the vocabulary: a token's text, its merges, the ways to find them
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
+# Types that llama.cpp lays out anew, interleaved, where there are instructions for it.
+REPACKED = frozenset(
+    {"Q4_0", "IQ4_NL", "Q4_K"} | ({"Q8_0"} if platform.machine() in ("aarch64", "arm64") else {"Q2_K"})
+)
 
 
 class Plan(NamedTuple):
@@ -77,23 +83,22 @@ class Forecast:
     """A GGUF before it is loaded; `Forecast` of base.py."""
 
     def __init__(self, path: Path) -> None:
-        self._header = gguf.read_header(path)
+        self.header = gguf.read_header(path)
 
     def plan(self, context: int, memory: int) -> ModelInfo:
-        return self._info(plan(self._header, context, max(memory, 1)))  # here, none left is none
+        return self._info(plan(self.header, context, max(memory, 1)))  # here, none left is none
 
     def describe(self, context: int) -> ModelInfo:
-        trained = self._header.context or DEFAULT_CONTEXT
-        return self._info(plan(self._header, min(context, trained), ENDLESS))
+        trained = self.header.context or DEFAULT_CONTEXT
+        return self._info(plan(self.header, min(context, trained), ENDLESS))
 
     def _info(self, planned: Plan) -> ModelInfo:
-        header = self._header
-        words = header.metadata.get("tokenizer.ggml.tokens")  # arrays are kept as their length
+        header = self.header
         return ModelInfo(
             context=planned.context,
             cells=planned.cells,
             memory=planned.bytes,
-            vocabulary=words if isinstance(words, int) else 0,
+            vocabulary=header.vocabulary,
             parameters=sum(prod(tensor.shape) for tensor in header.tensors),
             recipe=header.quantisation,
             threads=0,
@@ -116,19 +121,36 @@ def free_memory() -> int:
 def fixed_bytes(header: Header) -> int:
     """Bytes that do not depend on the context."""
     weights = sum(tensor.size or 0 for tensor in header.tensors)
-    plain = {"token_embd.weight"} if any(tensor.name == "output.weight" for tensor in header.tensors) else set()
-    matrices = [tensor for tensor in header.tensors if len(tensor.shape) > 1 and tensor.name not in plain]
-    repacked = sum(tensor.size or 0 for tensor in matrices if tensor.type in REPACKED)
-    widest = max((max(tensor.shape) for tensor in header.tensors if tensor.shape), default=0)
-    logits = SEQUENCES * widest * 4 * 2
-    activations = UBATCH * 4 * 4 * max((prod(t.shape) // max(t.shape) for t in header.tensors if t.shape), default=0)
-    return PROCESS + weights + repacked + SEQUENCES * PER_SEQUENCE + logits + activations
+    again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
+    outputs = SEQUENCES * header.vocabulary * 4
+    width, inner = header.number("embedding_length") or 0, header.number("feed_forward_length") or 0
+    step = UBATCH * 4 * max(5 * width, 2 * inner)
+    return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + step
 
 
 def cell_bytes(header: Header) -> int:
-    """Bytes of one token's place: 16-bit KV, and its column of the attention buffer."""
+    """Bytes of one token's place: 16-bit KV, and its column of the attention buffer and of the mask."""
     heads = header.number("attention.head_count") or 32
-    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * heads * 4
+    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * (heads + 1) * 4
+
+
+def repacked(header: Header) -> list[Tensor]:
+    """The matrices that llama.cpp copies into a layout of its own. Rows of an embedding are looked up as they are."""
+    is_tied = not any(tensor.name == HEAD for tensor in header.tensors)
+    return [
+        tensor
+        for tensor in header.tensors
+        if len(tensor.shape) > 1 and tensor.type in REPACKED and (is_tied or tensor.name != EMBEDDING)
+    ]
+
+
+def give_back(header: Header, path: Path) -> int:
+    """Give the pages back that were copied, of the model at `path`, which is loaded; returns their bytes."""
+    given = 0
+    for part, file in enumerate(gguf.parts(path)):
+        copied = [tensor for tensor in repacked(header) if tensor.part == part and tensor.name != EMBEDDING]
+        given += pages.give_back(file, ((tensor.offset, tensor.size or 0) for tensor in copied))
+    return given
 
 
 def _size(count: int) -> str:
