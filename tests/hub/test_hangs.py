@@ -33,6 +33,10 @@ WAYS: dict[str, Callable[[], Iterator[bytes]]] = {
     "never, byte by byte": lambda: repeat(b"H"),
 }
 
+# A plain address is asked by HEAD first: there, headers alone are a whole answer; a body that stays away is a stall.
+WHOLE = ("after the headers", "in the middle")
+HANGS = [(source, way) for source in SOURCES for way in WAYS if source != "https" or way not in WHOLE]
+
 
 class Mute:
     """A server on loopback that takes every question and says what `way` gives, and nothing after that."""
@@ -102,8 +106,7 @@ async def test_a_hub_that_drips_is_given_up(tmp_path: Path, source: str, monkeyp
 
 
 @pytest.mark.skipif(not TORTURE, reason="minutes of waiting: EDGECHAT_TORTURE=1")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("source", "way"), HANGS)
 async def test_every_hang_ends_within_the_promise(
     tmp_path: Path, source: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
