@@ -211,6 +211,18 @@ def test_what_is_no_model_is_not_unpacked(staging: Path) -> None:
             "does not answer",
         ),
         ("ERROR: No matching distribution found for x==1", NotOnHub, "no such version"),
+        (
+            "Could not fetch URL https://a/simple/x/: 404 Client Error: Not Found for url: https://a/simple/x/\n"
+            "ERROR: No matching distribution found for x",
+            NotOnHub,
+            "no such version",
+        ),
+        (
+            "Could not fetch URL https://a/simple/x/: connection error: Read timed out.\n"
+            "ERROR: No matching distribution found for x",
+            HubUnreachable,
+            "does not answer",
+        ),
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", NoSpace, "full"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", HashMismatch, "not those"),
         ("ERROR: something new", HubError, "pip failed: ERROR: something new"),

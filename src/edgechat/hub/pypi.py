@@ -35,7 +35,7 @@ from edgechat.hub.source import File, Manifest
 CHUNK = 1 << 20  # bytes
 MAX_MEMBERS = 10_000
 MAGIC = b"GGUF"
-ASKING = ("--pre", "--retries=1", "--timeout=7")  # an index that is not there is told within 20 s
+ASKING = ("--pre", "--retries=1", "--timeout=7", "-vv")  # only so does it tell of an index that broke off
 FETCHING = ("--retries=5", "--timeout=30")  # one that is, may be slow
 
 # What pip says when it fails, and what it means. The first line that fits counts: after a broken connection pip also
@@ -46,7 +46,7 @@ _COMPLAINTS: tuple[tuple[str, type[EdgechatError], str], ...] = (
     (r"DO NOT MATCH THE HASHES", HashMismatch, "the package's bytes are not those that its index lists"),
     (
         r"NewConnectionError|NameResolution|ConnectTimeout|ReadTimeout|ProxyError|SSLError|connection broken"
-        r"|Could not fetch URL|timed out|5\d\d Server Error|40[137] Client Error",
+        r"|Could not fetch URL \S+: (?!404)|timed out|5\d\d Server Error|40[137] Client Error",
         HubUnreachable,
         "the package index does not answer; see `pip config list`",
     ),
