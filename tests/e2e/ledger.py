@@ -170,6 +170,17 @@ def complaints(ledgers: list[Ledger], conversations: list[Line], database: Path,
     return found
 
 
+def age_of_lost_text(ledgers: list[Ledger], conversations: list[Line], killed: list[float]) -> float:
+    """Seconds between the reading of the oldest text that a kill took away, and that kill."""
+    answers = {m["id"]: m["content"] for one in conversations for m in one["messages"] if m["role"] == "assistant"}
+    ages = [0.0]
+    for line in (line for ledger in ledgers for line in ledger.lines if line["what"] == "text"):
+        kill = next((at for at in killed if at > line["at"]), None)
+        if kill is not None and len(answers[line["answer_id"]]) < len(line["text"]):
+            ages.append(kill - line["at"])
+    return max(ages)
+
+
 def _of_one(ledger: Ledger, users: Counter[str], answers: dict[str, Line], killed: list[float]) -> list[str]:
     """I1 to I4: acknowledged exactly once, refused never, unknown at most once, read text kept."""
     found = []

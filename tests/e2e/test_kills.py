@@ -12,7 +12,7 @@ import psutil
 
 from tests.conftest import FakeModel, rambling
 from tests.e2e.conftest import EDGECHAT
-from tests.e2e.ledger import Client, complaints, request, stored
+from tests.e2e.ledger import Client, age_of_lost_text, complaints, request, stored
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 KILLS = int(os.environ.get("EDGECHAT_TORTURE_KILLS", 200 if TORTURE else 10))
@@ -71,12 +71,16 @@ def test_nothing_acknowledged_is_lost(fake_model: FakeModel, tmp_path: Path) -> 
             client.join(60)
         killed.append(kill(process))
         process = start(home, model, port)
-        found = complaints([c.ledger for c in clients], stored(port), home / "history" / "history.db", killed)
+        ledgers, there = [client.ledger for client in clients], stored(port)
+        found = complaints(ledgers, there, home / "history" / "history.db", killed)
+        age = age_of_lost_text(ledgers, there, killed)
     finally:
         over.set()
         process.kill()
         process.wait()
     acknowledged = sum(line["what"] == "ok" for client in clients for line in client.ledger.lines)
-    print(f"seed {seed}: {acknowledged} acknowledged over {len(killed)} kills")
+    print(
+        f"seed {seed}: {acknowledged} acknowledged over {len(killed)} kills; the oldest text lost was {age:.2f} s old"
+    )
     assert found == []
     assert acknowledged >= KILLS

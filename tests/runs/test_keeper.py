@@ -12,8 +12,9 @@ from edgechat.errors import NotFound, ShuttingDown
 from edgechat.history import conversations
 from edgechat.history.records import Turn
 from edgechat.history.store import History
-from edgechat.runs import log
+from edgechat.runs import log, run
 from edgechat.runs.keeper import Runs
+from edgechat.runs.run import CHECKPOINT_PIECES
 from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Reasoning, Sampling, Timing, Usage
 
 SERVED = SimpleNamespace(name="m", sampling=Sampling(), info=SimpleNamespace(context=100, thinking_switch=True))
@@ -27,6 +28,7 @@ class Scripted:
         self.events = events
         self.asked: list[GenRequest] = []
         self.forgotten: list[str] = []
+        self.hangs = False  # after the last of them
         self.changed = asyncio.Event()
         self.readiness = SimpleNamespace(state="ready", why=None, progress=None)
 
@@ -37,6 +39,8 @@ class Scripted:
         self.asked.append(request)
         for event in self.events:
             yield event
+        if self.hangs:
+            await asyncio.Event().wait()
 
     def forget(self, conversation: str) -> None:
         self.forgotten.append(conversation)
@@ -85,6 +89,26 @@ async def test_what_fails_says_so_and_keeps_what_it_has(runs: Runs, runtime: Scr
     runtime.events = (Failed("rate_limit_exceeded", "full", retry_after_s=7.0),)
     events = await told(runs, (await runs.begin("me", Turn(content="hi"), "")).run_id)
     assert events[-1] == log.Error("rate_limit_exceeded", "full", retryable=True, retry_after_s=7.0)
+
+
+async def test_a_checkpoint_is_at_most_fifty_pieces_old(
+    runs: Runs, runtime: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short the time: what a quick engine wrote is in the store long before the clock's turn."""
+    monkeypatch.setattr(run, "CHECKPOINT_S", 3600.0)
+    runtime.events = tuple(Delta(f"{number} ") for number in range(CHECKPOINT_PIECES))
+    runtime.hangs = True
+    started = await runs.begin("me", Turn(content="hi"), "")
+    async with asyncio.timeout(20):
+        while (
+            not (kept := runs.history.read(conversations.get, "me", started.conversation_id).result())
+            .messages[1]
+            .content
+        ):
+            await asyncio.sleep(0.01)
+    assert kept.messages[1].content == "".join(f"{number} " for number in range(CHECKPOINT_PIECES))
+    assert kept.messages[1].status == "running"
+    await runs.stop("me", started.run_id)
 
 
 async def test_a_purge_reaches_the_engine_too(runs: Runs, runtime: Scripted) -> None:

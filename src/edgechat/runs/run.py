@@ -1,7 +1,7 @@
 """One answer being produced: from the stored question to the stored answer.
 
 wait for the conversation's former run ─► wait for the model ─► stream ─► log
-                                                                  └─► checkpoint, at most a second old
+                                                                  └─► checkpoint, at most a second or 50 pieces old
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from edgechat.runtime import Runtime, Served
 from edgechat.types import GenRequest, Message, Sampling
 
 CHECKPOINT_S = 0.8
+CHECKPOINT_PIECES = 50  # of text, of about a token each
 AWAY_S = 0.5  # between looks at an engine that is starting again
 
 logger = structlog.get_logger("runs")
@@ -46,7 +47,8 @@ class Run:
         self._client = client
         self._begun = time.monotonic()
         self._first: float | None = None  # when the first piece of text came
-        self._fresh = False  # there is text since the last checkpoint
+        self._fresh = 0  # pieces of text since the last checkpoint
+        self._due = asyncio.Event()  # there are enough of them for the next one
         self._served: Served | None = None
         self._usage: log.Usage | None = None
         self._work: asyncio.Task[types.Done] | None = None
@@ -140,18 +142,21 @@ class Run:
     def _text(self, piece: log.Delta | log.Reasoning) -> None:
         self._first = self._first or time.monotonic()
         self.log.append(piece)
-        self._fresh = True
+        self._fresh += 1
+        if self._fresh >= CHECKPOINT_PIECES:
+            self._due.set()
 
     # ── the store ──
 
     async def _keep(self) -> None:
-        """Checkpoint what came since the last one, while it is less than a second old."""
+        """Checkpoint what came since the last one, while it is less than a second old and less than 50 pieces."""
         told = False
         while True:
-            await asyncio.sleep(CHECKPOINT_S)
+            await _within(CHECKPOINT_S, self._due)
+            self._due.clear()
             if not self._fresh:
                 continue
-            self._fresh = False
+            self._fresh = 0
             content, reasoning = self.log.text(), self.log.text(log.Reasoning)
             try:
                 await wrap_future(self._history.write(turns.checkpoint, self.started.answer_id, content, reasoning))
