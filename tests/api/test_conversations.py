@@ -49,6 +49,21 @@ def test_delete_undo_purge(client: httpx.Client) -> None:
     assert client.get(at).status_code == 404
 
 
+def test_a_message_goes_with_what_follows_and_comes_back(client: httpx.Client) -> None:
+    first = begin(client, "one")
+    list(events(client, first["run_id"]))
+    more = client.post("/api/runs", json={"content": "two", "conversation_id": first["conversation_id"]}).json()
+    list(events(client, more["run_id"]))
+    at = f"/api/conversations/{first['conversation_id']}"
+    left = client.delete(f"{at}/messages/{more['answer_id']}", headers=JSON).json()
+    assert [message["id"] for message in left["messages"]] == [first["message_id"], first["answer_id"]]
+    assert client.get(at).json() == left
+    assert client.delete(f"{at}/messages/{more['answer_id']}", headers=JSON).status_code == 404
+    whole = client.post(f"{at}/messages/{more['answer_id']}/restore", headers=JSON).json()
+    assert [message["id"] for message in whole["messages"]][2:] == [more["message_id"], more["answer_id"]]
+    assert client.post(f"{at}/messages/m-0/restore", headers=JSON).status_code == 404
+
+
 def test_unknown_ids_and_cursors(client: httpx.Client) -> None:
     for verb, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/restore"), ("DELETE", "?purge=true")):
         answer = client.request(verb, f"/api/conversations/c-0{path}", json={"title": "x"})

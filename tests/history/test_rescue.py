@@ -108,3 +108,13 @@ def test_a_backup_comes_back(filled: Path, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"no database" * 100)
     with pytest.raises(HistoryDamaged):
         recover(History(tmp_path), tmp_path / "other")
+
+
+def test_an_older_schema_is_saved_too(tmp_path: Path) -> None:
+    """The damaged file knows nothing of columns that came later."""
+    path = tmp_path / "history" / "history.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).parent / "first.sql").read_text())
+    saved = recover(History(tmp_path))
+    assert (saved.conversations, saved.messages) == (1, 2)

@@ -11,7 +11,7 @@ from edgechat.api.fields import Strict
 from edgechat.api.requests import StrictRoute
 from edgechat.api.runs import Owner, TheRuns
 from edgechat.errors import InvalidRequest
-from edgechat.history import conversations
+from edgechat.history import conversations, removal
 
 router = APIRouter(prefix="/api/conversations", route_class=StrictRoute)
 
@@ -64,6 +64,18 @@ async def delete_all(runs: TheRuns, owner: Owner, purge: bool = False) -> dict[s
 @router.post("/{id}/restore", summary="Undo a deletion")
 async def restore(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     return msgspec.to_builtins(await wrap_future(runs.history.write(conversations.restore, owner, id)))  # type: ignore[no-any-return]
+
+
+@router.delete("/{id}/messages/{message_id}", summary="Delete a message with what follows it")
+async def delete_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    left = await wrap_future(runs.history.free(removal.delete, owner, id, message_id))
+    return msgspec.to_builtins(left)  # type: ignore[no-any-return]
+
+
+@router.post("/{id}/messages/{message_id}/restore", summary="Undo that")
+async def restore_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    whole = await wrap_future(runs.history.write(removal.restore, owner, id, message_id))
+    return msgspec.to_builtins(whole)  # type: ignore[no-any-return]
 
 
 async def _delete(runs: TheRuns, owner: str, id: str | None, purge: bool) -> int:

@@ -73,12 +73,12 @@ def _matching(query: str) -> tuple[str, list[Any]]:
     """A query for conversations' ids and the newest text in each that has what is wanted, and its parameters."""
     words = search.expression(query)
     if words:
-        messages = "SELECT key FROM words JOIN message ON key = words.rowid WHERE body MATCH ?"
+        messages = "SELECT key FROM words JOIN message ON key = words.rowid WHERE body MATCH ? AND deleted IS NULL"
         titles = "SELECT -words.rowid FROM words WHERE words.rowid < 0 AND body MATCH ?"
         values: list[Any] = [words, words]
     else:  # punctuation and pictures are no words: look at every text
         like = "%" + query.strip().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        messages = r"SELECT key FROM message WHERE content LIKE ? ESCAPE '\'"
+        messages = r"SELECT key FROM message WHERE content LIKE ? ESCAPE '\' AND deleted IS NULL"
         titles = r"SELECT rowid FROM conversation WHERE title LIKE ? ESCAPE '\'"
         values = [like, like]
     return (
@@ -119,11 +119,12 @@ def ids_like(db: sqlite3.Connection, owner: str, start: str) -> list[str]:
 
 
 def nodes(db: sqlite3.Connection, conversation_id: str) -> list[Node]:
-    """All messages in sequence. An answer's run is named while it runs."""
+    """All messages that are not deleted, in sequence. An answer's run is named while it runs."""
     rows = db.execute(
         """SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
                   error, CASE status WHEN 'running' THEN run.id END
-           FROM message m LEFT JOIN run ON run.answer_id = m.id WHERE m.conversation_id = ? ORDER BY seq""",
+           FROM message m LEFT JOIN run ON run.answer_id = m.id WHERE m.conversation_id = ? AND m.deleted IS NULL
+           ORDER BY seq""",
         (conversation_id,),
     )
     return [node(row) for row in rows]

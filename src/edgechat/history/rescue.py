@@ -81,7 +81,7 @@ def _salvage(damaged: Path, fresh: Path) -> None:
     with closing(sqlite3.connect(fresh, isolation_level=None)) as into, closing(sqlite3.connect(damaged)) as db:
         into.execute("BEGIN")
         for table in TABLES:
-            columns = [row[1] for row in into.execute(f"PRAGMA table_info({table})")]
+            columns = _columns(db, into, table)
             marks = ", ".join("?" * len(columns))
             for row in _rows(db, table, columns):
                 with suppress(sqlite3.Error):
@@ -93,6 +93,14 @@ def _salvage(damaged: Path, fresh: Path) -> None:
         for key, text in into.execute("SELECT rowid, title FROM conversation").fetchall():
             search.put(into, -key, text)
         into.execute("COMMIT")
+
+
+def _columns(damaged: sqlite3.Connection, fresh: sqlite3.Connection, table: str) -> list[str]:
+    """Those of a table; without the newer ones where the damaged file is of an older schema."""
+    there = {row[1] for row in fresh.execute(f"PRAGMA table_info({table})")}
+    with suppress(sqlite3.Error):
+        there &= {row[1] for row in damaged.execute(f"PRAGMA table_info({table})")} or there
+    return sorted(there)
 
 
 def _rows(db: sqlite3.Connection, table: str, columns: list[str]) -> Iterator[tuple[object, ...]]:

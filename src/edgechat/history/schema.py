@@ -81,7 +81,12 @@ def _1_conversations(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS: tuple[Step, ...] = (_1_conversations,)
+def _2_deleted_messages(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE message ADD COLUMN deleted INTEGER")
+    db.execute("CREATE INDEX message_deleted ON message (deleted) WHERE deleted IS NOT NULL")
+
+
+STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages)
 
 
 def version(db: sqlite3.Connection) -> int:

@@ -79,7 +79,8 @@ def _parent(db: sqlite3.Connection, owner: str, conversation_id: str, turn: Turn
     if not db.execute(alive, (conversation_id, owner)).fetchone():
         raise NotFound(f"there is no conversation {conversation_id!r}.", "conversation_id")
     if turn.after_latest:
-        latest = "SELECT id FROM message WHERE conversation_id = ? AND role IN (?, 'system') ORDER BY seq DESC LIMIT 1"
+        latest = """SELECT id FROM message WHERE conversation_id = ? AND role IN (?, 'system') AND deleted IS NULL
+                    ORDER BY seq DESC LIMIT 1"""
         role = "assistant" if turn.content is not None else "user"
         row = db.execute(latest, (conversation_id, role)).fetchone()
         parent: str | None = row[0] if row else None
@@ -90,7 +91,7 @@ def _parent(db: sqlite3.Connection, owner: str, conversation_id: str, turn: Turn
             raise InvalidRequest("parent_id is missing: which message is to be answered again?", "parent_id")
         return None
     row = db.execute(
-        "SELECT role FROM message WHERE id = ? AND conversation_id = ?", (parent, conversation_id)
+        "SELECT role FROM message WHERE id = ? AND conversation_id = ? AND deleted IS NULL", (parent, conversation_id)
     ).fetchone()
     if row is None:
         raise NotFound(f"there is no message {parent!r} in this conversation.", "parent_id")
@@ -209,7 +210,8 @@ def answer_of(db: sqlite3.Connection, owner: str, run_id: str) -> Node:
     """The answer that a run produces or produced. Raises NotFound."""
     row = db.execute(
         """SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
-                  error, run.id FROM run JOIN message m ON m.id = answer_id WHERE run.id = ? AND owner = ?""",
+                  error, run.id FROM run JOIN message m ON m.id = answer_id
+           WHERE run.id = ? AND owner = ? AND deleted IS NULL""",
         (run_id, owner),
     ).fetchone()
     if row is None:

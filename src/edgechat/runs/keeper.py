@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from edgechat.errors import EdgechatError, ShuttingDown
-from edgechat.history import conversations, turns
+from edgechat.history import conversations, removal, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
 from edgechat.runs import log, title
@@ -19,7 +19,7 @@ from edgechat.runtime import Runtime
 from edgechat.types import Delta, Failed, GenRequest, Message
 
 KEPT_S = 300.0  # how long the log of a run that ended stays in memory; then the store answers
-UNDO_MS = 30 * 24 * 3_600_000  # how long a deleted conversation can be brought back
+UNDO_MS = 30 * 24 * 3_600_000  # how long what was deleted can be brought back
 HOUSEKEEPING_S = 3600.0
 LAST_WORDS_S = 3.0  # for answers to get into the store when the server ends
 
@@ -167,7 +167,8 @@ class Runs:
             with suppress(EdgechatError):
                 await asyncio.to_thread(self.history.reap)
                 before = time.time_ns() // 1_000_000 - UNDO_MS
-                await self._forget(await wrap_future(self.history.write(conversations.purge_old, before)))
+                for purge_old in (conversations.purge_old, removal.purge_old):
+                    await self._forget(await wrap_future(self.history.write(purge_old, before)))
 
     async def _forget(self, gone: list[str]) -> None:
         for id in gone:
