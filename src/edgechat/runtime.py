@@ -36,6 +36,15 @@ State = Literal["starting", "downloading", "loading", "ready", "failed", "draini
 log = structlog.get_logger("serve")
 
 
+class Download(Struct, frozen=True):
+    """How far it is: bytes, bytes per second, seconds; None is what nobody knows."""
+
+    received: int
+    size: int | None = None
+    rate: float | None = None
+    left: float | None = None
+
+
 class Readiness(Struct, frozen=True):
     """What /readyz, the page and the terminal say. `why` and `hint` are set where something is not as wanted."""
 
@@ -45,6 +54,7 @@ class Readiness(Struct, frozen=True):
     why: str | None = None
     hint: str | None = None
     progress: float | None = None  # 0 to 1
+    download: Download | None = None  # while there is one
     languages: tuple[str, ...] = ()  # that the model speaks, where the catalog knows it
 
 
@@ -139,7 +149,7 @@ class Runtime:
 
     def _fail(self, error: EdgechatError) -> None:
         self.failure = error
-        self._tell(state="failed", why=str(error), progress=None)
+        self._tell(state="failed", why=str(error), progress=None, download=None)
 
     async def _obtain(self) -> Stored:
         """The model to serve: what the user named, or the default, or the small one with the reason."""
@@ -154,25 +164,26 @@ class Runtime:
         return await self._pull(fallback)
 
     async def _pull(self, reference: str) -> Stored:
-        self._tell(state="starting", model=reference)
+        self._tell(state="starting", model=reference, progress=None, download=None)
         async with aclosing(pull(reference, self.settings, self.store)) as steps:
             async for step in steps:
                 match step:
                     case Published(model=stored):
                         return stored
-                    case Fetching(fraction=fraction):
-                        self._tell(state="downloading", progress=fraction and round(fraction, 3))
+                    case Fetching(fraction=fraction) as step:
+                        download = Download(step.done, step.total or None, step.rate, step.left_s)
+                        self._tell(state="downloading", progress=fraction and round(fraction, 3), download=download)
                     case Resolving():
                         self._tell(state="downloading")
                     case Verifying():
-                        self._tell(state="loading", progress=None)
+                        self._tell(state="loading", progress=None, download=None)
         raise AssertionError("a pull ends with Published or an error")
 
     async def _load(self, stored: Stored) -> None:
         """Make `stored` the default, and wait until it answers."""
         entry = self.catalog.find(stored.name)
         languages = entry.languages if entry else ()
-        self._tell(state="loading", model=stored.name, progress=None, languages=languages)
+        self._tell(state="loading", model=stored.name, progress=None, download=None, languages=languages)
         await asyncio.to_thread(self.library.wanted, stored)  # reads the header
         self.library.default = stored
         info = await self.keeper.load(self.library.wanted(stored))

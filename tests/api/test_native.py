@@ -21,6 +21,7 @@ def test_life_and_readiness(client: httpx.Client) -> None:
         "why": None,
         "hint": None,
         "progress": None,
+        "download": None,
     }
 
 

@@ -13,6 +13,7 @@ class Records:
     def __init__(self) -> None:
         self.conversations: dict[str, dict[str, Any]] = {}
         self._count = 0
+        self._removed: dict[str, list[dict[str, Any]]] = {}  # what there was before a message was deleted
 
     def add(self, title: str, *texts: str, hours_ago: float = 0, **more: Any) -> str:
         """Store a conversation of questions and answers; its id."""
@@ -24,6 +25,10 @@ class Records:
         found["updated"] -= int(hours_ago * HOUR)
         found.update(more)
         return id
+
+    def branch(self, id: str, parent: str, answer: str) -> None:
+        """Another answer to a question that is stored."""
+        self._message(id, parent, "assistant", answer)
 
     def begin(self, body: dict[str, Any]) -> dict[str, Any]:
         """What POST /api/runs stores."""
@@ -95,6 +100,26 @@ class Records:
     def restore(self, id: str) -> dict[str, Any]:
         """Undo a deletion."""
         self.conversations[id]["deleted"] = None
+        return self.conversations[id]
+
+    def delete_message(self, id: str, message: str) -> dict[str, Any]:
+        """Delete a message with what follows; an only answer with its question. The conversation is left."""
+        found, doomed = self.conversations[id], {message}
+        one = self._find(id, message)
+        if one["role"] == "assistant" and sum(m["parent_id"] == one["parent_id"] for m in found["messages"]) == 1:
+            doomed.add(one["parent_id"])
+        for other in found["messages"]:
+            if other["parent_id"] in doomed:
+                doomed.add(other["id"])
+        self._removed[message] = list(found["messages"])
+        found["messages"] = [m for m in found["messages"] if m["id"] not in doomed]
+        self._touch(id)
+        return found
+
+    def restore_message(self, id: str, message: str) -> dict[str, Any]:
+        """Undo that."""
+        self.conversations[id]["messages"] = self._removed.pop(message)
+        self._touch(id)
         return self.conversations[id]
 
     def _create(self, title: str) -> str:

@@ -79,6 +79,7 @@ class Script:
     asked: list[str] = field(default_factory=list)  # of the models
     key: str = ""  # that a browser has to give, if there is one
     let_in: bool = False
+    figures: dict[str, Any] = field(default_factory=lambda: {"running": 0, "waiting": 0, "speed": [0.0] * 60})
     presets: dict[str, Any] = field(default_factory=lambda: {"version": 0, "presets": []})
 
     def reset(self) -> None:
@@ -214,6 +215,14 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     async def restore(id: str) -> dict[str, Any]:
         return script.records.restore(id)
 
+    @app.delete("/api/conversations/{id}/messages/{message}")
+    async def delete_message(id: str, message: str) -> dict[str, Any]:
+        return script.records.delete_message(id, message)
+
+    @app.post("/api/conversations/{id}/messages/{message}/restore")
+    async def restore_message(id: str, message: str) -> dict[str, Any]:
+        return script.records.restore_message(id, message)
+
     @app.get("/api/export")
     async def export() -> Response:
         return Response("# Plan\n", headers={"Content-Disposition": "attachment; filename=plan.md"})
@@ -228,7 +237,8 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     @app.get("/api/status")
     async def status() -> dict[str, Any]:
         defaults = {"temperature": 0.7, "top_p": 0.8, "top_k": 40, "min_p": 0.0, "repetition_penalty": 1.0}
-        return script.ready | {"defaults": defaults, "memory": {"rss": 612_000_000, "available": 2_400_000_000}}
+        memory = {"rss": 612_000_000, "available": 2_400_000_000}
+        return script.ready | {"defaults": defaults, "memory": memory} | script.figures
 
     @app.get("/api/models")
     async def models() -> dict[str, Any]:

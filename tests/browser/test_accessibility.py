@@ -1,12 +1,11 @@
-"""What axe-core finds in every state, light and dark, Chinese and English, wide and narrow: nothing."""
+"""Keyboard, focus, zoom, motion, forced colours. What axe-core finds is in test_states.py."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.browser.conftest import Chat, Open
-from tests.browser.scripted import MODEL, READY, Gate, Script, delta, failed, finish, thought
+from tests.browser.scripted import Gate, Script, delta, finish
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -17,73 +16,12 @@ RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "rules": {"target-size": {"enabled": True}},
     "resultTypes": ["violations"],
+    "preload": False,
 }
 TEXT = (
     "## Title\n\nSome **bold** [link](https://example.org), `code`.\n\n```python\nprint(1)  # one\n```\n\n"
     "|a|b|\n|-|-|\n|1|2|\n"
 )
-SIZES = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 360, "height": 740}}
-
-
-def violations(chat: Chat) -> list[str]:
-    """What axe objects to, with the element."""
-    if not chat.page.evaluate("'axe' in window"):
-        chat.page.evaluate(AXE.read_text(encoding="utf-8"))
-    result: dict[str, Any] = chat.page.evaluate("rules => axe.run(document, rules)", RULES)
-    return [f"{found['id']}: {node['html']}" for found in result["violations"] for node in found["nodes"]]
-
-
-@pytest.mark.parametrize(
-    ("size", "scheme", "language"),
-    [("wide", "light", "en"), ("wide", "dark", "zh"), ("narrow", "light", "zh"), ("narrow", "dark", "en")],
-)
-def test_axe_finds_nothing(new_chat: Open, script: Script, size: str, scheme: str, language: str) -> None:
-    script.records.add("Plan", "q", TEXT, pinned=True)
-    script.models = [
-        {"name": MODEL, "state": "loaded", "size": 4e8, "ram": 7e8, "quantisation": "Q4_K_M"},
-        {"name": "other", "state": "downloading", "size": 4e9, "ram": 5e9, "quantisation": "Q8_0", "progress": 0.4},
-    ]
-    chat = new_chat(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce").open(f"?lang={language}")
-    found = {"empty": violations(chat)}
-    gate = Gate()
-    script.will(thought("Hm. "), delta(TEXT), gate, *finish(used=3990))
-    chat.ask("Hello")
-    expect(chat.answer.locator(".code")).to_be_visible()
-    chat.ask("And then?")
-    found["streaming"] = violations(chat)
-    script.will(delta("So"), failed("engine_failed", "gone"))
-    gate.set()
-    expect(chat.answers.last.get_by_role("alert")).to_be_visible()
-    chat.answers.last.locator("summary").click()
-    found["error"] = violations(chat)
-    chat.questions.first.hover()
-    chat.questions.first.locator(".icon-button").last.click()
-    found["edit"] = violations(chat)
-    chat.page.keyboard.press("Escape")
-    script.ready = READY | {
-        "state": "downloading",
-        "progress": 0.4,
-        "model": "small",
-        "wanted": MODEL,
-        "why": "no",
-        "hint": "x",
-    }
-    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(chat.page.locator("#notice")).to_be_visible()
-    found["replaced"] = violations(chat)
-    if size == "narrow":
-        chat.page.locator("#sidebar-toggle").click()
-        found["sheet"] = violations(chat)
-        chat.page.keyboard.press("Escape")
-    for key in ("Control+,", "Control+/"):
-        chat.page.keyboard.press(key)
-        expect(chat.page.locator("#dialog-body > *")).not_to_have_count(0)
-        found[key] = violations(chat)
-        chat.page.keyboard.press("Escape")
-    chat.page.locator("#model").click()
-    expect(chat.page.locator(".models li")).to_have_count(2)
-    found["models"] = violations(chat)
-    assert {state: what for state, what in found.items() if what} == {}
 
 
 def test_everything_is_reached_by_tab_and_nothing_traps(tab: Chat, script: Script) -> None:
@@ -125,3 +63,36 @@ def test_without_motion_nothing_moves(new_chat: Open, script: Script) -> None:
     chat.ask("Hello")
     expect(chat.answers.last.locator(".wait")).to_be_visible()
     assert chat.page.evaluate("document.getAnimations().length") == 0
+
+
+COVERED = """() => {
+    const node = document.activeElement;
+    const box = node.getBoundingClientRect();
+    const list = node.closest("#list")?.getBoundingClientRect();
+    const top = Math.max(box.top, list?.top ?? 0), bottom = Math.min(box.bottom, list?.bottom ?? innerHeight);
+    const seen = document.elementFromPoint((box.left + box.right) / 2, (top + bottom) / 2);
+    return [node.outerHTML.slice(0, 80), bottom - top > 8 && (node.contains(seen) || seen?.contains(node))];
+}"""
+
+
+def test_what_has_the_focus_is_seen(new_chat: Open, script: Script) -> None:
+    """The composer and the header never cover it, on a low screen with long answers either."""
+    id = script.records.add("Plan", *[TEXT * 3 if n % 2 else "question" for n in range(6)])
+    chat = new_chat(viewport={"width": 800, "height": 500}).open(f"?lang=en&c={id}")
+    expect(chat.answers).to_have_count(3)
+    for key in ("Shift+Tab", "Tab"):
+        chat.input.focus()
+        for _ in range(40):
+            chat.page.keyboard.press(key)
+            node, is_seen = chat.page.evaluate(COVERED)
+            assert is_seen or node.startswith("<body"), node
+
+
+def test_forced_colours_leave_edges(new_chat: Open, script: Script) -> None:
+    id = script.records.add("Plan", "q", "a")
+    chat = new_chat(forced_colors="active").open(f"?lang=en&c={id}")
+    expect(chat.answers).to_have_count(1)
+    style = "node => [getComputedStyle(node).borderTopWidth, getComputedStyle(node).outlineWidth]"
+    assert chat.page.locator("#send").evaluate(style)[0] == "1px"
+    assert chat.page.locator(".composer").evaluate(style)[0] == "1px"
+    assert chat.page.locator("#conversations .row").evaluate(style)[1] == "2px"

@@ -44,7 +44,7 @@ def test_the_next_question_follows_the_answer(chat: Chat, script: Script) -> Non
     expect(chat.button("Send")).to_be_visible()
     chat.ask("How are you?")
     expect(chat.answer).to_have_text("Fine.")
-    expect(chat.answers.last.locator(".figures")).to_have_text("1 token")
+    expect(chat.answers.last.locator(".figures")).to_have_text("1 token · first after 1.8 s")
     (conversation,) = script.records.conversations.values()
     answer = conversation["messages"][1]
     assert script.requests[1] == {
@@ -333,10 +333,10 @@ def test_queue_loading_and_reading_are_shown(chat: Chat, script: Script) -> None
     steps: dict[str, Part] = {
         "Place 3 in the queue · about 30 s": ("queued", {"position": 3, "eta_s": 30.2}),
         "Place 1 in the queue": ("queued", {"position": 1, "eta_s": None}),
-        "Loading the model: 40%": ("loading", {"stage": "weights", "pct": 40.0}),
+        "Loading the model… 40%": ("loading", {"stage": "weights", "pct": 40.0}),
         "Loading the model…": ("loading", {"stage": "warm-up", "pct": None}),
-        "Reading your text: 40% · 6 s left": ("prefill", {"done": 120, "total": 300, "eta_s": 6.3}),
-        "Reading your text: 80%": ("prefill", {"done": 240, "total": 300, "eta_s": None}),
+        "Reading your text… 40% · 6 s left": ("prefill", {"done": 120, "total": 300, "eta_s": 6.3}),
+        "Reading your text… 80%": ("prefill", {"done": 240, "total": 300, "eta_s": None}),
     }
     gates = [Gate() for _ in steps]
     parts: list[Part] = [part for step, gate in zip(steps.values(), gates, strict=True) for part in (step, gate)]
@@ -356,7 +356,7 @@ def test_thoughts_open_and_close(chat: Chat, script: Script) -> None:
     thoughts = chat.answers.last.locator(".thoughts")
     expect(thoughts).to_have_attribute("open", "")
     expect(thoughts.locator(".text")).to_have_text("Let me see. Two and two…")
-    expect(chat.page.locator("#announcer")).to_have_text("Thinking")
+    expect(chat.page.locator("#announcer")).to_have_text("Thinking…")
     gate.set()
     expect(chat.answer).to_have_text("Four.")
     expect(thoughts).not_to_have_attribute("open", "")

@@ -105,6 +105,33 @@ def test_a_long_paste_is_taken_whole(chat: Chat, script: Script) -> None:
     assert script.requests[0]["content"] == text.strip()
 
 
+def test_a_long_paste_may_stand_beside_the_question(chat: Chat, script: Script) -> None:
+    text = "line of a log\n" * 400
+    chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    chat.page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    chat.page.keyboard.press("Control+v")
+    chat.button("Attach the long text instead").click()
+    expect(chat.input).to_have_value("")
+    expect(chat.page.locator("#attached")).to_contain_text("Attached, 5,599 characters: line of a log")
+    chat.page.keyboard.type("What is wrong here?")
+    chat.page.reload()
+    expect(chat.input).to_have_value(f"What is wrong here?\n\n{text.strip()}")  # a draft holds all of it
+    chat.input.fill("short ")
+    chat.page.keyboard.press("Control+v")
+    chat.button("Attach the long text instead").click()
+    chat.page.locator("#attached").get_by_role("button", name="Edit").click()
+    expect(chat.input).to_have_value(f"short \n\n{text.strip()}")
+    chat.input.fill("Why?")
+    expect(chat.page.locator("#attach")).to_be_hidden()
+    chat.page.keyboard.press("Control+v")
+    chat.button("Attach the long text instead").click()
+    script.will_say("Because.")
+    chat.input.press("Enter")
+    expect(chat.answer).to_have_text("Because.")
+    expect(chat.page.locator("#attached")).to_be_hidden()
+    assert script.requests[0]["content"] == f"Why?\n\n{text.strip()}"
+
+
 def test_wishes_go_with_the_question(chat: Chat, script: Script) -> None:
     script.will_say("Yes.")
     params = {"temperature": 0.2, "stop": ["END"]}

@@ -179,3 +179,18 @@ def test_on_a_phone_the_list_is_a_sheet(new_chat: Open, script: Script) -> None:
     chat.rows.first.locator("a").tap()
     expect(chat.page.locator("#sheet")).to_be_hidden()
     expect(chat.answer).to_have_text("a")
+
+
+def test_on_a_phone_a_conversation_has_its_menu(new_chat: Open, script: Script) -> None:
+    """It opens over the sheet, and can be pressed there; the way back outlives the sheet."""
+    script.records.add("Old", "q", "a")
+    chat = new_chat(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True).open()
+    chat.button("List of conversations").tap()
+    chat.rows.first.locator("a").tap()
+    expect(chat.answer).to_have_text("a")
+    chat.button("List of conversations").tap()
+    chat.rows.first.get_by_role("button", name="More for this conversation").tap()
+    chat.page.locator("#menu").get_by_role("button", name="Delete", exact=True).tap()
+    expect(chat.page.locator("#sheet")).to_be_hidden()
+    chat.page.locator(".toast").get_by_role("button", name="Undo").tap()
+    expect(chat.answer).to_have_text("a")

@@ -1,13 +1,15 @@
 """How the page looks and moves: scrolling, languages, sizes, weight, screenshots."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from edgechat.api.page import WEB
 from tests.browser.conftest import TIMEOUT_MS, Chat, Open
-from tests.browser.scripted import MODEL, READY, Gate, Script, delta, failed, finish, thought
+from tests.browser.scripted import MODEL, READY, Gate, Script, delta, finish
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -15,69 +17,12 @@ pytestmark = pytest.mark.browser
 
 PARAGRAPH = "The tide comes in and goes out again, and nobody has to do anything about it. " * 3 + "\n\n"
 SIZES = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 800}}
+STILL = """async (list) => {
+    const before = list.scrollTop;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    return list.scrollTop === before;
+}"""
 END = "list => list.scrollHeight - list.clientHeight - list.scrollTop"
-ENGLISH = (
-    "Sunlight looks white, but it is a mixture of all colours. On its way through the air, short waves, that is blue "
-    "light, are scattered far more than long ones.\n\nSo wherever you look, a little blue reaches your eye from that "
-    "direction. At sunset the light travels a longer way: most of the blue is gone, and red remains."
-)
-CHINESE = (
-    "天空看起来是蓝色的，主要是因为“瑞利散射”。阳光由各种颜色的光组成；穿过大气层时，波长较短的蓝光比波长较长的红光"
-    "更容易被空气分子散射到四面八方。\n\n因此，无论朝哪个方向看，都有蓝光进入眼睛。到了傍晚，阳光要穿过更厚的大气，"
-    "蓝光大多已被散射掉，剩下的 red light 让晚霞呈现橙红色（约 620–750 nm）。"
-)
-
-
-RICH = """## Quicksort in a few lines
-
-Pick a **pivot**, put what is smaller before it and what is larger behind it:
-
-```python
-def quicksort(items: list[int]) -> list[int]:
-    if len(items) < 2:  # nothing to do
-        return items
-    pivot, *rest = items
-    smaller = [item for item in rest if item < pivot]
-    return quicksort(smaller) + [pivot] + quicksort([item for item in rest if item >= pivot])
-```
-
-| case | comparisons | when |
-|---|---:|---|
-| best | n log n | the pivot halves the list |
-| worst | n² | it is sorted already |
-
-1. Choose `items[0]`, or better *any* element.
-2. Split the rest:
-   - smaller ones
-   - larger ones
-
-> A choice at random makes the worst case unlikely. See [the proof](https://example.org/proof).
-"""
-RICH_CHINESE = """## 快速排序
-
-先选一个**基准：**比它小的放前面，比它大的放后面。
-
-```python
-def quicksort(items: list[int]) -> list[int]:
-    if len(items) < 2:  # 不用排
-        return items
-    pivot, *rest = items
-    smaller = [item for item in rest if item < pivot]
-    return quicksort(smaller) + [pivot] + quicksort([item for item in rest if item >= pivot])
-```
-
-| 情况 | 比较次数 | 何时出现 |
-|---|---:|---|
-| 最好 | n log n | 基准正好把列表分成两半 |
-| 最坏 | n² | 列表已经有序 |
-
-1. 选 `items[0]`，或者*“随机”*选一个元素。
-2. 把其余的分成两组：
-   - **较小的（含相等）：**放左边
-   - 较大的
-
-> 随机选择可以避免最坏情况。参见[证明](https://example.org/proof)。
-"""
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -91,7 +36,8 @@ def until(holds: Callable[[], bool]) -> None:
 # Scrolling
 
 
-def test_the_reader_who_scrolled_up_is_never_moved(new_chat: Open, script: Script) -> None:
+@pytest.mark.parametrize("way", ["wheel", "PageUp"])
+def test_the_reader_who_scrolled_up_is_never_moved(new_chat: Open, script: Script, way: str) -> None:
     more, last = Gate(), Gate()
     script.will(delta(PARAGRAPH * 12), more, delta(PARAGRAPH * 6), last, delta(PARAGRAPH * 6), *finish())
     chat = new_chat(viewport={"width": 800, "height": 600}).open()
@@ -99,9 +45,14 @@ def test_the_reader_who_scrolled_up_is_never_moved(new_chat: Open, script: Scrip
     listing = chat.page.locator("#list")
     expect(chat.answer).to_contain_text("The tide")
     assert listing.evaluate(END) <= 1  # it follows
-    listing.hover()
-    chat.page.mouse.wheel(0, -400)
+    if way == "wheel":
+        listing.hover()
+        chat.page.mouse.wheel(0, -400)
+    else:
+        listing.focus()
+        chat.page.keyboard.press("PageUp")
     until(lambda: listing.evaluate(END) > 300)
+    until(lambda: listing.evaluate(STILL))
     top = listing.evaluate("list => list.scrollTop")
     more.set()
     button = chat.button("New text below")
@@ -132,6 +83,21 @@ def test_back_at_the_end_it_follows_again(new_chat: Open, script: Script) -> Non
     until(lambda: listing.evaluate(END) <= 1)
     last.set()
     expect(chat.answers.last.locator(".figures")).to_be_in_viewport()
+
+
+def test_another_version_moves_nobody(new_chat: Open, script: Script) -> None:
+    id = script.records.add("Plan", "q", PARAGRAPH * 4, "more", PARAGRAPH * 8)
+    question = script.records.conversations[id]["messages"][0]["id"]
+    script.records.branch(id, question, PARAGRAPH + "```python\nx = 1\n```\n" + PARAGRAPH * 9)
+    chat = new_chat(viewport={"width": 800, "height": 600}).open(f"?lang=en&c={id}")
+    listing = chat.page.locator("#list")
+    expect(chat.answers.first.locator(".hljs-number")).to_be_attached()
+    listing.evaluate("list => list.scrollTo(0, 150)")
+    place = chat.answers.first.locator(".place")
+    for text, button in (("1/2", "Previous version"), ("2/2", "Next version")):
+        chat.answers.first.get_by_role("button", name=button).evaluate("button => button.click()")
+        expect(place).to_have_text(text)
+        assert listing.evaluate("list => list.scrollTop") == 150
 
 
 def test_only_the_list_scrolls(new_chat: Open, script: Script) -> None:
@@ -207,7 +173,9 @@ def test_the_choice_of_language_is_kept(tab: Chat) -> None:
 
 def test_few_requests_and_none_twice(new_chat: Open) -> None:
     chat = new_chat().open()
-    assert len(chat.requests) <= 20
+    until = "performance.getEntriesByName('ready')[0].startTime"
+    before = f"performance.getEntriesByType('resource').filter((e) => e.startTime < {until}).length"
+    assert 1 + chat.page.evaluate(before) <= 20  # the document, and what it needs before one can type
     assert len(set(chat.requests)) == len(chat.requests)
     cached = "performance.getEntriesByType('resource').filter(e => e.name.includes('/ui/') && !e.transferSize).length"
     chat.open()
@@ -264,117 +232,66 @@ def test_speech_is_for_boundaries(chat: Chat, script: Script) -> None:
     assert chat.page.evaluate("said") == ["Answering", "Answer finished, 240 words"]
 
 
-# Screenshots, to be looked at
+# Sizes
+
+KEYBOARD = """() => {
+    Object.defineProperty(visualViewport, "height", { get: () => 180, configurable: true });
+    visualViewport.dispatchEvent(new Event("resize"));
+}"""
 
 
-def model(name: str, state: str, size: int, **more: Any) -> dict[str, Any]:
-    """A row of GET /api/models."""
-    return {"name": name, "state": state, "size": size, "ram": size + 300_000_000, "quantisation": "Q4_K_M"} | more
+def test_other_screens(new_chat: Open, script: Script) -> None:
+    """A tablet, a large screen, a phone on its side with Safari's keyboard over half of the page."""
+    id = script.records.add("Plan", "A question", PARAGRAPH * 2)
+    for name, width, height in (("tablet", 768, 1024), ("large", 1920, 1080), ("landscape", 740, 360)):
+        chat = new_chat(viewport={"width": width, "height": height}).open(f"?lang=en&c={id}")
+        expect(chat.answers).to_have_count(1)
+        if name == "landscape":
+            chat.page.evaluate(KEYBOARD)
+            box = chat.page.locator(".composer").bounding_box()
+            assert box
+            assert box["y"] + box["height"] <= 180
+        chat.shot(f"size-{name}")
+        assert chat.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-MODELS = [
-    model("qwen1.5-0.5b-chat", "loaded", 407_000_000),
-    model("qwen2.5-1.5b-instruct", "installed", 1_117_000_000),
-    model("qwen3-0.6b", "downloading", 484_000_000, progress=0.4, received=194_000_000, rate=4_100_000, left=71),
-    model("qwen1.5-7b-chat", "available", 4_770_000_000),
-]
+CLIPPED = """() => {
+    const cut = ".sr, .row-title, .title, .model-name, .following p, .following p *, pre, option";
+    return [...document.querySelectorAll("body *")].filter((node) => {
+        const says = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+        return says && node.checkVisibility() && !node.closest(cut) && node.scrollWidth > node.clientWidth + 1
+            && getComputedStyle(node).display !== "inline";
+    }).map((node) => node.outerHTML.slice(0, 120));
+}"""
 
 
-def scenes(chat: Chat, script: Script, name: str, words: dict[str, Any]) -> None:
-    script.models = MODELS
-    for at, title in enumerate(words["titles"]):
-        script.records.add(title, words["question"], words["answer"], hours_ago=at * 20, pinned=at == 3)
-    chat.open(words["query"])
-    expect(chat.page.locator("#conversations")).to_be_attached()
-    chat.shot(f"{name}-1-empty")
-    script.will(thought(words["second"]), *[delta(words["answer"][at : at + 9]) for at in range(0, 400, 9)], *finish())
-    chat.ask(words["question"])
-    expect(chat.answers.last.locator(".figures")).to_be_attached()
-    script.will(*[delta(words["rich"][at : at + 9]) for at in range(0, len(words["rich"]), 9)], *finish(used=3500))
-    chat.ask(words["second"])
-    expect(chat.answers.last.locator(".figures")).to_be_attached()
-    chat.shot(f"{name}-2-conversation")
-    chat.page.locator("#list").evaluate("list => list.scrollTo(0, 0)")
-    chat.shot(f"{name}-3-top")
-    gate = Gate()
-    script.will(("prefill", {"done": 450, "total": 1000, "eta_s": 6.0}), gate, delta(words["answer"][:30]), Gate())
-    chat.ask(words["second"])
-    expect(chat.status).to_be_visible()
-    chat.ask(words["question"])
-    chat.shot(f"{name}-4-reading")
-    gate.set()
-    expect(chat.answer).to_have_text(words["answer"][:30])
-    chat.page.locator("#following-drop").click()
-    chat.page.locator("#stop").click()
-    expect(chat.answers.last.locator(".badge")).to_be_attached()
-    script.will(delta(words["answer"][:20]), failed("engine_failed", "the engine's process ended (signal 9)"))
-    chat.ask(words["question"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_words_that_are_longer_fit_too(new_chat: Open, script: Script, size: str) -> None:
+    """A made-up language whose words are 40 % longer than English ones: nothing is cut off, nothing is untranslated."""
+
+    def longer(route: Any) -> None:
+        texts = json.loads((WEB / "i18n" / "en.json").read_text(encoding="utf-8"))
+        pseudo = {key: f"⟦{text}{'ẽ' * (4 * len(text) // 10)}⟧" for key, text in texts.items()}
+        route.fulfill(json=pseudo)
+
+    chat = new_chat(viewport=SIZES[size])
+    chat.page.route("**/i18n/en.json", longer)
+    script.models = [{"name": MODEL, "state": "loaded", "size": 4e8, "ram": 7e8, "quantisation": "Q4_K_M"}]
+    script.records.add("Plan", "q", "a")
+    script.will(delta("A"), *finish(reason="length", used=4000))
+    script.will_refuse(507)
+    chat.open()
+    for text in ("one", "two"):
+        chat.ask(text)
+        expect(chat.page.locator("#send")).to_be_visible()
     expect(chat.answers.last.get_by_role("alert")).to_be_visible()
-    chat.shot(f"{name}-5-stopped-and-error")
-    script.ready = READY | {
-        "model": "smollm2-135m-instruct",
-        "wanted": MODEL,
-        "why": "the hub cannot be reached: connection refused",
-        "hint": f"edgechat pull {MODEL}",
-        "languages": ["en"],
-    }
-    chat.open(words["query"])
-    chat.page.route("**/readyz", lambda route: route.abort())
-    chat.shot(f"{name}-6-replaced")
-    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(chat.page.locator("#offline")).to_be_visible()
-    chat.shot(f"{name}-7-offline")
-    dialogs(chat, name)
-
-
-def dialogs(chat: Chat, name: str) -> None:
-    """What opens over the conversation."""
-    if chat.page.locator("#sidebar").is_hidden():
-        chat.page.locator("#sidebar-toggle").click()
-        chat.shot(f"{name}-8-list")
-        chat.page.keyboard.press("Escape")
-    for number, key in ((9, "Control+,"), (10, "Control+/")):
+    found = {"page": chat.page.evaluate(CLIPPED)}
+    bare = "button:visible:not(:has-text('⟦')), label:visible:not(:has-text('⟦'))"
+    names = chat.page.locator(bare).evaluate_all("all => all.map((one) => one.ariaLabel ?? one.textContent)")
+    assert [name for name in names if "⟦" not in name and "Plan" not in name and "A small" not in name] == []
+    for key, inside in (("Control+,", ".settings"), ("Control+/", ".keys")):
         chat.page.keyboard.press(key)
-        expect(chat.page.locator("#dialog")).to_be_visible()
-        expect(chat.page.locator("#dialog-body > *")).not_to_have_count(0)
-        chat.shot(f"{name}-{number}-dialog")
+        chat.page.locator(inside).wait_for()
+        found[inside] = chat.page.evaluate(CLIPPED)
         chat.page.keyboard.press("Escape")
-    chat.page.locator("#model").click()
-    expect(chat.page.locator(".models li").first).to_be_visible()
-    chat.shot(f"{name}-11-models")
-    chat.page.keyboard.press("Escape")
-
-
-WORDS = {
-    "en": {
-        "question": "Why is the sky blue?",
-        "second": "And why are sunsets red? Please explain it so that a child of eight understands it.",
-        "answer": ENGLISH,
-        "query": "?lang=en",
-        "titles": [
-            "Why is the sky blue?",
-            "Dinner for four",
-            "Docker without root: a long title that does not fit",
-            "Plan",
-        ],
-        "rich": RICH,
-    },
-    "zh": {
-        "question": "天空为什么是蓝色的？",
-        "second": "那晚霞为什么是红色的？请用八岁孩子听得懂的话解释一下，最好举个例子。",
-        "answer": CHINESE,
-        "query": "?lang=zh",
-        "titles": ["天空为什么是蓝色的？", "四个人的晚饭", "用 Python 写快速排序，并解释每一步的时间复杂度", "计划"],
-        "rich": RICH_CHINESE,
-    },
-}
-
-
-@pytest.mark.parametrize(
-    ("size", "scheme", "language"),
-    [("desktop", "light", "en"), ("desktop", "dark", "zh"), ("phone", "light", "zh"), ("phone", "dark", "en")],
-)
-def test_screenshots(new_chat: Open, script: Script, size: str, scheme: str, language: str) -> None:
-    words = WORDS[language]
-    chat = new_chat(viewport=SIZES[size], color_scheme=scheme)
-    scenes(chat, script, f"{size}-{scheme}-{language}", words)
+    assert {where: what for where, what in found.items() if what} == {}

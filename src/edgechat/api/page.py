@@ -2,11 +2,13 @@
 
 `/` answers index.html and `/dashboard` dashboard.html, which are asked for again every time; everything they need lies
 under `/ui/<version>/`, where the version is a hash of all files, so a browser may keep those for ever. The files refer
-to each other relatively: only the two pages are touched, and only their `"./` becomes `"./ui/<version>/`.
+to each other relatively. Two things are changed on the way: in the two pages `"./` becomes `"./ui/<version>/`, and from
+our own modules the comments are left out, a fifth of what a phone would load; every line keeps its number.
 """
 
 import gzip
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ CONTENT_SECURITY_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
     "trusted-types dompurify"
 )
+_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*.*?\*/)$", re.MULTILINE | re.DOTALL)  # with its lines to itself
 _EVERY_FILE = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -86,7 +89,7 @@ class Page:
     def read(cls, folder: Path = WEB) -> "Page":
         """Read every file whose type is known."""
         files = {
-            path.relative_to(folder).as_posix(): File.of(path.read_bytes(), MEDIA_TYPES[path.suffix])
+            path.relative_to(folder).as_posix(): File.of(_sent(path, folder), MEDIA_TYPES[path.suffix])
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.suffix in MEDIA_TYPES
         }
@@ -121,6 +124,14 @@ def mount_page(app: FastAPI) -> None:
 
 def _route(app: FastAPI, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
     app.add_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def _sent(path: Path, folder: Path) -> bytes:
+    """The file as it goes out: our own modules without their comments, anything else as it is."""
+    plain = path.read_bytes()
+    if path.suffix != ".js" or path.parent != folder / "js":
+        return plain
+    return _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), plain.decode()).encode()
 
 
 def _version(files: Iterable[tuple[str, File]]) -> str:

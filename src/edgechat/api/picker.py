@@ -33,6 +33,7 @@ class Row(Struct, frozen=True):
     rate: float | None = None
     left: float | None = None
     why: str | None = None  # the last download ended without the model
+    awaited: bool = False  # the server itself is getting it, to serve it
 
 
 class Downloads:
@@ -86,7 +87,7 @@ async def models(request: Request, runtime: TheRuntime) -> dict[str, Any]:
     downloads: Downloads = request.app.state.downloads
     here = [_here(runtime, served) for served in runtime.models()]
     names = {row.name for row in here}
-    others = [_absent(entry, downloads) for entry in runtime.catalog.model if entry.name not in names]
+    others = [_absent(entry, downloads, runtime) for entry in runtime.catalog.model if entry.name not in names]
     return {"models": msgspec.to_builtins([*here, *others])}
 
 
@@ -139,7 +140,20 @@ def _size(runtime: Runtime, name: str) -> int | None:
     return stored.size if stored else None
 
 
-def _absent(entry: Entry, downloads: Downloads) -> Row:
+def _absent(entry: Entry, downloads: Downloads, runtime: Runtime) -> Row:
+    now = runtime.readiness
+    if now.state == "downloading" and now.model == entry.name and (own := now.download):
+        return Row(
+            name=entry.name,
+            state="downloading",
+            size=entry.total or own.size,
+            licence=entry.licence,
+            progress=now.progress,
+            received=own.received,
+            rate=own.rate,
+            left=own.left,
+            awaited=True,
+        )
     step = downloads.steps.get(entry.name)
     return Row(
         name=entry.name,

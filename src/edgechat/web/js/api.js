@@ -8,7 +8,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Tells "locked" when a key is needed that this browser has not given. */
+/** Tells "locked" when a key is needed that this browser has not given, "opened" when it has. */
 export const door = new EventTarget();
 
 const TIMEOUT = 15_000; // ms, for anything that is not a stream
@@ -49,6 +49,8 @@ export const conversations = {
   get: (id) => send("GET", `api/conversations/${id}`),
   change: (id, change) => send("PATCH", `api/conversations/${id}`, change),
   remove: (id) => send("DELETE", `api/conversations/${id}`),
+  removeMessage: (id, message) => send("DELETE", `api/conversations/${id}/messages/${message}`),
+  restoreMessage: (id, message) => send("POST", `api/conversations/${id}/messages/${message}/restore`, {}),
   removeAll: () => send("DELETE", "api/conversations"),
   restore: (id) => send("POST", `api/conversations/${id}/restore`, {}),
   load: (content) => send("POST", "api/import", content),
@@ -71,7 +73,7 @@ export const models = {
 /** Exchange a key for a session that lives in a cookie scripts cannot read. */
 export const login = (key) => send("POST", "api/login", { key });
 
-/** Figures of the server: memory, queue, speed, and the defaults it answers with. */
+/** Figures of the server: memory, tokens a second in the last minute, who waits, and the defaults it answers with. */
 export const status = () => send("GET", "api/status");
 
 /** An id for one turn. (crypto.randomUUID is missing on plain http.) */

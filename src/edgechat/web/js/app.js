@@ -3,7 +3,7 @@
 
 import { door } from "./api.js";
 import { Composer } from "./composer.js";
-import { textButton, toast, walkMenu } from "./controls.js";
+import { toast, walkMenu } from "./controls.js";
 import { byId, h, sheet } from "./dom.js";
 import * as i18n from "./i18n.js";
 import * as keys from "./keys.js";
@@ -13,7 +13,7 @@ import { Follower } from "./scroll.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
 
-const EXAMPLES = ["1", "2", "3", "4"];
+const EXAMPLES = ["example.1", "example.2", "example.3", "example.4"];
 const wide = matchMedia("(min-width: 64rem)");
 
 const readiness = new Readiness();
@@ -30,6 +30,8 @@ function room() {
     chat.addEventListener("stored", ({ detail }) => stored(detail));
     chat.addEventListener("finished", ({ detail }) => finished(detail));
     chat.addEventListener("continue", () => ask(i18n.t("action.continue_text")));
+    chat.addEventListener("models", models);
+    chat.addEventListener("typing", () => composer.focus());
     chat.addEventListener("back", ({ detail }) => (composer.text = detail));
     chat.addEventListener("over", ({ detail }) => {
       newChat();
@@ -106,16 +108,24 @@ function showEmpty() {
 }
 
 /** Questions to begin with, in a language that the model speaks. */
-function showExamples() {
+async function showExamples() {
   const { languages = [] } = readiness.now;
-  const speaks = !languages.length || languages.includes(i18n.current().split("-")[0]);
+  const tag = i18n.LANGUAGES.find((known) => languages.includes(known.split("-")[0]));
+  const speaks = !tag || languages.includes(i18n.current().split("-")[0]);
+  const list = byId("examples");
+  const shown = speaks ? i18n.current() : tag;
+  if (list.lang === shown) return;
+  list.lang = shown;
+  const strings = speaks ? null : await i18n.stringsOf(tag).catch(() => null);
+  if (list.lang !== shown) return;
   byId("speaks").hidden = speaks;
-  const keys = EXAMPLES.map((n) => (speaks ? `example.${n}` : `example.english.${n}`));
-  if (byId("examples").dataset.keys === keys.join()) return;
-  byId("examples").dataset.keys = keys.join();
-  byId("examples").replaceChildren(
-    ...keys.map((key) => h("li", speaks ? {} : { lang: "en" }, textButton(null, key, () => ask(i18n.t(key))))),
-  );
+  const items = EXAMPLES.map((key) => {
+    const text = strings?.[key] ?? i18n.t(key);
+    const button = h("button", { type: "button", class: "button" }, text);
+    button.addEventListener("click", () => ask(text));
+    return h("li", {}, button);
+  });
+  list.replaceChildren(...items);
 }
 
 async function switchLanguage(tag) {
@@ -141,8 +151,8 @@ async function models() {
 
 async function help() {
   byId("sheet").close();
-  await sheet("dialogs");
-  keys.showKeys();
+  const [{ showKeys }] = await Promise.all([import("./help.js"), sheet("dialogs")]);
+  showKeys();
 }
 
 /** A key is needed: ask for it, then go on where we were. */
@@ -207,6 +217,7 @@ function connect() {
   click("dialog-close", () => byId("dialog").close());
   for (const id of ["sheet", "dialog"]) {
     byId(id).addEventListener("click", (e) => e.target === e.currentTarget && e.currentTarget.close()); // beside it
+    byId(id).addEventListener("close", (e) => byId("toasts").append(...e.currentTarget.querySelectorAll(".toast")));
   }
   byId("menu").addEventListener("keydown", walkMenu);
   sidebar.addEventListener("open", ({ detail: { id } }) => open(id));
@@ -243,8 +254,10 @@ async function start() {
   byId("app").hidden = false;
   composer.open(null);
   composer.focus();
+  performance.mark("ready");
   readiness.start();
   await sidebar.refresh();
+  import("./panel.js").then(({ showPanel }) => showPanel(readiness)).catch(() => {});
   if (asked()) await open(asked(), { push: false });
 }
 

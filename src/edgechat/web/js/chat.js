@@ -21,7 +21,7 @@ export class Chat extends EventTarget {
   #list = byId("messages");
   #locals = 0;
 
-  /** `parts`: {follower, status, readiness}. Dispatches "stored" (a question), "state", "finished", "shown". */
+  /** `parts`: {follower, status, readiness}. Dispatches "stored" (a change), "state", "finished", "shown", "typing". */
   constructor({ follower, status, readiness }) {
     super();
     Object.assign(this, { follower, status, readiness });
@@ -110,7 +110,8 @@ export class Chat extends EventTarget {
   // ── answers ──
 
   #answer(question, wanted) {
-    const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running" });
+    const model = preferences.read("model") ?? this.readiness.now.model;
+    const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running", model });
     this.#render();
     const running = this.#begin(answer);
     this.#carry(running, async () => {
@@ -247,7 +248,7 @@ export class Chat extends EventTarget {
         enter("streaming", "announce.answering");
         view.push(data.t);
       } else if (event === "reasoning") {
-        enter("thinking", "announce.thinking");
+        enter("thinking", "thinking.now");
         view.think(data.t);
       } else if (event === "snapshot") view.replace(data);
       else if (event === "unsaved") toast("chat.unsaved", { bad: true });
@@ -313,7 +314,42 @@ export class Chat extends EventTarget {
     edit: (id, text) => this.edit(id, text),
     regenerate: (id) => this.regenerate(id),
     continue: () => this.dispatchEvent(new Event("continue")),
+    models: () => this.dispatchEvent(new Event("models")),
+    branch: (id) => this.#branch(id),
+    remove: (id) => this.#remove(id),
   };
+
+  /** Go on from `id` in another direction: what followed stays, as another version of the next question. */
+  #branch(id) {
+    if (this.busy) return this.status.hint("status.busy");
+    const { thread } = this;
+    const { leaf } = thread;
+    const show = () => {
+      if (this.thread !== thread) return;
+      this.#render();
+      this.dispatchEvent(new Event("typing"));
+    };
+    thread.end(id);
+    show();
+    toast("message.branched", { undo: () => (thread.choose(leaf), show()) });
+  }
+
+  async #remove(id) {
+    if (this.busy) return this.status.hint("status.busy");
+    const { id: conversation, leaf } = this.thread;
+    const change = async (ask) => {
+      try {
+        const left = await ask(conversation, id);
+        if (this.id === conversation) this.#show(new Thread(left, leaf));
+      } catch {
+        return toast("list.not_changed", { bad: true });
+      }
+      this.dispatchEvent(new Event("typing"));
+      this.dispatchEvent(new CustomEvent("stored", { detail: { id: conversation, isNew: false } }));
+      return true;
+    };
+    if (await change(conversations.removeMessage)) toast("message.deleted", { undo: () => change(conversations.restoreMessage) });
+  }
 
   #switch(id, by) {
     const versions = this.thread.versions(id);

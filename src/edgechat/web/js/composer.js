@@ -1,10 +1,13 @@
 // The box one types in. Enter sends with a keyboard at hand and breaks the line on a touch screen. What is typed is kept
-// as a draft; what is sent while an answer is being written waits for its end, where one can see and change it.
+// as a draft; what is sent while an answer is being written waits for its end, where one can see and change it. A long
+// text that is pasted may stand beside the question instead of in the box.
 
 import { byId } from "./dom.js";
+import { put } from "./i18n.js";
 import * as preferences from "./preferences.js";
 
 const MAX_LINES = 8;
+const LONG = 4_000; // characters pasted at once, from which on they may stand beside the question
 const SETTLED = 300; // ms without a key before the draft is kept
 
 export class Composer {
@@ -13,6 +16,8 @@ export class Composer {
   #stop = byId("stop");
   #busy = false;
   #following = ""; // the question that waits for the end of the answer
+  #pasted = ""; // a long text in the box that could be taken out
+  #attached = ""; // what was
   #conversation; // its id, null for a new one; undefined before the first
   #timer = 0;
   #touch = matchMedia("(pointer: coarse)");
@@ -37,13 +42,21 @@ export class Composer {
       e.preventDefault();
       this.submit();
     });
+    input.addEventListener("paste", (e) => {
+      const text = e.clipboardData.getData("text/plain").replace(/\r\n?/g, "\n");
+      if (text.length > LONG) this.#offer(text);
+    });
     input.addEventListener("input", () => {
+      if (!input.value.includes(this.#pasted)) this.#offer("");
       this.#update();
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#keep(), SETTLED);
     });
     addEventListener("pagehide", () => this.#keep());
     this.#stop.addEventListener("click", () => this.onStop());
+    byId("attach").addEventListener("click", () => (this.#attach(), this.focus()));
+    byId("attached-edit").addEventListener("click", () => (this.#detach(this.#attached), this.focus()));
+    byId("attached-drop").addEventListener("click", () => (this.#detach(""), this.focus()));
     byId("following-edit").addEventListener("click", () => this.#takeBack());
     byId("following-drop").addEventListener("click", () => (this.#follow(""), this.focus()));
     this.#update();
@@ -54,10 +67,11 @@ export class Composer {
   }
 
   submit() {
-    const text = this.#input.value.trim();
+    const text = joined(this.#input.value.trim(), this.#attached);
     if (!text) return;
+    this.#detach("");
     this.text = "";
-    if (this.#busy) this.#follow([this.#following, text].filter(Boolean).join("\n\n"));
+    if (this.#busy) this.#follow(joined(this.#following, text));
     else this.onSend(text);
   }
 
@@ -82,7 +96,7 @@ export class Composer {
     this.#conversation = conversation;
     this.#follow("");
     this.#input.value = preferences.draftOf(conversation);
-    this.#update();
+    this.#detach("");
   }
 
   /** The new conversation got its name; what is typed stays. */
@@ -116,12 +130,40 @@ export class Composer {
   }
 
   #takeBack() {
-    this.text = [this.#following, this.#input.value].filter(Boolean).join("\n\n");
+    this.text = joined(this.#following, this.#input.value);
     this.#follow("");
     this.focus();
   }
 
-  #keep(text = [this.#following, this.#input.value].filter(Boolean).join("\n\n")) {
+  #offer(text) {
+    this.#pasted = text;
+    byId("attach").hidden = !text;
+  }
+
+  /** Take what was pasted out of the box. */
+  #attach() {
+    this.#attached = joined(this.#attached, this.#pasted.trim());
+    this.#input.value = this.#input.value.replace(this.#pasted, () => "");
+    this.#showAttached();
+  }
+
+  /** Nothing stands beside the question any more; `text` goes back into the box. */
+  #detach(text) {
+    this.#attached = "";
+    this.#input.value = joined(this.#input.value, text);
+    this.#showAttached();
+  }
+
+  #showAttached() {
+    byId("attached").hidden = !this.#attached;
+    byId("attached-text").textContent = this.#attached.slice(0, 200);
+    put(byId("attached-label"), "attach.label", { n: this.#attached.length });
+    this.#offer("");
+    this.#keep();
+    this.#update();
+  }
+
+  #keep(text = joined(this.#following, this.#input.value, this.#attached)) {
     clearTimeout(this.#timer);
     if (this.#conversation !== undefined) preferences.keepDraft(this.#conversation, text);
   }
@@ -129,7 +171,7 @@ export class Composer {
   #update() {
     this.#send.hidden = this.#busy;
     this.#stop.hidden = !this.#busy;
-    this.#send.setAttribute("aria-disabled", String(!this.#input.value.trim()));
+    this.#send.setAttribute("aria-disabled", String(!this.#input.value.trim() && !this.#attached));
     if (this.#grows) this.#fit();
   }
 
@@ -142,6 +184,9 @@ export class Composer {
     this.#input.style.height = `${Math.min(this.#input.scrollHeight, most)}px`;
   }
 }
+
+/** Parts of a question, as one text. */
+const joined = (...parts) => parts.filter(Boolean).join("\n\n");
 
 /** An input method is choosing characters. Safari ends the composition before the key event, hence 229. */
 export const isComposing = (e) => e.isComposing || e.keyCode === 229;

@@ -30,6 +30,7 @@ export function openMenu(anchor, items) {
   menu.replaceChildren(
     ...items.filter(Boolean).map(([image, key, action]) => textButton(image, key, choose(action), "menu-item")),
   );
+  (anchor.closest("dialog") ?? byId("app")).append(menu); // outside a modal dialog nothing can be pressed
   menu.showPopover();
   const at = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = menu;

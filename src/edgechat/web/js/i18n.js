@@ -4,11 +4,14 @@
 //   data-i18n-label="key" [data-i18n-params]   accessible name and tooltip
 //   data-i18n-placeholder="key"                placeholder
 //
-// A key may have a form per plural class of its parameter n: "figures#one", "figures#other".
+// A key may have a form per plural class of its parameter n: "figures.tokens#one", "figures.tokens#other". A part in
+// brackets is left out where one of its parameters is missing: "Place {n}[ · about {s} s]".
 
 import * as preferences from "./preferences.js";
 
 export const LANGUAGES = ["en", "zh-CN"];
+
+const HOLE = /\{(\w+)\}/g;
 
 let folder = "";
 let language = LANGUAGES[0];
@@ -46,7 +49,9 @@ export async function switchTo(tag) {
 
 export function t(key, params = {}) {
   const form = typeof params.n === "number" ? strings[`${key}#${plurals.select(params.n)}`] : undefined;
-  return (form ?? strings[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => shown(params[name]));
+  const isGiven = (part) => [...part.matchAll(HOLE)].every(([, name]) => params[name] != null);
+  const text = (form ?? strings[key] ?? key).replace(/\[([^\]]*)\]/g, (_, part) => (isGiven(part) ? part : ""));
+  return text.replace(HOLE, (_, name) => shown(params[name]));
 }
 
 /** Show a string in `node`, now and after every switch. */
@@ -67,14 +72,21 @@ export function putLabel(node, key, params) {
   return node;
 }
 
-/** A number of bytes as people read it. */
+/** A number of bytes as people read it; null of null. */
 export function bytes(n) {
+  if (n == null) return null;
   const power = n >= 1e9 ? 3 : 2;
   return new Intl.NumberFormat(language, {
     style: "unit",
     unit: power === 3 ? "gigabyte" : "megabyte",
-    maximumFractionDigits: power === 3 ? 1 : 0,
-  }).format((n ?? 0) / 1000 ** power);
+    maximumFractionDigits: power === 3 || n < 1e7 ? 1 : 0,
+  }).format(n / 1000 ** power);
+}
+
+/** The parameters of a download's line: bytes, once its speed is known. */
+export function fetching({ size, progress, received, rate, left }) {
+  if (!rate) return { percent: Math.floor((progress ?? (size && received / size) ?? 0) * 100) };
+  return { done: bytes(received), size: bytes(size), rate: bytes(rate), n: left == null ? null : Math.ceil(left) };
 }
 
 /** How many words a text has, in any script. */
@@ -86,14 +98,19 @@ export function wordsIn(text) {
 }
 
 async function load(tag) {
-  const answer = await fetch(new URL(`../i18n/${folder}${tag}.json`, import.meta.url));
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.url}`);
-  strings = await answer.json();
+  strings = await stringsOf(tag);
   language = tag;
   numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 1 });
   plurals = new Intl.PluralRules(tag);
   document.documentElement.lang = tag;
   translate(document);
+}
+
+/** All strings of a language. */
+export async function stringsOf(tag) {
+  const answer = await fetch(new URL(`../i18n/${folder}${tag}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.url}`);
+  return answer.json();
 }
 
 function translate(root) {

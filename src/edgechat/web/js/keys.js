@@ -1,18 +1,23 @@
 // Shortcuts, and the list of them. No single letters: those belong to whoever dictates (WCAG 2.1.4).
 
-import { openDialog } from "./controls.js";
-import { h } from "./dom.js";
-import { put } from "./i18n.js";
-
 const APPLE = /Mac|iP(hone|ad)/.test(navigator.platform);
-const SHOWN = APPLE ? { Ctrl: "⌘", Alt: "⌥", Shift: "⇧" } : {};
+const CAPS = APPLE ? { Ctrl: "⌘", Alt: "⌥", Shift: "⇧" } : {};
 
-// Told, but handled where the focus is: in the composer.
-const TOLD = [
-  ["Enter", "keys.send"],
-  ["Shift+Enter", "keys.newline"],
-  ["↑", "keys.edit_last"],
+/** [combination, action, what it does] */
+export const BINDINGS = [
+  ["Ctrl+K", "search", "search.label"],
+  ["Ctrl+Shift+O", "new_chat", "chat.new"],
+  ["Ctrl+B", "sidebar", "sidebar.toggle"],
+  ["Ctrl+Shift+L", "composer", "keys.composer"],
+  ["Alt+↑", "previous", "keys.previous"],
+  ["Alt+↓", "next", "keys.next"],
+  ["Ctrl+Shift+E", "rename", "list.rename"],
+  ["Ctrl+,", "settings", "settings.title"],
+  ["Ctrl+/", "help", "keys.title"],
 ];
+
+/** The caps of a combination, as they are printed on this machine's keys. */
+export const capsOf = (combination) => combination.split("+").map((cap) => CAPS[cap] ?? cap);
 
 /** `actions`: name -> function, for every name in `BINDINGS`; `onEscape` is tried when nothing is open. */
 export function listen(actions, onEscape) {
@@ -24,29 +29,6 @@ export function listen(actions, onEscape) {
     e.preventDefault();
     actions[binding[1]]();
   });
-}
-
-const BINDINGS = [
-  ["Ctrl+K", "search"],
-  ["Ctrl+Shift+O", "new_chat"],
-  ["Ctrl+B", "sidebar"],
-  ["Ctrl+Shift+L", "composer"],
-  ["Alt+↑", "previous"],
-  ["Alt+↓", "next"],
-  ["Ctrl+Shift+E", "rename"],
-  ["Ctrl+,", "settings"],
-  ["Ctrl+/", "help"],
-];
-
-/** Show all shortcuts. */
-export function showKeys() {
-  const rows = [...TOLD, ["Esc", "keys.stop"], ...BINDINGS.map(([keys, name]) => [keys, `keys.${name}`])];
-  const list = h("dl", { class: "keys" });
-  for (const [keys, key] of rows) {
-    const caps = keys.split("+").map((cap) => h("kbd", {}, SHOWN[cap] ?? cap));
-    list.append(h("div", {}, put(h("dt"), key), h("dd", {}, ...caps)));
-  }
-  openDialog("keys.title", list);
 }
 
 function matches(e, combination) {

@@ -1,6 +1,6 @@
 // The way in, where the server asks for a key: one field, and the browser may remember what is in it.
 
-import { login } from "./api.js";
+import { door, login } from "./api.js";
 import { openDialog } from "./controls.js";
 import { byId, h } from "./dom.js";
 import { put } from "./i18n.js";
@@ -24,10 +24,11 @@ export function showLogin(onEnter) {
     try {
       await login(field.value.trim());
     } catch (error) {
-      put(wrong, error.status === 401 ? "login.wrong" : "error.unreachable.what");
+      put(wrong, error.status === 401 ? "login.wrong" : "error.unreachable");
       return field.select();
     }
     byId("dialog").close();
+    door.dispatchEvent(new Event("opened"));
     onEnter();
   });
   openDialog("login.title", form);

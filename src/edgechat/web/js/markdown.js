@@ -101,6 +101,7 @@ export const refersAhead = (source) => source.includes("]: ");
 /** A fragment of `html` with what is allowed; everything else is gone. */
 export function purified(html) {
   const fragment = Purifier.sanitize(html, RULES);
+  for (const box of fragment.querySelectorAll("input")) box.ariaLabel = box.parentElement?.textContent.trim();
   for (const table of fragment.querySelectorAll("table")) {
     const frame = h("div", { class: "table", tabindex: "0", role: "group" });
     table.replaceWith(frame);

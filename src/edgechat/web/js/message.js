@@ -12,6 +12,8 @@ const KNOWN = new Set([
 ]);
 const TOLD_BY_DETAILS = new Set(["model_not_ready", "invalid_request", "internal_error", "storage"]);
 const BY_STATUS = { 401: "forbidden", 403: "forbidden", 404: "model_not_found", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };
+const OF_MODELS = new Set(["out_of_memory", "model_not_found", "model_not_ready"]); // another one may do
+const TAG = "<think>";
 const SIMILAR = { rate_limit_exceeded: "busy", server_busy: "busy", queue_full: "busy", not_enough_memory: "out_of_memory" };
 
 let count = 0;
@@ -22,7 +24,7 @@ class View {
   #branches = h("div", { class: "branches" });
   #place = h("span", { class: "place" });
 
-  /** `actions.step(id, ±1)` shows another version. */
+  /** `actions`: step(id, ±1) to another version, grown, edit, regenerate, continue, branch, remove, models. */
   constructor(message, actions) {
     this.message = message;
     this.actions = actions;
@@ -37,10 +39,9 @@ class View {
   }
 
   /** Wrap `children` into the article of this message. */
-  build(kind, heading, ...children) {
-    const id = `message-${(count += 1)}`;
-    const title = put(h("h2", { id, class: "sr" }), heading);
-    this.article = h("article", { class: kind, "aria-labelledby": id, tabindex: "-1" }, title, ...children);
+  build(kind, title, ...children) {
+    title.id = `message-${(count += 1)}`;
+    this.article = h("article", { class: kind, "aria-labelledby": title.id, tabindex: "-1" }, title, ...children);
     this.element = h("li", {}, this.article);
   }
 
@@ -68,7 +69,7 @@ export class Question extends View {
       copyButton("message.copy", () => this.message.content),
       iconButton("edit", "message.edit", () => this.edit()),
     );
-    this.build("question", "message.you", this.#text, this.tools);
+    this.build("question", put(h("h2", { class: "sr" }), "message.you"), this.#text, this.tools);
   }
 
   /** Change the text into a new version of it. */
@@ -88,7 +89,7 @@ export class Question extends View {
         "div",
         { class: "row" },
         textButton(null, "action.cancel", close, "button quiet"),
-        put(h("button", { type: "submit", class: "button primary" }), "message.send_edit"),
+        put(h("button", { type: "submit", class: "button primary" }), "composer.send"),
       ),
     );
     form.addEventListener("submit", (e) => {
@@ -119,6 +120,8 @@ export class Answer extends View {
   #foot = h("div", { class: "foot-line" });
   #problem = null;
   #raw = null;
+  #said = ""; // what came so far, until it is clear whether it is thought; then null
+  #model = h("span", { translate: "no" });
 
   constructor(message, actions) {
     super(message, actions);
@@ -126,14 +129,16 @@ export class Answer extends View {
     this.tools.append(
       copyButton("message.copy", () => this.message.content),
       iconButton("retry", "message.regenerate", () => this.actions.regenerate(this.message.id)),
-      iconButton("more", "message.more", (e) => this.#menu(e.currentTarget)),
+      iconButton("more", "settings.more", (e) => this.#menu(e.currentTarget)),
       this.#foot,
     );
-    this.build("answer", "message.assistant", this.#body.element, this.#wait, this.tools);
+    const who = h("h2", { class: "who" }, put(h("span"), "message.assistant"), this.#model);
+    this.build("answer", who, this.#body.element, this.#wait, this.tools);
     if (message.status === "running") this.start();
     else {
-      if (message.reasoning) this.think(message.reasoning, true);
-      this.#body.set(message.content);
+      const { thoughts, answer } = apart(message.content);
+      if (message.reasoning || thoughts) this.think(message.reasoning || thoughts, true);
+      this.#body.set(answer);
       this.settle(message);
     }
   }
@@ -145,6 +150,8 @@ export class Answer extends View {
     this.#thoughts?.element.remove();
     this.#thoughts = null;
     this.#body.set("");
+    this.#said = "";
+    this.#model.textContent = this.message.model ?? "";
     this.#foot.replaceChildren();
     this.#wait.hidden = false;
     this.tools.hidden = true;
@@ -153,6 +160,19 @@ export class Answer extends View {
 
   /** More of the answer. */
   push(text) {
+    if (this.#said === null) return this.#answer(text);
+    const before = apart(this.#said).thoughts;
+    this.#said += text;
+    const start = this.#said.trimStart();
+    if (TAG.startsWith(start)) return;
+    const { thoughts, answer } = apart(this.#said);
+    if (thoughts.length > before.length) this.think(thoughts.slice(before.length));
+    if (start.startsWith(TAG) && !answer) return;
+    this.#said = null;
+    this.#answer(answer);
+  }
+
+  #answer(text) {
     this.#body.push(this.#body.source ? text : text.trimStart());
     this.#wait.hidden = true;
     if (this.#thoughts) this.#closeThoughts();
@@ -178,7 +198,8 @@ export class Answer extends View {
 
   /** The answer is over, as `message` has it. */
   settle(message) {
-    this.message = message;
+    this.message = message = { ...message, content: apart(message.content).answer };
+    this.#model.textContent = message.model ?? "";
     if (message.content.trim() !== this.#body.source.trim()) this.#body.set(message.content);
     else this.#body.finish();
     this.#closeThoughts();
@@ -199,18 +220,19 @@ export class Answer extends View {
     this.#body.finish();
     this.#closeThoughts();
     this.#wait.hidden = true;
+    this.tools.hidden = !this.text;
     this.article.removeAttribute("aria-busy");
     const code = SIMILAR[error.code] ?? error.code;
     const name = KNOWN.has(code) ? code : (BY_STATUS[error.status] ?? "internal_error");
     const row = h("div", { class: "row" }, textButton("retry", "action.retry", retry));
     if (name === "context_length_exceeded" && startOver) row.append(textButton("plus", "action.start_over", startOver));
+    if (OF_MODELS.has(name)) row.append(textButton(null, "action.models", this.actions.models));
     this.#problem?.remove();
     this.#problem = h(
       "div",
       { class: "problem", role: "alert" },
       icon("alert"),
-      put(h("p", { class: "what" }), `error.${name}.what`),
-      put(h("p"), `error.${name}.todo`),
+      put(h("p"), `error.${name}`),
     );
     if (error.message) this.#problem.append(details(error.message, TOLD_BY_DETAILS.has(name)));
     this.#problem.append(row);
@@ -225,7 +247,7 @@ export class Answer extends View {
     if (badge && badge !== "loop") {
       parts.push(textButton("forward", "action.continue", () => this.actions.continue(), "button quiet small"));
     }
-    if (usage?.completion) parts.push(put(h("span", { class: "figures" }), ...figures(usage)));
+    if (usage?.completion) parts.push(figures(usage));
     return parts;
   }
 
@@ -250,8 +272,10 @@ export class Answer extends View {
   #menu(anchor) {
     const reads = "speechSynthesis" in window;
     openMenu(anchor, [
+      this.element.nextElementSibling && ["branch", "message.branch", () => this.actions.branch(this.message.id)],
       ["code", this.#raw ? "message.formatted" : "message.raw", () => this.#toggleRaw()],
       reads && ["speak", speechSynthesis.speaking ? "message.silence" : "message.speak", () => this.#speak()],
+      ["trash", "list.delete", () => this.actions.remove(this.message.id)],
     ]);
   }
 
@@ -269,11 +293,18 @@ export class Answer extends View {
   }
 }
 
-/** [key, params] of the line under an answer. */
-function figures({ completion: n, tps, ttft_ms: first }) {
-  if (tps == null) return ["figures.tokens", { n }];
-  if (first == null) return ["figures.speed", { n, speed: tps }];
-  return ["figures.all", { n, speed: tps, first: first / 1000 }];
+/**
+ * What a model thinks and what it answers. Models whose templates nobody knows write their thoughts into the answer,
+ * between tags at its beginning; half a closing tag is no thought.
+ */
+function apart(content) {
+  const found = /^\s*<think>\s*([^]*?)(?:<\/think>\s*([^]*)|(?:<\/?t?h?i?n?k?)?)$/.exec(content);
+  return found ? { thoughts: found[1], answer: found[2] ?? "" } : { thoughts: "", answer: content };
+}
+
+/** The line under an answer. */
+function figures({ completion: n, tps: speed, ttft_ms: first }) {
+  return put(h("span", { class: "figures" }), "figures.tokens", { n, speed, first: first && first / 1000 });
 }
 
 function details(raw, open) {

@@ -3,7 +3,7 @@
 import { models, status } from "./api.js";
 import { openDialog, textButton, toast } from "./controls.js";
 import { h } from "./dom.js";
-import { bytes, put, putLabel } from "./i18n.js";
+import { bytes, fetching, put, putLabel } from "./i18n.js";
 import * as preferences from "./preferences.js";
 
 const EVERY = 1_000; // ms, while the dialog is open
@@ -51,16 +51,15 @@ class Row {
   }
 
   show(model, memory, readiness) {
-    const { name, size, ram, quantisation, state, progress, received, rate, left, why } = model;
+    const { name, size, ram, quantisation, state, progress, why } = model;
     this.#name.textContent = name;
     const wanted = preferences.read("model") ?? readiness.now.model;
     this.element.dataset.state = state;
     if (name === wanted) this.element.setAttribute("aria-current", "true");
     else this.element.removeAttribute("aria-current");
     const isFetching = state === "downloading";
-    if (isFetching && rate) put(this.#facts, "models.fetching_rate", { done: bytes(received), size: bytes(size), rate: bytes(rate), n: Math.ceil(left ?? 0) });
-    else if (isFetching) put(this.#facts, "models.fetching", { percent: Math.floor((progress ?? 0) * 100) });
-    else put(this.#facts, ram ? "models.facts_ram" : "models.facts", { recipe: quantisation ?? "", size: bytes(size), ram: bytes(ram) });
+    if (isFetching) put(this.#facts, "status.downloading", fetching(model));
+    else put(this.#facts, "models.facts", { recipe: quantisation, size: bytes(size), ram: bytes(ram) });
     const isLoading = state === "loading";
     this.#progress.hidden = !isFetching && !isLoading;
     if (progress != null) this.#progress.value = progress;
@@ -71,10 +70,11 @@ class Row {
     else if (isTight) put(this.#warning, "models.tight", { ram: bytes(ram), free: bytes(memory.available) });
     if (`${state} ${name === wanted}` === this.#state) return;
     this.#state = `${state} ${name === wanted}`;
-    this.#actions.replaceChildren(...this.#buttons(name, state, name === wanted));
+    this.#actions.replaceChildren(...this.#buttons(model, name === wanted));
   }
 
-  #buttons(name, state, isWanted) {
+  #buttons({ name, state, awaited }, isWanted) {
+    if (awaited) return []; // the server itself waits for it
     if (state === "downloading") return [textButton("close", "action.cancel", () => act(models.cancel(name)))];
     if (state === "available") return [textButton("download", "models.download", () => act(models.download(name)))];
     if (isWanted) return [put(h("span", { class: "badge" }), "models.chosen")];

@@ -41,7 +41,7 @@ function looks({ switchLanguage }) {
     choice("settings.language", languages, current(), switchLanguage),
     choice("settings.theme", named("theme", ["auto", "light", "dark"]), preferences.read("theme") ?? "auto", remember("theme")),
     choice("settings.size", named("size", ["auto", "large", "larger"]), preferences.read("size") ?? "auto", remember("size")),
-    choice("settings.send", named("send", ["auto", "ctrl"]), preferences.read("send") ?? "auto", remember("send")),
+    choice("settings.send", [["auto", "Enter"], ["ctrl", "Ctrl+Enter"]], preferences.read("send") ?? "auto", remember("send")),
   );
 }
 

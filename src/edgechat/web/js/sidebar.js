@@ -135,7 +135,7 @@ export class Sidebar extends EventTarget {
       ),
     );
     byId("none").hidden = rows.size > 0;
-    put(byId("none"), searching ? "list.nothing" : this.#deleted ? "list.none_deleted" : "list.none");
+    put(byId("none"), searching || this.#deleted ? "list.nothing" : "list.none");
     if (focused) rows.get(focused)?.querySelector("a")?.focus();
   }
 

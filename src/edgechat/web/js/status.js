@@ -2,7 +2,7 @@
 // the context is, and the one region that speaks to screen readers at boundaries, never per token.
 
 import { byId } from "./dom.js";
-import { put, t } from "./i18n.js";
+import { fetching, put, t } from "./i18n.js";
 
 const HINT = 5_000; // ms
 const WARN = 0.8; // of the context
@@ -10,8 +10,8 @@ const FULL = 0.95;
 const SPEECH = 10_000; // ms between two announcements of the place in the queue
 const LONG = 5; // s of reading that are worth an announcement
 
-const percent = (fraction) => Math.floor(fraction * 100);
-const seconds = (value) => Math.max(1, Math.round(value));
+const percent = (fraction) => (fraction == null ? null : Math.floor(fraction * 100));
+const seconds = (value) => (value == null ? null : Math.max(1, Math.round(value)));
 
 export class Status {
   #readiness;
@@ -68,7 +68,10 @@ export class Status {
     this.announce("status.limited", { n: Math.ceil(wait) });
     for (let n = wait; n > 0; n = (until - Date.now()) / 1000) {
       this.show({ stage: "limited", n: Math.ceil(n) });
-      await new Promise((resolve) => setTimeout(resolve, Math.min(1000, n * 1000)));
+      await new Promise((resolve) => {
+        setTimeout(resolve, Math.min(1000, n * 1000));
+        signal.addEventListener("abort", resolve, { once: true });
+      });
       signal.throwIfAborted();
     }
   }
@@ -116,12 +119,12 @@ export class Status {
   #offline(lost) {
     byId("offline").hidden = !lost;
     clearInterval(this.#countdown);
-    if (lost !== this.#lost) this.announce(lost ? "offline.lost" : "offline.back");
+    if (lost !== this.#lost) this.announce(lost ? "offline.text" : "offline.back");
     this.#lost = lost;
     if (!lost) return;
     const tick = () => {
       const n = Math.max(0, Math.ceil((this.#readiness.nextAt - Date.now()) / 1000));
-      put(byId("offline-text"), n ? "offline.text" : "offline.now", n ? { n } : undefined);
+      put(byId("offline-text"), "offline.text", n ? { n } : {});
     };
     tick();
     this.#countdown = setInterval(tick, 1000);
@@ -142,16 +145,16 @@ export class Status {
     if (this.#hint) return [this.#hint];
     switch (run?.stage) {
       case "queued":
-        if (!run.position) return ["status.sent"];
-        if (run.eta_s == null) return ["status.queued", { n: run.position }];
-        return ["status.queued_for", { place: run.position, n: seconds(run.eta_s) }];
+        return run.position ? ["status.queued", { n: run.position, s: seconds(run.eta_s) }] : ["status.prefill"];
       case "loading":
+        if (run.what === "downloading" && this.#readiness.now.download) return this.#server();
         return loading(run.what === "downloading" ? "downloading" : "loading", run.pct == null ? null : run.pct / 100);
       case "prefill":
         return reading(run);
       case "limited":
         return ["status.limited", { n: run.n }];
       case "sent":
+        return ["status.prefill"];
       case "waiting":
       case "reconnecting":
         return [`status.${run.stage}`];
@@ -165,7 +168,8 @@ export class Status {
 
   /** The server's own state. That it cannot be reached is said by the banner. */
   #server() {
-    const { state, progress, why, hint } = this.#readiness.now;
+    const { state, progress, download, why, hint } = this.#readiness.now;
+    if (state === "downloading" && download) return ["status.downloading", fetching(download), progress];
     if (state === "downloading" || state === "loading") return loading(state, progress);
     if (state === "failed") return ["status.failed", { why: [why, hint].filter(Boolean).join(" · ") }];
     return state === "draining" ? ["status.draining"] : [];
@@ -179,7 +183,7 @@ export class Status {
     const before = this.#said;
     this.#said = now;
     if (now === before) return;
-    if (half) this.announce("status.downloading_percent", { percent: percent(progress) });
+    if (half) this.announce("status.downloading", { percent: percent(progress) });
     else if (state === "downloading" || state === "loading" || state === "failed") this.announce(`status.${state}`);
     else if (state === "ready" && ["downloading", "half", "loading"].includes(before)) this.announce("status.ready");
   }
@@ -198,13 +202,10 @@ export class Status {
 }
 
 function loading(state, fraction) {
-  if (fraction == null) return [`status.${state}`];
-  return [`status.${state}_percent`, { percent: percent(fraction) }, fraction];
+  return [`status.${state}`, { percent: percent(fraction) }, fraction];
 }
 
 function reading({ done, total, eta_s: eta }) {
-  if (!total) return ["status.sent"];
-  const fraction = done / total;
-  if (eta == null) return ["status.prefill", { percent: percent(fraction) }, fraction];
-  return ["status.prefill_for", { percent: percent(fraction), n: seconds(eta) }, fraction];
+  const fraction = total ? done / total : null;
+  return ["status.prefill", { percent: percent(fraction), s: seconds(eta) }, fraction];
 }

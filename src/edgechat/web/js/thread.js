@@ -76,6 +76,12 @@ export class Thread {
     }
   }
 
+  /** Show the path up to `id` and nothing behind it. */
+  end(id) {
+    this.choose(id);
+    this.#chosen.delete(id);
+  }
+
   /** The messages shown, oldest first. */
   path() {
     const path = [];
