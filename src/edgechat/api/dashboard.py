@@ -68,14 +68,14 @@ class Board:
         """Take a sample every second, until cancelled."""
         psutil.cpu_percent()  # the first call has nothing to compare with
         while True:
-            await asyncio.sleep(EVERY_S)
             self.samples.append(self._sample())
             async with self._news:
                 self._news.notify_all()
+            await asyncio.sleep(EVERY_S)
 
     def last(self) -> Sample:
-        """The newest sample; in the first second, one taken now."""
-        return self.samples[-1] if self.samples else self._sample()
+        """The newest sample: there is one from the start."""
+        return self.samples[-1]
 
     def _sample(self) -> Sample:
         live = self.live

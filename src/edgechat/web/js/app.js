@@ -176,7 +176,11 @@ function placeSidebar() {
 }
 
 function toggleSidebar() {
-  if (!wide.matches) return byId("sheet").open ? byId("sheet").close() : byId("sheet").showModal();
+  if (!wide.matches) {
+    if (byId("sheet").open) return byId("sheet").close();
+    byId("sheet").showModal();
+    return void readiness.check(); // for what the list shows of the server
+  }
   const isHidden = byId("app").classList.toggle("no-sidebar");
   preferences.write("no_sidebar", isHidden || null);
   byId("sidebar-toggle").setAttribute("aria-expanded", String(!isHidden));

@@ -147,7 +147,7 @@ async function list(row, text, use) {
     await list(row, text, use);
   };
   const name = putLabel(h("input", { type: "text", maxlength: "60" }), "presets.name");
-  name.placeholder = t("presets.name");
+  name.placeholder = t((name.dataset.i18nPlaceholder = "presets.name"));
   const add = textButton("plus", "presets.save", () => {
     const title = name.value.trim();
     if (!title || !text.value.trim()) return (title ? text : name).focus();
