@@ -87,6 +87,14 @@ def test_an_answer_names_its_model(chat: Chat, script: Script) -> None:
     script.will_say("Yes.")
     chat.ask("Hello")
     expect(chat.answers.last.locator("h2")).to_have_text(f"Assistant{MODEL}")
+    script.will(delta("Half"), gate := Gate(), *finish())
+    chat.ask("And now?")
+    expect(chat.answer).to_have_text("Half")
+    chat.page.reload()
+    expect(chat.button("Stop the answer")).to_be_visible()
+    gate.set()
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    expect(chat.answers.last.locator("h2")).to_have_text(f"Assistant{MODEL}")
 
 
 def test_what_another_model_could_mend_leads_to_the_models(chat: Chat, script: Script) -> None:

@@ -110,8 +110,7 @@ export class Chat extends EventTarget {
   // ── answers ──
 
   #answer(question, wanted) {
-    const model = preferences.read("model") ?? this.readiness.now.model;
-    const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running", model });
+    const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running", model: this.#model });
     this.#render();
     const running = this.#begin(answer);
     this.#carry(running, async () => {
@@ -134,6 +133,10 @@ export class Chat extends EventTarget {
     const running = this.#begin(answer);
     running.run = new Run(answer.run_id);
     this.#carry(running, () => this.#read(running));
+  }
+
+  get #model() {
+    return preferences.read("model") ?? this.readiness.now.model;
   }
 
   #begin(answer) {
@@ -165,7 +168,8 @@ export class Chat extends EventTarget {
 
   #settle({ answer, view, usage }, end) {
     const { error, ...rest } = end;
-    const message = { ...this.thread.get(answer), content: view.text, usage, ...rest };
+    const known = this.thread.get(answer);
+    const message = { ...known, model: known.model ?? this.#model, content: view.text, usage, ...rest };
     this.thread.put(message);
     const isUnstored = this.thread.get(message.parent_id)?.local;
     if (isUnstored && end.status === "stopped") return this.#takeBack(message);
