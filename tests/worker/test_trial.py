@@ -3,8 +3,13 @@
 import pytest
 
 from edgechat.errors import TemplateInvalid
-from edgechat.worker.trial import try_out
+from edgechat.worker.trial import Candidate, Trial
 from tests.prompt.families import FAMILIES
+
+
+def try_out(source: str) -> None:
+    with Trial() as trial:
+        trial.of(Candidate(source))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -49,7 +49,7 @@ from edgechat.types import (
 )
 from edgechat.worker import embedding, letters
 from edgechat.worker.intake import Intake, fatal
-from edgechat.worker.trial import try_out
+from edgechat.worker.trial import Candidate, Trial
 
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
 
@@ -111,11 +111,12 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
     make = registry.load(registry.ENGINES, letter.engine, "engine")
     measured = {"ubatch": letter.ubatch, "flash": letter.flash}
     fitted = {name: value for name, value in measured.items() if value}  # only for an engine that is tuned
-    engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress, **fitted)
-    names = {id: text for text, id in engine.tokenizer.specials.items()}
-    bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
-    source = engine.template or CHATML
-    try_out(source, bos)
+    with Trial() as trial:  # it gets ready while the model is read
+        engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress, **fitted)
+        names = {id: text for text, id in engine.tokenizer.specials.items()}
+        bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
+        source = engine.template or CHATML
+        trial.of(Candidate(source, bos))
     return engine, Prompter(Template(source, bos), engine.tokenizer, engine.info.context)
 
 

@@ -2,24 +2,33 @@
 
 A template is code of a stranger. The sandbox keeps it from the system, not from a loop or a text without end; Jinja
 even computes constants while it compiles. So all of that happens first where it can be stopped.
+
+    worker   start the child ─► load the model ─► its template ─────► verdict: Template, or TemplateInvalid
+    child        imports ······ waits on stdin ······ └─► try, tell ─┘
+
+A process of its own, not a fork: a worker that has loaded a model has threads, and a fork of those may hang.
 """
 
-import os
+import math
 import resource
-import select
-import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
-from typing import NoReturn
+from types import TracebackType
+from typing import Self
 
+import msgspec
 import psutil
 
 from edgechat.errors import EdgechatError, RequestError, TemplateInvalid
 from edgechat.prompt.template import Template
-from edgechat.types import Message, Tool, ToolCall
+from edgechat.types import Message, Struct, Tool, ToolCall
 
 SECONDS = 2  # of processor time; as many again by the clock, on a busy machine five times that
-MEMORY = 256 << 20  # bytes more than the worker has
+MEMORY = 256 << 20  # bytes more than the child has when it begins
 MOST_TEXT = 1 << 20  # characters that a few short messages may become
+FINE = "ok"  # the report on a template that passed
 _ASK, _SYSTEM = Message("user", "Hello"), Message("system", "Be kind.")
 _CALL = Message("assistant", "", tool_calls=(ToolCall("call12345", "now", "{}"),))
 CONVERSATIONS: Sequence[Sequence[Message]] = (
@@ -30,38 +39,56 @@ CONVERSATIONS: Sequence[Sequence[Message]] = (
 )
 
 
-def try_out(source: str, bos: str = "", eos: str = "") -> None:
-    """Raise TemplateInvalid unless the template compiles and renders within the limits."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        _report(source, bos, eos, writing)
-    os.close(writing)
+class Candidate(Struct, frozen=True):
+    """A template to be tried, with the texts that it may write by name."""
+
+    source: str
+    bos: str = ""
+    eos: str = ""
+
+
+class Trial:
+    """The child that waits for a template. Leaving the context ends it."""
+
+    def __enter__(self) -> Self:
+        self._child = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def of(self, candidate: Candidate) -> None:
+        """Raise TemplateInvalid unless the template compiles and renders within the limits. Once per child."""
+        try:
+            report = self._child.communicate(msgspec.json.encode(candidate), 5 * SECONDS)[0].decode()
+        except subprocess.TimeoutExpired:
+            report = ""
+        if report != FINE:
+            limits = f"{SECONDS} s or {MEMORY >> 20} MB"
+            raise TemplateInvalid(report or f"the model's chat template takes more than {limits}.")
+
+
+def main() -> None:
+    """The child: read, try, say how it went."""
+    candidate = msgspec.json.decode(sys.stdin.buffer.read(), type=Candidate)
+    seconds = math.ceil(time.process_time()) + SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    room = psutil.Process().memory_info().vms + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    sys.stdout.write(_tried(candidate))
+
+
+def _tried(candidate: Candidate) -> str:
     try:
-        told = select.select([reading], [], [], 5 * SECONDS)[0]
-        report = os.read(reading, 1 << 12).decode(errors="replace") if told else ""
-    finally:
-        os.close(reading)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if report != "ok":
-        raise TemplateInvalid(report or f"the model's chat template takes more than {SECONDS} s or {MEMORY >> 20} MB.")
-
-
-def _report(source: str, bos: str, eos: str, pipe: int) -> NoReturn:
-    """The child: try, say how it went, end."""
-    try:
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        room = psutil.Process().memory_info().vms + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (room, room))
-        os.write(pipe, _tried(source, bos, eos).encode()[: 1 << 12])
-    finally:
-        os._exit(0)  # whatever comes up: nothing of the worker's own runs here
-
-
-def _tried(source: str, bos: str, eos: str) -> str:
-    try:
-        template = Template(source, bos, eos)
+        template = Template(candidate.source, candidate.bos, candidate.eos)
         for at, conversation in enumerate(CONVERSATIONS):
             try:
                 prompt = template.render(conversation, (Tool("now"),) if template.knows_tools else ())
@@ -73,4 +100,8 @@ def _tried(source: str, bos: str, eos: str) -> str:
                 return f"the model's chat template makes {len(prompt.text)} characters of a few words."
     except EdgechatError as error:
         return str(error)
-    return "ok"
+    return FINE
+
+
+if __name__ == "__main__":
+    main()
