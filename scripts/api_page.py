@@ -24,8 +24,10 @@ that looks like an end follows.
 
 The `edgechat` object says what was really done: `model_sha256` and `recipe` (which weights), `queue_ms`, `prefill_ms`
 and `decode_tok_s` (where the time went), `cached_tokens` (of the prompt, not read again), `dropped_messages` (of the
-oldest, which did not fit), `stop_reason` (`eos`, `stop`, `length`, `loop` or `tool_calls`), `fallback` (who answered
-instead).
+oldest, which did not fit), `stop_reason` (`eos`, `stop`, `length`, `loop` or `tool_calls`), `guards` (those that
+acted: `cap`, `loop`, `repair`, `close`), `fallback` (who answered instead) and, of several answers, `choices`
+(`stop_reason` and `guards` of each). Its `version` is 1: it may get new fields as it is, and another version if one of
+these changes. The whole API's version is `info.version` of `/openapi.json`.
 """
 
 
@@ -77,7 +79,7 @@ def _value(field: dict[str, Any], schemas: dict[str, Any]) -> str:
         return _value(_resolved(field, schemas), schemas)
     if "const" in field or "enum" in field:
         values = field.get("enum", [field.get("const")])
-        return ", ".join(f"`{json.dumps(value)}`" for value in values if value is not None)
+        return ", ".join(f"`{json.dumps(value)}`" for value in values if value is not None) or "`null`"
     kind = str(field.get("type", ""))
     if kind == "array":
         return f"list of {_value(field['items'], schemas) or 'values'}"

@@ -74,7 +74,7 @@ def test_max_tokens_and_model_may_be_left_out(client: httpx.Client) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": 1.1}, "temperature"),
         ({"temperature": True}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
         ({"stop_sequences": "x"}, "stop_sequences"),
         ({"stop_sequences": [""]}, "stop_sequences.0"),
         ({"service_tier": "priority"}, "service_tier"),

@@ -43,6 +43,11 @@ def test_base64_holds_the_same_numbers(embedder: httpx.Client) -> None:
     assert list(struct.unpack("<8f", base64.b64decode(packed))) == plain
 
 
+def test_the_models_own_dimensions_may_be_asked_for(embedder: httpx.Client) -> None:
+    asked = {"input": "abc", "dimensions": 8}
+    assert embedder.post(ROUTE, json=asked).json()["data"] == embedder.post(ROUTE, json={"input": "abc"}).json()["data"]
+
+
 def test_tokens_are_texts_too(embedder: httpx.Client) -> None:
     text, tokens, listed = [
         embedder.post(ROUTE, json={"input": one}).json()["data"] for one in ("ab", [97, 98], [[97, 98]])
@@ -54,6 +59,8 @@ def test_tokens_are_texts_too(embedder: httpx.Client) -> None:
     ("more", "param"),
     [
         ({"dimensions": 4}, "dimensions"),
+        ({"dimensions": 0}, "dimensions"),
+        ({"dimensions": 8.0}, "dimensions"),
         ({"encoding_format": "int8"}, "encoding_format"),
         ({"nonsense": 1}, "nonsense"),
         ({"input": ""}, "input"),

@@ -81,6 +81,59 @@ def test_refusals_before_any_route_have_the_dialects_shape(client: httpx.Client,
     assert problem.code == "unsupported_media_type"
 
 
+WIZARD = {"type": "wizard"}  # a schema that does not compile
+TURNS = [{"role": "user", "content": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": TURNS, "enable_thinking": True}, "enable_thinking"),
+        ("/v1/messages", {"messages": TURNS, "thinking": {"type": "enabled"}}, "thinking"),
+        ("/v1/messages/count_tokens", {"messages": TURNS, "thinking": {"type": "enabled"}}, "thinking"),
+        (
+            "/v1/messages",
+            {"messages": TURNS, "output_config": {"format": {"type": "json_schema", "schema": WIZARD}}},
+            "output_config.format",
+        ),
+        (
+            "/v1/responses",
+            {"input": "x", "text": {"format": {"type": "json_schema", "name": "x", "schema": WIZARD}}},
+            "text.format",
+        ),
+        ("/v1/responses", {"input": "x" * 5000}, "input"),
+        ("/api/chat", {"messages": TURNS, "think": True}, "think"),
+        ("/api/chat", {"messages": TURNS, "format": WIZARD}, "format"),
+        ("/api/generate", {"prompt": "x" * 5000}, "prompt"),
+    ],
+)
+def test_a_refusal_by_the_worker_names_what_the_dialect_calls_it(
+    client: httpx.Client, path: str, body: dict[str, Any], param: str
+) -> None:
+    refused = client.post(path, json=body)
+    assert refused.status_code == 400
+    error = refused.json() if path.startswith("/api/") else refused.json()["error"]
+    assert error["param"] == param
+
+
+def test_the_wrong_way_is_told_from_the_right_one(client: httpx.Client) -> None:
+    lost = client.post("/v1/nothing", json={})
+    assert lost.status_code == 404
+    assert lost.json()["error"]["message"] == "There is no /v1/nothing here; /openapi.json lists the routes."
+    wrong = client.get("/v1/chat/completions")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.json()["error"]["message"] == "/v1/chat/completions does not take GET: use POST."
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models", "/api/tags", "/openapi.json"])
+def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
+    plain = {"Accept-Encoding": "identity"}
+    whole, head = client.get(path, headers=plain), client.head(path, headers=plain)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"] == str(len(whole.content))
+    assert client.get(path, headers=plain).content == whole.content  # and the connection is still in step
+
+
 def test_a_bug_is_a_500_with_an_id_and_without_its_secrets(
     fake_model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

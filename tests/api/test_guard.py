@@ -79,6 +79,13 @@ def test_state_changes_come_as_json(kind: str) -> None:
     assert refused.status == 415
 
 
+def test_a_method_without_a_body_needs_no_type_of_one(client: httpx.Client) -> None:
+    for method in ("PUT", "DELETE", "PATCH"):
+        answer = client.request(method, "/v1/chat/completions")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert client.request(method, "/v1/chat/completions", content=b"x").status_code == 415
+
+
 def test_the_page_itself_comes_in() -> None:
     own = [HOST, ("content-type", "application/json; charset=utf-8"), ("origin", "http://127.0.0.1:8080")]
     assert refusal("POST", [*own, ("sec-fetch-site", "same-origin"), ("content-length", str(MAX_BODY))]) is None

@@ -33,10 +33,12 @@ def test_a_whole_answer_has_openais_shape_and_says_what_was_done(client: httpx.C
     assert answer["object"] == "chat.completion"
     assert answer["choices"][0]["message"] == {"role": "assistant", "content": "You said: 你好", "refusal": None}
     assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["system_fingerprint"].startswith("fp_")
     usage = answer["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
     assert set(answer["edgechat"]) == {
+        "version",
         "model_sha256",
         "recipe",
         "queue_ms",
@@ -101,6 +103,8 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
         ({"seed": 1 << 63}, "seed"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"stop": ""}, "stop"),
+        ({"stop": ["a", 1]}, "stop.1"),
+        ({"stop": {"a": 1}}, "stop"),
         ({"logprobs": 1}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
@@ -126,6 +130,9 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
         ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),
         ({"logit_bias": {"999999": 1}}, "logit_bias"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"logit_bias": {"01": 1}}, "logit_bias.01"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
         ({"cache_prompt": True}, "cache_prompt"),
         ({"api_base": "http://127.0.0.1"}, "api_base"),
         ({"chat_template": "x"}, "chat_template"),
@@ -133,6 +140,11 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": {"a": 1}}]}, "messages.0.content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1}]}]},
+            "messages.0.content.0.a",
+        ),
         ({"messages": [{"role": "user", "content": "x", "name": "me"}]}, "messages.0.name"),
         ({"messages": [{"role": "user", "content": "x", "tool_call_id": "1"}]}, "messages.0.tool_call_id"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.0.tool_call_id"),
@@ -178,6 +190,8 @@ def test_neutral_values_and_nulls_are_accepted(client: httpx.Client) -> None:
         "stop": None,
         "model": None,
         "functions": None,
+        "reasoning_effort": "medium",
+        "top_p": 0,
     }
     assert client.post(ROUTE, json=body(**neutral)).status_code == 200
 

@@ -59,6 +59,19 @@ def test_a_stream_is_numbered_and_ends_with_the_whole(client: httpx.Client) -> N
     assert steady(said[-1]["response"]) == steady(whole)
 
 
+def test_log_probabilities_come_with_the_text_they_are_of(client: httpx.Client) -> None:
+    asked = {"input": "你好", "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    answer = client.post(ROUTE, json=asked).json()
+    (part,) = answer["output"][0]["content"]
+    assert bytes(byte for one in part["logprobs"] for byte in one["bytes"]).decode() == part["text"] == "You said: 你好"
+    assert answer["top_logprobs"] == 2
+    assert all(len(one["top_logprobs"]) == 2 for one in part["logprobs"])
+    said = events(client.post(ROUTE, json=asked | {"stream": True}).text)
+    assert steady(said[-1]["response"]) == steady(answer)
+    pieces = [data for data in said if data["type"] == "response.output_text.delta"]
+    assert [one for data in pieces for one in data["logprobs"]] == part["logprobs"]
+
+
 def test_the_length_limit_is_incomplete(client: httpx.Client) -> None:
     answer = client.post(ROUTE, json={"input": "x", "max_output_tokens": 2}).json()
     assert (answer["status"], answer["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
@@ -75,7 +88,7 @@ def test_the_length_limit_is_incomplete(client: httpx.Client) -> None:
         ({"conversation": "c"}, "conversation"),
         ({"store": True}, "store"),
         ({"background": True}, "background"),
-        ({"include": ["reasoning.encrypted_content"]}, "include"),
+        ({"include": ["reasoning.encrypted_content"]}, "include.0"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"temperature": 3}, "temperature"),
         ({"max_output_tokens": 0}, "max_output_tokens"),

@@ -34,6 +34,7 @@ from edgechat.api.desk import Desk
 from edgechat.api.drain import Drain
 from edgechat.api.gate import Turnstile
 from edgechat.api.guard import Guard, Rules
+from edgechat.api.head import Head
 from edgechat.api.metrics import CountRequests, Metrics
 from edgechat.api.page import mount_page
 from edgechat.api.request_id import RequestId
@@ -98,6 +99,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         app.include_router(dialect.router, tags=[openapi.tag_of(dialect)["name"]])
     mount_page(app)
     # The last one added is the first that a request meets.
+    app.add_middleware(Head)
     app.add_middleware(Drain, runtime)
     app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))
     if settings.cors_origins:

@@ -13,7 +13,7 @@ from pydantic import Field, StrictBool, StrictInt
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.fields import Drawn, Many, MaxTokens, User
-from edgechat.api.openai import usage_of
+from edgechat.api.openai import fingerprint, usage_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary
 from edgechat.api.wire import StreamOptions
@@ -81,6 +81,7 @@ class CompletionReply:
             "object": "text_completion",
             "created": int(time.time()),
             "model": served.name,
+            "system_fingerprint": fingerprint(served),
         }
 
     def whole(self, answer: Whole) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -24,11 +24,10 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute)
 class EmbeddingRequest(Body):
     """Body of POST /v1/embeddings. A parameter that is null was not given."""
 
-    neutral: ClassVar = {"dimensions": ()}
-
     input: Text | Tokens | Annotated[Many[Text] | Many[Tokens], Field(min_length=1, max_length=MOST_TEXTS)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[StrictInt, Field(ge=1, lt=1 << 31)] | None = None  # the model's own: no vector is cut
     user: User | None = None
 
     def texts(self) -> tuple[str | tuple[int, ...], ...]:
@@ -47,6 +46,8 @@ async def embeddings(body: EmbeddingRequest, runtime: TheRuntime, request: Reque
     served = runtime.find(body.model)
     if not served.info.dimensions:
         raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
+    if body.dimensions not in (None, served.info.dimensions):
+        raise InvalidRequest(f"{served.name} gives vectors of {served.info.dimensions} numbers only.", "dimensions")
     texts = body.texts()
     for text in texts:
         check_vocabulary(served, text if isinstance(text, tuple) else (), "input")

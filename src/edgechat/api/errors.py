@@ -60,6 +60,15 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.EngineOutOfMemory: 503,
 }
 RETRY_AFTER_S = 2
+ABSENT = ("missing", "value_error")  # complaints that may be about a field that is not there
+# Pydantic's words for what JSON calls otherwise.
+PLAIN = {
+    "dict_type": "input should be an object",
+    "model_type": "input should be an object",
+    "model_attributes_type": "input should be an object",
+    "list_type": "input should be an array",
+    "union_tag_not_found": "an object needs its type",
+}
 
 log = structlog.get_logger("api")
 
@@ -134,6 +143,22 @@ SHAPES: dict[str, Shape] = {
 }
 
 
+# What a worker names by OpenAI's chat parameters has other names in other dialects.
+_ANSWER = {"response_format": "format", "enable_thinking": "think"}
+WORDS: dict[str, dict[str, str]] = {
+    "/v1/messages": {"response_format": "output_config.format", "enable_thinking": "thinking"},
+    "/v1/responses": {"messages": "input", "response_format": "text.format", "enable_thinking": "reasoning.effort"},
+    "/api/chat": _ANSWER,
+    "/api/generate": {**_ANSWER, "messages": "prompt"},
+}
+
+
+def in_words_of(path: str, problem: Problem) -> Problem:
+    """`problem` with its parameter as the dialect at `path` calls it."""
+    words = next((words for at, words in WORDS.items() if f"{path}/".startswith(f"{at}/")), {})
+    return problem._replace(param=words.get(problem.param or "", problem.param))
+
+
 def shape_of(path: str) -> Shape:
     """The error shape of the dialect that is spoken at `path`."""
     return next((shape for at, shape in SHAPES.items() if f"{path}/".startswith(f"{at}/")), openai)
@@ -158,7 +183,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(errors.EdgechatError)
     async def _ours(request: Request, error: errors.EdgechatError) -> JSONResponse:
-        return response(request.scope, Problem.of(error))
+        return response(request.scope, in_words_of(request.url.path, Problem.of(error)))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -166,7 +191,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return response(request.scope, Problem.http(error.status_code, f"{error.detail}."), error.headers)
+        return response(request.scope, Problem.http(error.status_code, _said(request, error)), error.headers)
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:
@@ -176,25 +201,54 @@ def install(app: FastAPI) -> None:
         return response(request.scope, problem, {"X-Request-Id": getattr(request.state, "request_id", "")})
 
 
+def _said(request: Request, error: HTTPException) -> str:
+    """What a refusal by the framework says: its own words where it has any, else which way to go."""
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return f"{error.detail}."
+    match error.status_code:
+        case 404:
+            return f"There is no {request.url.path} here; /openapi.json lists the routes."
+        case 405:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            return f"{request.url.path} does not take {request.method}: use {allowed}."
+    return f"{error.detail}."
+
+
 def from_validation(error: RequestValidationError) -> errors.InvalidRequest:
-    """The first complaint, with the field's dotted name."""
-    first = error.errors()[0]
+    """The aptest complaint about the first wrong field, with the field's dotted name."""
+    first = _aptest(error.errors(), error.body)
     if first["type"] == "json_invalid":
         return errors.InvalidRequest(f"the body is not valid JSON: {first['ctx']['error']}.")
-    param = ".".join(_place(first["loc"], error.body)) or None
+    param = ".".join(_place(first, error.body)) or None
     if first["type"] == "extra_forbidden":
         return errors.InvalidRequest(f"{param} is not a parameter of this route.", param)
     if first["type"] == "not_honoured":
         return errors.InvalidRequest(f"{param} is {first['msg']}.", param)
-    what = first["msg"].removeprefix("Value error, ")
+    what = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
     return errors.InvalidRequest(f"{param or 'the body'}: {what[:1].lower()}{what[1:]}.", param)
 
 
-def _place(location: Sequence[str | int], body: Any) -> Iterator[str]:
+def _aptest(complaints: Sequence[dict[str, Any]], body: Any) -> dict[str, Any]:
+    """Where a value may be of several kinds, each kind complains: the one that the value was meant for knows best.
+
+    That one does not say "another kind", or says it of something deeper inside.
+    """
+    same = [complaint for complaint in complaints if complaint["loc"][:2] == complaints[0]["loc"][:2]]
+    places = [tuple(_place(complaint, body)) for complaint in same]
+
+    def aptness(at: int) -> tuple[bool, int]:
+        place, kind = places[at], same[at]["type"]
+        inside = any(len(other) > len(place) and other[: len(place)] == place for other in places)
+        return not (kind.endswith("_type") or (kind == "literal_error" and inside)), len(place)
+
+    return same[max(range(len(same)), key=aptness)]
+
+
+def _place(complaint: dict[str, Any], body: Any) -> Iterator[str]:
     """The parts of a complaint's location that are in the body or missing from it; the rest names pydantic's types."""
     at = body
-    for part in location:
-        if isinstance(at, dict) and (part in at or part == location[-1]):
+    for part in complaint["loc"]:
+        if isinstance(at, dict) and (part in at or (complaint["type"] in ABSENT and part == complaint["loc"][-1])):
             yield str(part)
             at = at.get(part)
         elif isinstance(at, list) and isinstance(part, int) and part < len(at):

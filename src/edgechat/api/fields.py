@@ -33,20 +33,23 @@ Many = Annotated[list[T], Field(fail_fast=True)]  # of a million bad ones, one c
 
 Number = StrictFloat  # takes whole numbers too, and nothing else
 Temperature = Annotated[Number, Field(ge=0, le=2)]
-TopP = Annotated[Number, Field(gt=0, le=1)]
+TopP = Annotated[Number, Field(ge=0, le=1)]  # 0 leaves the likeliest token
 TopK = Annotated[StrictInt, Field(ge=0, lt=1 << 20)]
 MinP = Annotated[Number, Field(ge=0, le=1)]
 Repetition = Annotated[Number, Field(gt=0, le=10)]
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
-Bias = dict[int, Annotated[Number, Field(ge=-100, le=100)]]
+Token = Annotated[str, StringConstraints(pattern="^(0|[1-9][0-9]{0,9})$")]  # a token's id, as names of JSON objects are
+Bias = dict[Token, Annotated[Number, Field(ge=-100, le=100)]]
 Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)]
 MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
-Stops = Annotated[Many[Stop], Field(max_length=4)]
+Stops = Annotated[Many[Stop], Field(max_length=4)]  # as OpenAI's
+ManyStops = Annotated[Many[Stop], Field(max_length=32)]  # where a dialect knows no such limit
 User = Annotated[str, Field(max_length=512)]
 Schema = dict[str, Any]
 ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
 
+TOP = 20  # alternatives of one token, at most
 ANY_OBJECT = '{"type":"object"}'  # the schema of "some JSON object"
 
 
@@ -117,7 +120,9 @@ class Drawn(Draw, Body):
 
     def sampling(self, defaults: Sampling) -> Sampling:
         """`defaults` with what is given here."""
-        return sampled(defaults, **{name: getattr(self, name) for name in Sampling.__struct_fields__})
+        given = {name: getattr(self, name) for name in Sampling.__struct_fields__}
+        bias = None if self.logit_bias is None else {int(token): value for token, value in self.logit_bias.items()}
+        return sampled(defaults, **given | {"logit_bias": bias})
 
     def stops(self) -> tuple[str, ...]:
         """The stop strings."""

@@ -111,12 +111,13 @@ def refusal(method: str, headers: Headers, rules: Rules = Rules(), local: str = 
             return Problem.http(403, "Another page's requests are not answered.")
         if found.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return Problem.http(403, "Another page's requests are not answered.")
-    return _unreadable(found, rules.max_body)
+    return _unreadable(method, found, rules.max_body)
 
 
-def _unreadable(found: dict[str, str], max_body: int) -> Problem | None:
-    """Why a body would not be read."""
-    if found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+def _unreadable(method: str, found: dict[str, str], max_body: int) -> Problem | None:
+    """Why a body would not be read. Only a POST needs one: no page can send another method elsewhere unasked."""
+    has_body = method == "POST" or found.get("content-length", "0") != "0" or "transfer-encoding" in found
+    if has_body and found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return Problem.http(415, "Send the body as application/json.")
     if found.get("content-encoding", "identity") != "identity":
         return Problem.http(415, "Send the body without Content-Encoding.")

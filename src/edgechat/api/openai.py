@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from edgechat import __version__
 from edgechat.api import choices, errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.reply import Part, Whole, respond, truth
@@ -58,6 +59,11 @@ def model_object(served: Served) -> dict[str, Any]:
     }
 
 
+def fingerprint(served: Served) -> str:
+    """What the same seed needs to give the same answer: the same weights in the same release."""
+    return f"fp_{served.sha256[:12]}_{__version__}"
+
+
 class ChatReply:
     """`Reply` of reply.py in OpenAI's `chat.completion` objects and chunks; of `Replies` of choices.py too."""
 
@@ -68,7 +74,12 @@ class ChatReply:
         self._served = served
         self._with_usage = with_usage
         self._called: set[tuple[int, int]] = set()
-        self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name}
+        self._head = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": served.name,
+            "system_fingerprint": fingerprint(served),
+        }
 
     def whole(self, answer: Whole) -> dict[str, Any]:
         return self.wholes([answer])
@@ -80,7 +91,7 @@ class ChatReply:
             "object": "chat.completion",
             "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
             "usage": usage_of(*dones),
-            "edgechat": truth(self._served, dones[0]),
+            "edgechat": truth(self._served, *dones),
         }
 
     def begin(self, index: int = 0) -> Iterable[bytes]:
@@ -124,7 +135,7 @@ class ChatReply:
             **self._head,
             "object": "chat.completion.chunk",
             "choices": [],
-            "edgechat": truth(self._served, dones[0]),
+            "edgechat": truth(self._served, *dones),
         }
         yield sse.data(total | {"usage": usage_of(*dones)} if self._with_usage else total)
         yield sse.DONE

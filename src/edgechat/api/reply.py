@@ -36,6 +36,7 @@ from edgechat.types import (
 )
 
 Part = Delta | Reasoning | Called  # what answers are made of
+VERSION = 1  # of the `edgechat` object: a new field leaves it as it is, a change of one does not
 
 
 class Whole(NamedTuple):
@@ -184,9 +185,11 @@ def error_of(event: Failed) -> EdgechatError:
     return from_code(event.code, event.message, event.param, event.retry_after_s)
 
 
-def truth(served: Served, done: Done) -> dict[str, Any]:
-    """The `edgechat` object: what was really done for an answer."""
+def truth(served: Served, done: Done, *others: Done) -> dict[str, Any]:
+    """The `edgechat` object: what was really done for an answer. Of several, each one's end is told too."""
+    several = [{"stop_reason": one.stop_reason, "guards": list(one.guards)} for one in (done, *others)]
     return {
+        "version": VERSION,
         "model_sha256": served.sha256,
         "recipe": served.recipe,
         "queue_ms": done.timing.queue_ms,
@@ -197,4 +200,5 @@ def truth(served: Served, done: Done) -> dict[str, Any]:
         "stop_reason": done.stop_reason,
         "guards": list(done.guards),
         "fallback": None,
+        **({"choices": several} if others else {}),
     }

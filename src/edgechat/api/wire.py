@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import Drawn, Many, MaxTokens, Neutral, Strict, User
+from edgechat.api.fields import TOP, Drawn, Many, MaxTokens, Neutral, Strict, User
 from edgechat.api.functions import Choice, ResponseFormat, Tools, choice_of, names_once
 from edgechat.api.turns import ChatMessage, check_calls
 from edgechat.errors import InvalidRequest
@@ -16,18 +16,22 @@ from edgechat.types import GenRequest, Guards, Sampling
 
 # Accepted at these values only: they ask for nothing.
 NEUTRAL: Neutral = {
+    "audio": (),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
+    "moderation": (),
+    "prediction": (),
+    "prompt_cache_options": (),
     "service_tier": ("auto", "default"),
     "store": (False,),
     "verbosity": ("medium",),
+    "web_search_options": (),
 }
 # Accepted at any value: they say something about the request, not about the answer.
-INERT = ("metadata", "prompt_cache_key", "safety_identifier")
+INERT = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
 
 CHOICES = 8  # answers of one request, at most
-TOP = 20  # alternatives of one token, at most
 
 
 class StreamOptions(Strict):
@@ -71,7 +75,7 @@ class ChatRequest(Drawn):
     tool_choice: Choice | None = None
     parallel_tool_calls: StrictBool | None = None
     response_format: ResponseFormat | None = None
-    reasoning_effort: Literal["none"] | None = None
+    reasoning_effort: Literal["none", "medium"] | None = None  # medium: as much as the model likes
     enable_thinking: StrictBool | None = None
     chat_template_kwargs: TemplateOptions | None = None
     truncation: Literal["auto", "disabled"] | None = None
@@ -127,7 +131,7 @@ class ChatRequest(Drawn):
         """The one wish, whichever of its three names it came by."""
         options = self.chat_template_kwargs
         wishes = {
-            "reasoning_effort": None if self.reasoning_effort is None else False,
+            "reasoning_effort": False if self.reasoning_effort == "none" else None,
             "enable_thinking": self.enable_thinking,
             "chat_template_kwargs": None if options is None else options.enable_thinking,
         }

@@ -10,10 +10,10 @@ from edgechat.api.fields import (
     READABLE,
     Body,
     Many,
+    ManyStops,
     MaxTokens,
     Number,
     Schema,
-    Stop,
     Strict,
     ToolName,
     TopK,
@@ -170,6 +170,7 @@ class Metadata(Strict):
 class Prompt(Body):
     """What decides on the tokens that the model reads: the body of POST /v1/messages/count_tokens."""
 
+    neutral: ClassVar = {"speed": ("standard",), "user_profile_id": (), "workspace_id": ()}
     inert: ClassVar = CACHE_CONTROL
 
     messages: Annotated[Many[Turn], Field(min_length=1, max_length=10_000)]
@@ -224,18 +225,18 @@ class Prompt(Body):
 class MessagesRequest(Prompt):
     """Body of POST /v1/messages. A parameter that is null was not given; `max_tokens` may be left out here."""
 
-    neutral: ClassVar = {
+    neutral: ClassVar = Prompt.neutral | {
         "container": (),
         "context_management": (),
+        "diagnostics": (),
         "inference_geo": (),
         "mcp_servers": ([],),
         "service_tier": ("auto", "standard_only"),
-        "speed": ("standard",),
     }
 
     max_tokens: MaxTokens | None = None
     stream: StrictBool | None = None
-    stop_sequences: Annotated[Many[Stop], Field(max_length=4)] | None = None
+    stop_sequences: ManyStops | None = None
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None

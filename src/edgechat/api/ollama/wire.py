@@ -10,13 +10,13 @@ from edgechat.api.fields import (
     ANY_OBJECT,
     Body,
     Many,
+    ManyStops,
     MinP,
     Penalty,
     Repetition,
     Schema,
     Seed,
     Stop,
-    Stops,
     Strict,
     Temperature,
     ToolName,
@@ -90,11 +90,21 @@ class Options(Body):
 
     neutral: ClassVar = {
         "mirostat": (0,),
+        # How the engine runs is the server's business; these values leave it to it.
+        "low_vram": (False,),
+        "main_gpu": (0,),
+        "num_gpu": (-1, 0),
+        "num_keep": (0,),
+        "num_thread": (0,),
+        "numa": (False,),
+        "use_mmap": (True,),
+        "use_mlock": (False,),
         "repeat_last_n": (-1,),
         "tfs_z": (1, 1.0),
         "typical_p": (1, 1.0),
         "penalize_newline": (True,),
     }
+    inert: ClassVar = ("mirostat_eta", "mirostat_tau", "num_batch")  # of a mirostat that is off; of the prompt's slices
 
     num_predict: Annotated[StrictInt, Field(ge=UNLIMITED, lt=1 << 31)] | None = None
     num_ctx: Annotated[StrictInt, Field(ge=1, lt=1 << 31)] | None = None
@@ -106,7 +116,7 @@ class Options(Body):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     seed: Seed | None = None
-    stop: Stop | Stops | None = None
+    stop: Stop | ManyStops | None = None
 
     def applied(self, wanted: GenRequest, defaults: Sampling, context: int) -> GenRequest:
         """`wanted`, drawn like this. Raises InvalidRequest if the model's `context` is smaller than asked for."""

@@ -7,7 +7,7 @@ Every event has a number, and the last one holds the whole response: what a stre
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -15,11 +15,12 @@ from fastapi.responses import Response
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
+from edgechat.api.openai import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, GenRequest, Reasoning
+from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
@@ -65,9 +66,9 @@ class ResponseReply:
 
     def part(self, event: Part) -> Iterable[bytes]:
         match event:
-            case Delta(text=text):
+            case Delta(text=text, logprobs=scores):
                 yield from self._message()
-                yield self._more("response.output_text.delta", text, content_index=0, logprobs=[])
+                yield self._more("response.output_text.delta", text, content_index=0, logprobs=self._scored(scores))
             case Reasoning(text=text):
                 yield from self._thought()
                 yield self._more("response.reasoning_text.delta", text, content_index=0)
@@ -120,6 +121,13 @@ class ResponseReply:
             self._item["arguments"] += delta
         return self._event(name, **self._place(**more), delta=delta)
 
+    def _scored(self, scores: Sequence[Scored]) -> list[dict[str, Any]]:
+        """The log probabilities of more of the message, which keeps them too."""
+        assert self._item is not None
+        told: list[dict[str, Any]] = (logprobs_of(scores) or {"content": []})["content"]
+        self._item["content"][0]["logprobs"] += told
+        return told
+
     def _close(self, status: str) -> Iterator[bytes]:
         """Finish the item that is being written, if there is one."""
         item = self._item
@@ -166,7 +174,7 @@ def _parts(answer: Whole) -> Iterator[Part]:
     if answer.reasoning:
         yield Reasoning(answer.reasoning)
     if answer.text or not answer.calls:
-        yield Delta(answer.text)
+        yield Delta(answer.text, answer.logprobs)
     for index, call in enumerate(answer.calls):
         yield Called(index, call.id, call.name, call.arguments)
 
@@ -185,6 +193,7 @@ def _echo(body: ResponsesRequest, wanted: GenRequest) -> dict[str, Any]:
         "text": said.get("text", {"format": {"type": "text"}}),
         "tool_choice": said.get("tool_choice", "auto"),
         "tools": said.get("tools", []),
+        "top_logprobs": wanted.logprobs or 0,
         "top_p": wanted.sampling.top_p,
         "truncation": wanted.truncation,
         "user": body.user,

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
+from pydantic import BeforeValidator, Discriminator, Field, StrictBool, StrictInt, Tag
 
 from edgechat.api.fields import (
     ANY_OBJECT,
+    TOP,
     Body,
     Many,
     MaxTokens,
@@ -190,24 +191,30 @@ class ResponsesRequest(Body):
     """Body of POST /v1/responses. A parameter that is null was not given."""
 
     neutral: ClassVar = {
+        "access_programs": (),
         "background": (False,),
+        "background_options": (),
+        "context_management": (),
         "conversation": (),
-        "include": ([],),
+        "image": (),
         "max_tool_calls": (),
+        "moderation": (),
         "previous_response_id": (),
         "prompt": (),
+        "prompt_cache_options": (),
         "service_tier": ("auto", "default"),
         "store": (False,),
         "stream_options": ({"include_obfuscation": False},),
-        "top_logprobs": (0,),
     }
     inert: ClassVar = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
 
     input: Annotated[Many[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
     model: str | None = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
     instructions: str | None = None
     stream: StrictBool | None = None
     max_output_tokens: MaxTokens | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=TOP)] | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     tools: Many[ToolParam] | None = None
@@ -232,8 +239,17 @@ class ResponsesRequest(Body):
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,
             schema=form.text() if form else None,
+            logprobs=self._logprobs(),
             thinking=False if self.reasoning and self.reasoning.effort == "none" else None,
         )
+
+    def _logprobs(self) -> int | None:
+        """Alternatives of each token; None where no log probabilities are asked for."""
+        if self.include:
+            return self.top_logprobs or 0
+        if self.top_logprobs:
+            raise InvalidRequest("top_logprobs go with include: message.output_text.logprobs.", "top_logprobs")
+        return None
 
     def _choice(self) -> tuple[ToolChoice, tuple[str, ...]]:
         choice, have = self.tool_choice, [tool.name for tool in self.tools or ()]
