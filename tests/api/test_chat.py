@@ -26,6 +26,8 @@ THINKING = (
 )
 REPLIES = {
     "call": 'Wait.\n<tool_call>\n{"name": "now", "arguments": {"zone": "x"}}\n</tool_call>',
+    "two calls": '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>\n'
+    '<tool_call>\n{"name": "now", "arguments": {"zone": "y"}}\n</tool_call>',
     "broken": "<tool_call>\n{'name': 'now', 'arguments': {'zone': True,}\n</tool_call>",
     "think": "<think>\nhm\n</think>\n\nYes.",
     "person": '{"name": "Ada", "age": 36} and more',
@@ -81,6 +83,15 @@ def test_a_tool_call_comes_whole_and_streamed(client: httpx.Client) -> None:
     texts, calls, finish = streamed(client, "call", tools=[ADD, NOW])
     assert (texts["content"], finish) == ("Wait.", "tool_calls")
     assert [(one["name"], one["arguments"]) for one in calls] == [("now", '{"zone": "x"}')]
+
+
+def test_calls_come_together_unless_one_is_to_come_at_a_time(client: httpx.Client) -> None:
+    assert len(choice(client, "two calls", tools=[NOW])["message"]["tool_calls"]) == 2
+    one = choice(client, "two calls", tools=[NOW], parallel_tool_calls=False)
+    assert one["finish_reason"] == "tool_calls"
+    assert [call["function"]["arguments"] for call in one["message"]["tool_calls"]] == ["{}"]
+    _, calls, finish = streamed(client, "two calls", tools=[NOW], parallel_tool_calls=False)
+    assert (len(calls), finish) == (1, "tool_calls")
 
 
 def test_without_tools_or_with_none_a_call_is_text(client: httpx.Client) -> None:
@@ -215,12 +226,14 @@ def test_several_answers_come_together(client: httpx.Client) -> None:
     assert [(one["index"], one["message"]["content"]) for one in whole["choices"]] == [
         (index, "You said: hello") for index in range(3)
     ]
+    assert whole["edgechat"]["choices"] == [{"stop_reason": "eos", "guards": []}] * 3
     assert whole["usage"]["completion_tokens"] == 3 * 15
     assert whole["usage"]["total_tokens"] == whole["usage"]["prompt_tokens"] + 45
     *chunks, last, end = events(
         client.post(ROUTE, json=body("hello", n=3, stream=True, stream_options={"include_usage": True}))
     )
     assert end == "[DONE]"
+    assert last["edgechat"]["choices"] == whole["edgechat"]["choices"]
     assert last["usage"] == whole["usage"] | {"prompt_tokens_details": last["usage"]["prompt_tokens_details"]}
     for index in range(3):
         mine = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]

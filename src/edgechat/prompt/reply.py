@@ -62,6 +62,11 @@ class Reply:
         return self._state == "thinking"
 
     @property
+    def called(self) -> bool:
+        """Whether a whole call came."""
+        return bool(self._made)
+
+    @property
     def saying(self) -> bool:
         """Whether the last text was said."""
         return self._state == "said"

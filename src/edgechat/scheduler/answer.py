@@ -123,6 +123,8 @@ class Answer:
             return [*told, *self._end("stop")]
         if self.grammar is not None and self.grammar.complete:
             return [*told, *self._end("eos")]
+        if self._reply.called and not self.request.parallel_tool_calls:
+            return [*told, *self._end("eos")]
         if self._reply.repeated and self.request.guards.loop:
             self._acted.append("loop")
             return [*told, *self._end("eos")]
