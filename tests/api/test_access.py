@@ -183,17 +183,18 @@ def test_a_damaged_key_file_shuts_the_door(tmp_path: Path) -> None:
         assert httpx.get(f"{base}/v1/models").status_code == 503
 
 
-def test_each_key_is_a_client_and_a_realm_of_its_own(guarded: Guarded) -> None:
+@pytest.mark.parametrize("n", [1, 2])
+def test_each_key_is_a_client_and_a_realm_of_its_own(guarded: Guarded, n: int) -> None:
     """The second time, a prompt is read from the cache, but only within the key that sent it."""
-    body = {"messages": [{"role": "user", "content": "a sentence that only one of them knows, " * 10}]}
+    body = {"messages": [{"role": "user", "content": f"{n} times a sentence that only one of them knows, " * 10}], "n": n}
 
     def cached(key: str) -> int:
         answer = httpx.post(f"{guarded.base}/v1/chat/completions", json=body, headers={"x-api-key": key}, timeout=30)
         return int(answer.json()["edgechat"]["cached_tokens"])
 
-    assert cached(guarded.user) == 0
+    assert cached(guarded.user) < 10  # the template's own first words
     assert cached(guarded.user) > 100
-    assert cached(guarded.other) == 0
+    assert cached(guarded.other) < 10
 
 
 def test_what_one_key_wrote_is_not_there_for_another(guarded: Guarded) -> None:

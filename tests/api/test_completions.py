@@ -48,20 +48,50 @@ def test_a_stream_is_the_whole_answer_in_parts(client: httpx.Client) -> None:
     assert last["edgechat"]["stop_reason"] == "eos"
 
 
+def test_several_prompts_are_answered_together(client: httpx.Client) -> None:
+    asked = {"prompt": ["one", "two"], "n": 2, "max_tokens": 64, "echo": True}
+    alone = {word: client.post(ROUTE, json={"prompt": word, "max_tokens": 64}).json() for word in ("one", "two")}
+    texts = [word + alone[word]["choices"][0]["text"] for word in ("one", "one", "two", "two")]
+    whole = client.post(ROUTE, json=asked).json()
+    assert [(one["index"], one["text"]) for one in whole["choices"]] == list(enumerate(texts))
+    assert whole["usage"]["prompt_tokens"] == 6  # each prompt once
+    assert whole["usage"]["completion_tokens"] == 2 * sum(one["usage"]["completion_tokens"] for one in alone.values())
+    assert len(whole["edgechat"]["choices"]) == 4
+    *chunks, last, end = events(
+        client.post(ROUTE, json=asked | {"stream": True, "stream_options": {"include_usage": True}})
+    )
+    told = [one for chunk in chunks for one in chunk["choices"]]
+    assert ["".join(one["text"] for one in told if one["index"] == at) for at in range(4)] == texts
+    assert [one["finish_reason"] for one in told if one["finish_reason"]] == ["stop"] * 4
+    assert (last["choices"], end) == ([], "[DONE]")
+    assert last["usage"]["total_tokens"] == whole["usage"]["total_tokens"]
+
+
+def test_tokens_are_echoed_as_their_text(client: httpx.Client) -> None:
+    asked = {"prompt": list(b"one"), "echo": True, "max_tokens": 64}
+    whole = client.post(ROUTE, json=asked).json()["choices"][0]["text"]
+    assert whole.startswith("one")
+    *chunks, _ = events(client.post(ROUTE, json=asked | {"stream": True}))
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == whole
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
         ({"nonsense": 1}, "nonsense"),
-        ({"n": 2}, "n"),
+        ({"n": 9}, "n"),
+        ({"n": 5, "prompt": ["a", "b"]}, "n"),
+        ({"echo": True, "logprobs": 1}, "echo"),
+        ({"echo": 1}, "echo"),
         ({"best_of": 2}, "best_of"),
-        ({"echo": True}, "echo"),
         ({"suffix": "end"}, "suffix"),
         ({"logprobs": 6}, "logprobs"),
         ({"logit_bias": {"259": 1}}, "logit_bias"),
         ({"prompt": [259]}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": ""}, "prompt"),
-        ({"prompt": ["a", "b"]}, "prompt"),
+        ({"prompt": ["a"] * 9}, "prompt"),
+        ({"prompt": [[1], []]}, "prompt"),
         ({"prompt": None}, "prompt"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
     ],
@@ -83,7 +113,7 @@ def test_a_failure_in_a_stream_is_an_error_and_no_false_end(fake_model: FakeMode
 
 def test_log_probabilities_are_asked_for_and_told_in_columns() -> None:
     body = CompletionRequest.model_validate({"prompt": "x", "logprobs": 2})
-    assert body.generation(Sampling()).logprobs == 2
+    assert body.generations(Sampling())[0].logprobs == 2
     scored = [Scored(1, b"\xe4\xbd", -1.0), Scored(2, b"\xa0", -0.5, (Scored(3, b"!", -0.1),)), Scored(4, b"ab", -2.0)]
     table = Scores().table(scored)
     assert table["tokens"] == [r"bytes:\xe4\xbd", r"bytes:\xa0", "ab"]

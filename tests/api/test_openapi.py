@@ -66,7 +66,7 @@ def test_every_route_tells_how_it_refuses_and_none_says_422(document: Any) -> No
 def test_the_schemas_accept_what_is_accepted_and_refuse_the_rest(document: Any) -> None:
     schema = document["components"]["schemas"]["CompletionRequest"]
     properties = schema["properties"]
-    assert properties["n"]["enum"] == [1, None]
+    assert properties["best_of"]["enum"] == [1, None]
     assert schema["additionalProperties"] is False
     assert set(properties) == set(CompletionRequest.model_fields) | set(CompletionRequest.neutral)
     limits = next(option for option in properties["temperature"]["anyOf"] if option["type"] == "number")

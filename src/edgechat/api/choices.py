@@ -17,7 +17,7 @@ from fastapi.responses import Response, StreamingResponse
 from edgechat.api import sse
 from edgechat.api.errors import Problem
 from edgechat.api.reply import Part, Whole, accepted, error_of, progress_of, whole
-from edgechat.api.requests import until_gone
+from edgechat.api.requests import until_gone, within
 from edgechat.runtime import Runtime
 from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
 
@@ -59,10 +59,10 @@ class Replies(Protocol):
 
 
 async def respond(
-    request: Request, runtime: Runtime, wanted: GenRequest, count: int, replies: Replies, stream: bool
+    request: Request, runtime: Runtime, wanted: Sequence[GenRequest], replies: Replies, stream: bool
 ) -> Response:
-    """Answer `wanted` `count` times. Raises what refuses it."""
-    answers = await _all_accepted(runtime, [_varied(wanted, index) for index in range(count)])
+    """Answer all of `wanted`, within the caller's realm. Raises what refuses one of them."""
+    answers = await _all_accepted(runtime, [within(one, request) for one in wanted])
     if stream:
         return StreamingResponse(_streamed(replies, answers), media_type=replies.media_type, headers=sse.HEADERS)
 
@@ -80,12 +80,13 @@ async def respond(
         raise several.exceptions[0] from None
 
 
-def _varied(wanted: GenRequest, index: int) -> GenRequest:
-    """A request with a seed gives answers that differ, and the same ones each time."""
-    if wanted.sampling.seed is None:
-        return wanted
-    sampling = msgspec.structs.replace(wanted.sampling, seed=wanted.sampling.seed + index)
-    return msgspec.structs.replace(wanted, sampling=sampling)
+def times(wanted: GenRequest, count: int) -> list[GenRequest]:
+    """`wanted` so many times. With a seed, the answers differ, and are the same ones each time."""
+    seed = wanted.sampling.seed
+    if seed is None:
+        return [wanted] * count
+    samplings = [msgspec.structs.replace(wanted.sampling, seed=seed + index) for index in range(count)]
+    return [msgspec.structs.replace(wanted, sampling=sampling) for sampling in samplings]
 
 
 async def _all_accepted(runtime: Runtime, requests: Sequence[GenRequest]) -> list[AsyncGenerator[AnyEvent, None]]:

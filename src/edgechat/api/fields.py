@@ -49,6 +49,7 @@ User = Annotated[str, Field(max_length=512)]
 Schema = dict[str, Any]
 ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
 
+CHOICES = 8  # answers of one request, at most
 TOP = 20  # alternatives of one token, at most
 ANY_OBJECT = '{"type":"object"}'  # the schema of "some JSON object"
 

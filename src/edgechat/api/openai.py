@@ -45,7 +45,7 @@ async def chat_completions(body: ChatRequest, request: Request, runtime: TheRunt
     reply = ChatReply(served, usage)
     if body.n is None or body.n == 1:
         return await respond(request, runtime, wanted, reply, bool(body.stream))
-    return await choices.respond(request, runtime, wanted, body.n, reply, bool(body.stream))
+    return await choices.respond(request, runtime, choices.times(wanted, body.n), reply, bool(body.stream))
 
 
 def model_object(served: Served) -> dict[str, Any]:

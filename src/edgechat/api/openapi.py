@@ -57,7 +57,7 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
     ("post", "/v1/chat/completions"): Example({"messages": TURNS}, lambda: ChatReply(SERVED)),
     ("post", "/v1/completions"): Example(
         {"prompt": "The capital of France", "max_tokens": 8},
-        lambda: CompletionReply(SERVED, GenRequest(()), with_usage=False),
+        lambda: CompletionReply(SERVED, [GenRequest(())], with_usage=False, echoes=[""]),
     ),
     ("post", "/v1/responses"): Example({"input": QUESTION}, _responses),
     ("post", "/v1/embeddings"): Example({"input": QUESTION}, EMBEDDED),

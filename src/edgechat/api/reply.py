@@ -11,13 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from edgechat.api import sse
 from edgechat.api.errors import Problem
-from edgechat.api.requests import realm_of, until_gone
+from edgechat.api.requests import until_gone, within
 from edgechat.errors import EdgechatError, from_code
 from edgechat.runtime import Runtime, Served
 from edgechat.types import (
@@ -81,8 +80,7 @@ class Reply(Protocol):
 
 async def respond(request: Request, runtime: Runtime, wanted: GenRequest, reply: Reply, stream: bool) -> Response:
     """Answer `wanted` by `reply`, within the caller's realm. Raises what refuses it."""
-    wanted = msgspec.structs.replace(wanted, realm=realm_of(request))
-    events = await accepted(runtime, wanted)
+    events = await accepted(runtime, within(wanted, request))
     if stream:
         return StreamingResponse(streamed(reply, events), media_type=reply.media_type, headers=sse.HEADERS)
 

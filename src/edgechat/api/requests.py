@@ -81,6 +81,11 @@ def realm_of(request: Request) -> str:
     return caller_of(request).realm
 
 
+def within(wanted: GenRequest, request: Request) -> GenRequest:
+    """`wanted` in the caller's realm: what is kept of it nobody else meets, and the key's limits hold."""
+    return msgspec.structs.replace(wanted, realm=realm_of(request))
+
+
 def background_of(request: Request) -> bool:
     """Whether the request may wait behind those that somebody waits for. Raises InvalidRequest."""
     priority = request.headers.get("x-edgechat-priority", "interactive")

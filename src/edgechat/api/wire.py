@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import TOP, Drawn, Many, MaxTokens, Neutral, Strict, User
+from edgechat.api.fields import CHOICES, TOP, Drawn, Many, MaxTokens, Neutral, Strict, User
 from edgechat.api.functions import Choice, ResponseFormat, Tools, choice_of, names_once
 from edgechat.api.turns import ChatMessage, check_calls
 from edgechat.errors import InvalidRequest
@@ -30,8 +30,6 @@ NEUTRAL: Neutral = {
 }
 # Accepted at any value: they say something about the request, not about the answer.
 INERT = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
-
-CHOICES = 8  # answers of one request, at most
 
 
 class StreamOptions(Strict):
