@@ -51,8 +51,8 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
     body = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if body:
         yield from _fields(body["schema"], schemas)
-        if "example" in body:
-            yield _block(f"{method} {path}\n{_pretty(body['example'])}")
+        for example in body.get("examples", {}).values():
+            yield _block(f"{method} {path}\n{_pretty(example['value'])}")
     for kind, content in operation["responses"].get("200", {}).get("content", {}).items():
         if "example" in content:
             text = content["example"] if isinstance(content["example"], str) else _pretty(content["example"])

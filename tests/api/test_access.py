@@ -186,7 +186,10 @@ def test_a_damaged_key_file_shuts_the_door(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [1, 2])
 def test_each_key_is_a_client_and_a_realm_of_its_own(guarded: Guarded, n: int) -> None:
     """The second time, a prompt is read from the cache, but only within the key that sent it."""
-    body = {"messages": [{"role": "user", "content": f"{n} times a sentence that only one of them knows, " * 10}], "n": n}
+    body = {
+        "messages": [{"role": "user", "content": f"{n} times a sentence that only one of them knows, " * 10}],
+        "n": n,
+    }
 
     def cached(key: str) -> int:
         answer = httpx.post(f"{guarded.base}/v1/chat/completions", json=body, headers={"x-api-key": key}, timeout=30)

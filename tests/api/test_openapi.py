@@ -46,6 +46,17 @@ def test_every_example_is_answered_as_it_says(client: httpx.Client, document: An
         assert said(streamed.text)[-1] == said(content[kind]["example"])[-1]
 
 
+MORE = [(path, name) for (_, path), example in EXAMPLES.items() for name in example.more]
+
+
+@pytest.mark.parametrize(("path", "name"), MORE)
+def test_every_further_example_is_in_the_document_and_is_taken(
+    client: httpx.Client, document: Any, path: str, name: str
+) -> None:
+    examples = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert client.post(path, json=examples[name]["value"]).status_code == 200
+
+
 def said(stream: str) -> list[Any]:
     """The names in each event of a stream."""
     lines = [line.removeprefix("data: ") for line in stream.splitlines() if line.startswith(("data: ", "{"))]

@@ -34,11 +34,21 @@ INFO = ModelInfo(4096, 16384, 1_060_000_000, 151_936, 620_000_000, "Q4_K", 2, "l
 SERVED = Served("qwen1.5-0.5b-chat", "92aee1b1" * 8, "Q4_K", Sampling(), INFO, since=1_767_225_600)
 
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"name": "get_weather", "description": "The weather in a city now"}
+
+
 class Example(NamedTuple):
-    """A request, and what answers it: a body, or what a dialect makes of the specimen."""
+    """A request, and what answers it: a body, or what a dialect makes of the specimen; and `more` requests by name."""
 
     request: dict[str, Any] | None
     answer: Callable[[], Reply] | dict[str, Any]
+    more: Mapping[str, dict[str, Any]] = {}
+
+    @property
+    def requests(self) -> dict[str, dict[str, Any]]:
+        """All of them, the plain one first."""
+        return {} if self.request is None else {"plain": self.request, **self.more}
 
 
 def _responses() -> Reply:
@@ -54,16 +64,47 @@ EMBEDDED = {
 }
 EXAMPLES: Mapping[tuple[str, str], Example] = {
     ("get", "/v1/models"): Example(None, {"object": "list", "data": [openai_model(SERVED)]}),
-    ("post", "/v1/chat/completions"): Example({"messages": TURNS}, lambda: ChatReply(SERVED)),
+    ("post", "/v1/chat/completions"): Example(
+        {"messages": TURNS},
+        lambda: ChatReply(SERVED),
+        {
+            "streamed": {"messages": TURNS, "stream": True, "stream_options": {"include_usage": True}},
+            "tools": {
+                "messages": TURNS,
+                "tools": [{"type": "function", "function": {**WEATHER, "parameters": CITY}}],
+                "tool_choice": "auto",
+            },
+            "schema": {
+                "messages": TURNS,
+                "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": CITY}},
+            },
+        },
+    ),
     ("post", "/v1/completions"): Example(
         {"prompt": "The capital of France", "max_tokens": 8},
         lambda: CompletionReply(SERVED, [GenRequest(())], with_usage=False, echoes=[""]),
     ),
-    ("post", "/v1/responses"): Example({"input": QUESTION}, _responses),
+    ("post", "/v1/responses"): Example(
+        {"input": QUESTION},
+        _responses,
+        {
+            "tools": {"input": QUESTION, "tools": [{"type": "function", **WEATHER, "parameters": CITY}]},
+            "schema": {
+                "input": QUESTION,
+                "text": {"format": {"type": "json_schema", "name": "answer", "schema": CITY}},
+            },
+        },
+    ),
     ("post", "/v1/embeddings"): Example({"input": QUESTION}, EMBEDDED),
-    ("post", "/v1/messages"): Example({"max_tokens": 100, "messages": TURNS}, lambda: MessageReply(SERVED)),
+    ("post", "/v1/messages"): Example(
+        {"max_tokens": 100, "messages": TURNS},
+        lambda: MessageReply(SERVED),
+        {"tools": {"max_tokens": 100, "messages": TURNS, "tools": [{**WEATHER, "input_schema": CITY}]}},
+    ),
     ("post", "/v1/messages/count_tokens"): Example({"messages": TURNS}, {"input_tokens": 26}),
-    ("post", "/api/chat"): Example({"messages": TURNS}, lambda: OllamaChatReply(SERVED)),
+    ("post", "/api/chat"): Example(
+        {"messages": TURNS}, lambda: OllamaChatReply(SERVED), {"schema": {"messages": TURNS, "format": CITY}}
+    ),
     ("post", "/api/generate"): Example({"prompt": QUESTION}, lambda: GenerateReply(SERVED)),
     ("get", "/api/tags"): Example(None, {"models": [ollama_model(SERVED)]}),
     ("post", "/tokenize"): Example({"content": "Hello!"}, {"tokens": [9707, 0], "count": 2}),
@@ -106,8 +147,9 @@ def _complete(operation: dict[str, Any], path: str, example: Example | None) -> 
         answers[status] = {"description": what, "content": _json(shape_of(path)(problem))}
     if example is None:
         return
-    if example.request is not None:
-        operation["requestBody"]["content"]["application/json"]["example"] = example.request
+    if requests := example.requests:
+        named = {name: {"value": value} for name, value in requests.items()}
+        operation["requestBody"]["content"]["application/json"]["examples"] = named
     if callable(example.answer):
         reply = example.answer()
         answers["200"]["content"] = {
