@@ -86,6 +86,19 @@ def test_a_repeated_call_is_noticed(guided: bool) -> None:
     assert reply.repeated
 
 
+def test_a_guided_call_waits_until_it_is_none_that_was_made() -> None:
+    both, more = [("add", ARGUMENTS), ("now", "{}")], CALL.replace("1", "12")
+    for seed in range(20):
+        cut = random.Random(seed)
+        assert taken_apart(f"{CALL}\n{NOW}\n{CALL}", cut, guided=True) == ("", "", both)
+        assert taken_apart(f"{CALL}\n{NOW}\n{CALL}", cut, guided=True, once=False)[2] == [*both, both[0]]
+        assert taken_apart(f"{CALL}\n{NOW}\n{more}", cut, guided=True)[2] == [
+            *both,
+            ("add", ARGUMENTS.replace("1", "12")),
+        ]
+        assert taken_apart(f"{CALL}\n{CALL[:50]}", cut, guided=True)[2][1] == ("add", '{"a": 1, ')  # cut off
+
+
 def test_repeated_calls_are_passed_on_where_the_guard_is_off() -> None:
     assert taken_apart(f"{BARE}\n{BARE}", once=False) == ("", "", [("now", "{}")] * 2)
 

@@ -38,7 +38,7 @@ class Reply:
         """`tools` may be called; `guided` text is known to be well-formed, so that calls can be passed on as they come.
 
         `thinks`: the text begins inside thinking; `may_think`: it may begin with thinking. `once`: a repeated call is
-        not passed on, unless it was told before it was known to be one.
+        not passed on.
         """
         self._id = id
         self._state: State = "thinking" if thinks else "start" if may_think else "said"
@@ -145,20 +145,23 @@ class Reply:
             yield from self._read(inside, f"{self._space}{CALL}{inside}{found}")
 
     def _guided_call(self, last: bool) -> Iterator[Piece]:
-        """Pass on the arguments as they come: their beginning and end are where the grammar has them."""
+        """Pass on the arguments as they come: their beginning and end are where the grammar has them.
+
+        As long as they are those of a call that was made already, they wait.
+        """
         if self._stream is None:
             self._stream = _Arguments.begun(self._held, f"{self._id}-{self.calls}", self.calls)
             if self._stream is None:
                 return
-            self.calls += 1
             self._held = self._stream.rest
-            yield self._stream.piece("")
-        if not self._stream.ended:
-            text, self._held = self._stream.take(self._held)
-            if text:
-                yield self._stream.piece(text)
-        if self._stream.ended and (CALLED in self._held or last):
-            self._note(self._stream.call)
+        stream = self._stream
+        self._held = stream.take(self._held)
+        again = self._once and any(stream.may_become(call) for call in self._made)
+        if not again or (last and not stream.ended):
+            self.calls += not stream.told
+            yield from stream.tell()
+        if stream.ended and (CALLED in self._held or last):
+            self._note(stream.call)
             self._stream = None
             self._enter("said", self._held.partition(CALLED)[2])
 
@@ -194,8 +197,10 @@ class _Arguments:
         self._index, self._id, self._name = index, id, name
         self._depth, self._quoted, self._escaped = 0, False, False
         self._taken = ""
+        self._passed = 0  # characters that were told
         self.rest = rest
         self.ended = False
+        self.told = False
 
     @classmethod
     def begun(cls, text: str, id: str, index: int) -> "_Arguments | None":
@@ -211,12 +216,22 @@ class _Arguments:
         """What was called, once it has ended."""
         return self._name, self._taken
 
-    def piece(self, text: str) -> Called:
-        return Called(self._index, self._id, self._name, text)
+    def may_become(self, call: mend.Call) -> bool:
+        """Whether this is `call`, or its beginning."""
+        return self._name == call[0] and call[1].startswith(self._taken)
 
-    def take(self, text: str) -> tuple[str, str]:
-        """What of `text` belongs to the arguments, and the rest."""
-        self._taken += text
+    def tell(self) -> Iterator[Called]:
+        """What was not told yet."""
+        if not self.told:
+            yield Called(self._index, self._id, self._name, "")
+        if more := self._taken[self._passed :]:
+            yield Called(self._index, self._id, self._name, more)
+        self.told, self._passed = True, len(self._taken)
+
+    def take(self, text: str) -> str:
+        """Take in what of `text` belongs to the arguments; the rest."""
+        if self.ended:
+            return text
         for at, character in enumerate(text):
             if self._quoted:
                 self._quoted = character != '"' or self._escaped
@@ -227,9 +242,10 @@ class _Arguments:
                 self._depth += (character in "{[") - (character in "}]")
                 if self._depth == 0:
                     self.ended = True
-                    self._taken = self._taken[: len(self._taken) - len(text) + at + 1]
-                    return text[: at + 1], text[at + 1 :]
-        return text, ""
+                    self._taken += text[: at + 1]
+                    return text[at + 1 :]
+        self._taken += text
+        return ""
 
 
 def _tail(text: str, markup: str) -> int:
