@@ -10,6 +10,7 @@ import anthropic
 import ollama
 import openai
 import pytest
+from langchain_core.messages import ToolMessage
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
@@ -92,12 +93,25 @@ def test_ollamas(url: str) -> None:
             model=model, messages=PERSON, format=Person.model_json_schema(), options={"temperature": 0}
         )
         assert Person.model_validate_json(answer.message.content) == Person(name="Ann", age=30)
+        tools = [{"type": "function", "function": WEATHER}]
+        short = {"num_predict": 60, "temperature": 0}
+        said = client.chat(model=model, messages=QUESTION, tools=tools, options=short).message
+        assert said.content or said.tool_calls  # no choice of tools can be asked for in this dialect
+        for call in said.tool_calls or []:
+            assert call.function.name == "get_weather"
+        told = [*QUESTION, said, {"role": "tool", "tool_name": "get_weather", "content": "18 degrees, sunny"}]
+        assert client.chat(model=model, messages=told, options=short).message.content
 
 
 def test_langchains(url: str) -> None:
     chat = ChatOpenAI(base_url=f"{url}/v1", api_key="none", model="", temperature=0, max_tokens=100, max_retries=0)
     assert chat.invoke("Say hello.").content
     assert "".join(str(chunk.content) for chunk in chat.stream("Say hello."))
-    called = chat.bind_tools([{"type": "function", "function": WEATHER}], tool_choice="get_weather").invoke(QUESTION)
+    tools = [{"type": "function", "function": WEATHER}]
+    called = chat.bind_tools(tools, tool_choice="get_weather").invoke(QUESTION)
     assert "city" in called.tool_calls[0]["args"]
+    streamed = [*chat.bind_tools(tools, tool_choice="required").stream(QUESTION)]
+    assert "city" in sum(streamed[1:], streamed[0]).tool_calls[0]["args"]
+    result = ToolMessage("18 degrees, sunny", tool_call_id=called.tool_calls[0]["id"])
+    assert chat.bind_tools(tools, tool_choice="none").invoke([*QUESTION, called, result]).content
     assert chat.with_structured_output(Person).invoke(PERSON) == Person(name="Ann", age=30)
