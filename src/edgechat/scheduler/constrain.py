@@ -2,6 +2,9 @@
 
 A Grammar tells before each draw which tokens may come next, and takes in what was drawn. It is made where the request
 comes in, not where the engine runs: a schema that does not compile, or takes too long to, refuses the request.
+
+What it costs on two cores with Qwen's 152,000 tokens (scripts/bench_constrain.py): 0.8 s once, 2 ms a schema, and
+0.2 ms a token, which is 1 % of a step of a model of 0.5B.
 """
 
 import json

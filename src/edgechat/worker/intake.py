@@ -2,7 +2,7 @@
 
 Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
          └► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
-Ask      ─► answer                              in the same one: a text may be long
+Ask      ─► answer                              in another: a text may be long, and no request waits behind it
 """
 
 import os
@@ -47,6 +47,7 @@ class Intake:
         self._lock = threading.Lock()
         self._coming: set[int] = set()  # ids whose grammar is being made
         self._later = ThreadPoolExecutor(1, "grammars")
+        self._aside = ThreadPoolExecutor(1, "questions")
 
     def take(self, letter: Generate) -> None:
         """Bring a request to the loop, or tell why not."""
@@ -65,7 +66,7 @@ class Intake:
 
     def answer(self, letter: Ask) -> None:
         """Answer a question about tokens."""
-        self._later.submit(fatal(self._answer_or_refuse), letter)
+        self._aside.submit(fatal(self._answer_or_refuse), letter)
 
     def _answer_or_refuse(self, letter: Ask) -> None:
         try:
