@@ -17,6 +17,7 @@ from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.prompt.tools import spelled_out
 from tests.prompt.test_families import INJECTIONS, conversation
+from tests.vocabularies import vocabulary_of
 
 pytestmark = pytest.mark.model
 
@@ -44,13 +45,9 @@ class Real(NamedTuple):
 @pytest.fixture(scope="module", params=["smollm2", "qwen"])
 def real(request: pytest.FixtureRequest) -> Iterator[Real]:
     path: Path = request.getfixturevalue(request.param)
-    parameters = lib.llama_model_default_params()
-    parameters.vocab_only = True
-    model = lib.llama_model_load_from_file(str(path).encode(), parameters)
-    assert model
-    vocabulary, template = Vocabulary(model), Template(gguf.read_header(path).template or "")
-    yield Real(vocabulary, template, Prompter(template, vocabulary, 1 << 20))
-    lib.llama_model_free(model)
+    with vocabulary_of(path) as vocabulary:
+        template = Template(gguf.read_header(path).template or "")
+        yield Real(vocabulary, template, Prompter(template, vocabulary, 1 << 20))
 
 
 def test_no_control_token_comes_from_content(real: Real) -> None:
