@@ -17,7 +17,7 @@ ROWS = [
     {"hub", "prompt", "engine", "history", "keys", "presence"},
     {"scheduler"},
     {"worker", "remote", "tune"},
-    {"cascade", "library"},
+    {"cascade", "library", "diagnostics"},
     {"upkeep"},
     {"runtime"},
     {"runs"},
@@ -92,6 +92,7 @@ REACHES_OUT = {
     "bench/client.py": {"httpx"},  # loopback only: its address() holds it
     "bench/local.py": {"httpx", "socket"},
     "bench/restart.py": {"asyncio.open_connection"},
+    "presence.py": {"httpx"},  # this home folder's own server, where a command looks for it
     "reports.py": {"sentry_sdk", "sentry_sdk.utils"},  # extras, off until somebody sets where to
     "api/tracing.py": {"opentelemetry"},
     "api/connection.py": {"socket"},  # constants

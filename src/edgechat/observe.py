@@ -3,6 +3,8 @@
 Texts of people, prompts and keys never go in: nobody passes them, whatever looks like a key is blotted out on the way,
 and of an exception only its kind and the places are kept, since its message may quote what it choked on (the level
 `debug` shows that too). A log that cannot be written stops nothing: the lines that were lost are counted.
+
+The last lines stay in memory, for the diagnostics of a server whose log went elsewhere.
 """
 
 import logging
@@ -12,6 +14,7 @@ import select
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -23,6 +26,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 DAY_S = 86_400
 PART = select.PIPE_BUF // 4  # characters that a pipe takes whole or not at all, at four bytes each
 GRAVE = ("error", "critical")  # levels that are reported
+REMEMBERED = 500  # lines
 _KEY = re.compile(r"\b(?:ec-|sk-|ms-|hf_)[A-Za-z0-9_\-]{16,}|(?i:bearer\s+)\S+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -38,7 +42,8 @@ def configure(
     report: Report | None = None,
 ) -> None:
     """Send log lines of `level` and above to standard error, and to `file` if there is one; grave ones to `report`."""
-    sink = Sink(sys.stderr, LogFile(file, max_bytes, days) if file else None)
+    global _sink
+    _sink = sink = Sink(sys.stderr, LogFile(file, max_bytes, days) if file else None)
     render: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
@@ -52,6 +57,7 @@ def configure(
             _places(with_message=level == "debug"),
             _clean,
             *([_reporting(report)] if report else []),
+            _remembering(sink.recent),
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -68,6 +74,7 @@ class Sink:
     def __init__(self, stream: TextIO, file: "LogFile | None") -> None:
         self._stream = stream
         self._file = file
+        self.recent: deque[EventDict] = deque(maxlen=REMEMBERED)
 
     def msg(self, line: str) -> None:
         """Write `line`. A closed pipe, one that nobody reads, or a full disk costs the line, and is counted."""
@@ -96,6 +103,14 @@ class Sink:
         ready.register(descriptor, select.POLLOUT)
         if not ready.poll(0):
             raise BlockingIOError
+
+
+_sink = Sink(sys.stderr, None)
+
+
+def current() -> Sink:
+    """Where this process logs to."""
+    return _sink
 
 
 class LogFile:
@@ -171,9 +186,24 @@ def _reporting(report: Report) -> Processor:
     return reporting
 
 
+def _remembering(recent: deque[EventDict]) -> Processor:
+    """Keeps a copy of what goes by."""
+
+    def remembering(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        recent.append(dict(event))
+        return event
+
+    return remembering
+
+
+def without_keys(text: str) -> str:
+    """`text`, and [key] where something looks like one."""
+    return _KEY.sub("[key]", text)
+
+
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], _KEY.sub("[key]", value))
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], without_keys(value))
     if isinstance(value, dict):
         return {name: _cleaned(one) for name, one in value.items()}
     return [_cleaned(one) for one in value] if isinstance(value, list | tuple) else value

@@ -6,10 +6,15 @@ home/server.json, 0600: whoever can read it owns the home folder, so the secret 
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
+from edgechat.errors import ServiceError
 from edgechat.types import Struct
+
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens -> where it is asked
+PATIENCE_S = 10.0
 
 
 class Card(Struct, frozen=True):
@@ -47,6 +52,27 @@ def find(home: Path) -> Card | None:
     except (OSError, msgspec.DecodeError):
         return None
     return card
+
+
+def ask(card: Card, path: str) -> bytes:
+    """What the server answers to GET `path`. Raises ServiceError.
+
+    Nobody's proxy is asked, and no certificate: whoever listens at that address could be told apart by the card only.
+    """
+    import httpx  # imported where it is needed: most commands ask nobody
+
+    where = urlsplit(card.url)
+    host = ANYWHERE.get(where.hostname or "", where.hostname or "")
+    place = f"[{host}]:{where.port}" if ":" in host else f"{host}:{where.port}"
+    headers = {"X-Edgechat-Card": card.secret, "Host": f"localhost:{where.port}"}
+    try:
+        with httpx.Client(verify=False, trust_env=False, timeout=PATIENCE_S) as client:  # noqa: S501 - see above
+            answer = client.get(f"{where.scheme}://{place}{path}", headers=headers)
+            answer.raise_for_status()
+    except httpx.HTTPError as error:
+        why = "it does not answer" if isinstance(error, httpx.TransportError) else str(error).partition("\n")[0]
+        raise ServiceError(f"process {card.pid} should serve at {card.url}, but {why}. Its log may say why.") from None
+    return answer.content
 
 
 def _path(home: Path) -> Path:

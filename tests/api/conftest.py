@@ -19,11 +19,16 @@ from edgechat.settings import Settings
 
 
 @contextmanager
-def serving(model: Path, home: Path, ready: bool = True, **more: Any) -> Iterator[str]:
-    """The address of a server, with the fake engine unless told otherwise; `ready` waits for its model."""
+def serving(model: Path, home: Path, ready: bool = True, secret: str | None = None, **more: Any) -> Iterator[str]:
+    """The address of a server, with the fake engine unless told otherwise; `ready` waits for its model.
+
+    `secret` is what its card would say, if it had one.
+    """
     runtime = Runtime(Settings(**{"engine": "fake", "model": str(model), "home": home, **more}))
     listener = listen("127.0.0.1", 0)
-    config = http.config(runtime.settings, create_app(runtime))
+    app = create_app(runtime)
+    app.state.secret = secret
+    config = http.config(runtime.settings, app)
     config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -16,6 +16,7 @@ from edgechat.api import page
 from edgechat.api.live import Phase
 from edgechat.api.page import MEDIA_TYPES, WEB, Page, mount_page
 from edgechat.api.picker import Row
+from edgechat.keys import Limits
 from edgechat.runtime import State
 
 POLICY = (
@@ -344,7 +345,10 @@ def test_every_string_of_the_dashboard_is_there_and_used() -> None:
     keys = set(json.loads((WEB / "i18n" / "dashboard" / "en.json").read_text(encoding="utf-8")))
     script = WEB / "js" / "dashboard.js"
     mentioned = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', DASHBOARD))
-    mentioned |= {literal for literal in strings(script) if re.fullmatch(r"[a-z]+\.[a-z_]+", literal)}
+    for name in ("dashboard.js", "dashboard-tables.js", "clipboard.js"):
+        mentioned |= {literal for literal in strings(WEB / "js" / name) if re.fullmatch(r"[a-z]+\.[a-z_]+", literal)}
+    mentioned |= {f"clients.{limit}" for limit in Limits.__struct_fields__ if "_per_" in limit}
+    mentioned.add("action.close")  # of a toast
     figures, plots = (re.search(rf"const {name} = (.*?);", code(script), re.DOTALL) for name in ("FIGURES", "PLOTS"))
     assert figures
     assert plots

@@ -20,7 +20,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 expect = sync_api.expect
 pytestmark = pytest.mark.browser
 
-PLOTS = 5
+PLOTS = 6
 TALE = " ".join(f"word{number}" for number in range(400))
 PHONE = {"width": 360, "height": 740}
 
@@ -139,7 +139,7 @@ def test_axe_finds_nothing_and_nothing_overflows(
     board: Open, address: str, reader: Reader, name: str, language: str, options: dict[str, Any]
 ) -> None:
     page = board(language, **options)
-    expect(page.locator("[data-end]")).to_have_count(1)
+    expect(page.locator("[data-does^=end]")).to_have_count(1)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: dict[str, Any] = page.evaluate("rules => axe.run(document, rules)", RULES)
     problems = [f"{one['id']}: {node['html']}" for one in found["violations"] for node in one["nodes"]]
@@ -147,8 +147,30 @@ def test_axe_finds_nothing_and_nothing_overflows(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"dashboard-{name}.png", full_page=True)
-    page.locator("[data-end]").click()
-    expect(page.locator("[data-end]")).to_have_count(0)
+    page.locator("[data-does^=end]").click()
+    expect(page.locator("[data-does^=end]")).to_have_count(0)
+
+
+def test_models_clients_errors_and_settings_are_there_for_whoever_looks(board: Open, address: str) -> None:
+    refused = httpx.post(
+        f"{address}/v1/chat/completions", json={"messages": [{"role": "user", "content": "x " * 9000}]}
+    )
+    assert refused.status_code == 400
+    page = board()
+    page.get_by_role("button", name="Unload").click()
+    expect(page.locator("#models")).to_contain_text("On disk")
+    page.get_by_role("button", name="Load", exact=True).click()
+    expect(page.locator("#models tbody tr")).to_contain_text("In memory", timeout=20_000)
+    expect(page.locator("#models tbody tr")).to_contain_text("/ 16,384")
+    expect(page.locator("#clients tbody tr")).to_contain_text("127.0.0.1")
+    expect(page.locator("#codes")).to_contain_text("context_length_exceeded")
+    page.get_by_role("button", name="Copy the errors").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.get_by_text("Settings in force").click()
+    expect(page.locator("#settings")).to_contain_text("keep_alive")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Diagnostics").click()
+    assert download.value.suggested_filename == "edgechat-diagnostics.zip"
 
 
 def test_a_lost_server_is_said(board: Open) -> None:

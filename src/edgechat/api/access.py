@@ -40,8 +40,12 @@ NEEDS = {
     "/readyz": Need.PUBLIC,
     "/api/login": Need.PUBLIC,
     "/api/models/{name:path}/download": Need.OPERATOR,
-    "/dashboard": Need.PUBLIC,  # the frame; what it shows comes from the next two
+    "/dashboard": Need.PUBLIC,  # the frame; what it shows comes from /api/dash
+    "/api/models/{name:path}/unload": Need.OPERATOR,
     "/api/dash/events": Need.OPERATOR,
+    "/api/dash/status": Need.OPERATOR,
+    "/api/dash/settings": Need.OPERATOR,
+    "/api/dash/diagnostics": Need.OPERATOR,
     "/api/dash/requests/{id}": Need.OPERATOR,
     "/metrics": Need.OPERATOR,
 }

@@ -30,6 +30,7 @@ from edgechat.api import (
     tokens,
 )
 from edgechat.api.access import Access
+from edgechat.api.board import Board
 from edgechat.api.desk import Desk
 from edgechat.api.drain import Drain
 from edgechat.api.gate import Turnstile
@@ -92,7 +93,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.keys = keys_of(settings)
     counted = app.state.metrics = Metrics(runtime)
     desk = runtime.watcher = Desk(settings, app.state.keys, counted, tracing)
-    app.state.board = dashboard.Board(runtime, desk.live)
+    app.state.board = Board(runtime, desk)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for dialect in DIALECTS:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import ConfigurationError, StorageError
 
+from edgechat.api.clients import Clients
 from edgechat.api.live import Line, Live
 from edgechat.api.metrics import Metrics
 from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, ModelNotFound, QueueFull
@@ -47,6 +48,7 @@ class Desk:
         self._tracing = tracing
         self.metrics = metrics
         self.live = Live()
+        self._clients = Clients()
         self._running: Counter[str] = Counter()
         self._windows = FixedWindowRateLimiter(_storage(settings.limits_storage))
         self._offset = time.time() - time.monotonic()
@@ -71,7 +73,9 @@ class Desk:
             raise _reached(f"{limits.streams} answers at a time", COME_BACK_S)
         with self._storage_may_fail():
             await self._check_windows(client, limits)
-        line = self.live.follow(request, key.name if key else client, model)
+        name = key.name if key else client
+        self._clients.asked(client, name)
+        line = self.live.follow(request, name, model)
         trace = self._tracing.follow(request, model) if self._tracing else None
         return Signed(self, request, client, limits, line, trace)
 
@@ -90,9 +94,25 @@ class Desk:
 
     async def charge(self, client: str, limits: Limits, tokens: int) -> None:
         """Put an answer's tokens on the client's bill."""
+        self._clients.charged(client, tokens)
         with self._storage_may_fail():
             for item in _items("tokens", limits.tokens_per_minute, limits.tokens_per_day):
                 await self._windows.hit(item, "tokens", client, cost=tokens)
+
+    async def clients(self) -> list[dict[str, Any]]:
+        """Who asked since the start, the last first: answers, tokens, answers open now, and what is left of limits."""
+        told = []
+        for client, about in self._clients.latest():
+            left: dict[str, int] = {}
+            limits = limits_of(self._settings, self._keys.by_id(client))
+            with self._storage_may_fail():
+                for what in ("requests", "tokens"):
+                    minute, day = (getattr(limits, f"{what}_per_{span}") for span in ("minute", "day"))
+                    for item in _items(what, minute, day):
+                        stats = await self._windows.get_window_stats(item, what, client)
+                        left[f"{what}_per_{item.GRANULARITY.name}"] = stats.remaining
+            told.append(about | {"open": self._running.get(client, 0), "left": left})
+        return told
 
     @contextmanager
     def _storage_may_fail(self) -> Iterator[None]:
@@ -124,7 +144,8 @@ class Desk:
     def turned_away(self) -> None:
         """Somebody found no place at the gate (gate.py)."""
         self.metrics.refused.labels(QueueFull.code).inc()
-        self.live.refusals += 1
+        self.metrics.answer(429)
+        self.live.turned_away(QueueFull.code)
 
     def enter(self, client: str) -> None:
         """One more answer of `client`."""

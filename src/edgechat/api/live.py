@@ -4,11 +4,11 @@ follow ─► see every event ─► drop          end(id): the next event of th
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from itertools import count
 from typing import Literal
 
-from edgechat.errors import EdgechatError, Interrupted
+from edgechat.errors import EdgechatError, Interrupted, InvalidRequest
 from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Prefill, Reasoning, Struct
 
 ERRORS = 20  # the last ones are kept
@@ -43,6 +43,8 @@ class Line:
             event = Failed(Interrupted.code, "the operator ended this answer.")
         match event:
             case Prefill(done=done, total=total):
+                if self.phase == "waiting":
+                    self._live.waits.append(time.monotonic() - self._since)
                 self._live.read += max(0, done - self.read) if self.total else 0  # the first tells what was cached, too
                 self.phase, self.read, self.total = "reading", done, total
             case Delta() | Reasoning() | Called():
@@ -54,9 +56,14 @@ class Line:
                 self._live.written += 1
             case Done(usage=usage):
                 self._live.written += usage.completion_tokens - self.said
-            case Failed(code=code, message=message):
-                self._live.trouble(code, message, self.model)
+            case Failed(code=code, message=message, param=param):
+                self._live.trouble(code, message, self.model, param)
         return event
+
+    @property
+    def cells(self) -> int:
+        """Tokens that it holds in the engine's memory, about."""
+        return self.read + self.said
 
     def told(self) -> dict[str, object]:
         """The line, for the dashboard."""
@@ -82,7 +89,9 @@ class Live:
         self.lines: dict[int, Line] = {}
         self.errors: deque[Trouble] = deque(maxlen=ERRORS)
         self.read = self.written = self.refusals = 0
+        self.codes: Counter[str] = Counter()  # errors since the start
         self.firsts: list[float] = []  # seconds to first tokens, for whoever empties it
+        self.waits: list[float] = []  # the same to first steps
         self._ids = count(1)
 
     def follow(self, request: GenRequest, client: str, model: str) -> Line:
@@ -102,11 +111,23 @@ class Live:
             line.ended = True
         return line is not None
 
+    def share(self, cells: int) -> float:
+        """How much of `cells`, the tokens that the engines can hold, the answers under way take; 0 to 1."""
+        return min(1.0, sum(line.cells for line in self.lines.values()) / cells) if cells else 0.0
+
     def refused(self, error: EdgechatError, model: str) -> None:
         """Somebody was not answered."""
         self.refusals += 1
-        self.trouble(error.code, str(error), model)
+        self.trouble(error.code, str(error), model, getattr(error, "param", None))
 
-    def trouble(self, code: str, message: str, model: str) -> None:
-        """Keep an error."""
+    def turned_away(self, code: str) -> None:
+        """Somebody was refused before it was known who asks for what (gate.py)."""
+        self.refusals += 1
+        self.codes[code] += 1
+
+    def trouble(self, code: str, message: str, model: str, param: str | None = None) -> None:
+        """Keep an error. What is said of a field may quote what stood in it: then only the field is kept."""
+        if code == InvalidRequest.code:
+            message = f"{param or 'the request'} is not taken as it was sent."
+        self.codes[code] += 1
         self.errors.append(Trouble(time.time(), code, message, model))

@@ -3,6 +3,7 @@
 Labels come from fixed sets only: status codes, and names of models that are on this disk. Nobody's text is in them.
 """
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 
 import psutil
@@ -53,6 +54,15 @@ class Metrics:
         self.per_token = histogram("time_per_output_token_seconds", "Between tokens", TOKEN_SECONDS)
         self.queued = histogram("queue_seconds", "From the question to its first step")
         self.http = counter("http_requests", "HTTP requests by status", "code")
+        self.answered: Counts[str] = Counts()  # the same by the status's first digit, for the dashboard
+        self.kept = gauge(
+            "kv_cache_usage_ratio", "Share of the tokens that engines can hold, taken by answers under way"
+        )
+
+    def answer(self, status: int) -> None:
+        """Count an HTTP answer."""
+        self.http.labels(str(status)).inc()
+        self.answered[str(status)[0]] += 1
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -93,7 +103,7 @@ class CountRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.http.labels(str(message["status"])).inc()
+                self._metrics.answer(message["status"])
             await send(message)
 
         await self._app(scope, receive, counted)

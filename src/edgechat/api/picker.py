@@ -85,10 +85,10 @@ class Downloads:
 @router.get("", summary="The models that are here and those of the catalog, with what they do now")
 async def models(request: Request, runtime: TheRuntime) -> dict[str, Any]:
     downloads: Downloads = request.app.state.downloads
-    here = [_here(runtime, served) for served in runtime.models()]
-    names = {row.name for row in here}
+    installed = [here(runtime, served) for served in runtime.models()]
+    names = {row.name for row in installed}
     others = [_absent(entry, downloads, runtime) for entry in runtime.catalog.model if entry.name not in names]
-    return {"models": msgspec.to_builtins([*here, *others])}
+    return {"models": msgspec.to_builtins([*installed, *others])}
 
 
 @router.post("/{name:path}/load", status_code=202, summary="Bring a model into memory before it is asked")
@@ -97,6 +97,12 @@ async def load(name: str, runtime: TheRuntime) -> dict[str, str]:
     task = asyncio.create_task(_load(runtime, name))
     _loads.add(task)
     task.add_done_callback(_loads.discard)
+    return {"name": name}
+
+
+@router.post("/{name:path}/unload", status_code=202, summary="Take a model out of memory after its running answers")
+async def unload(name: str, runtime: TheRuntime) -> dict[str, str]:
+    runtime.keep(name, 0)
     return {"name": name}
 
 
@@ -121,7 +127,8 @@ async def _load(runtime: Runtime, name: str) -> None:
         await runtime.load(name)
 
 
-def _here(runtime: Runtime, served: Served) -> Row:
+def here(runtime: Runtime, served: Served) -> Row:
+    """A model on disk, as it is now."""
     resident = runtime.keeper.resident(served.name)
     loading = resident is not None and not resident.ready
     state: Literal["loaded", "loading", "installed"] = "loading" if loading else "installed"

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Request
 
 from edgechat import __version__
-from edgechat.api.dashboard import Board
+from edgechat.api.board import Board
 from edgechat.api.requests import StrictRoute, TheRuntime
 from edgechat.types import Sampling
 

@@ -31,7 +31,9 @@ def _root(
     """What every command has."""
 
 
-COMMANDS = ("serve", "chat", "models", "keep", "update", "quantize", "history", "doctor", "tune", "bench", "key")
+COMMANDS = (
+    "serve", "chat", "models", "keep", "update", "quantize", "history", "status", "doctor", "tune", "bench", "key",
+)  # fmt: skip
 ASKED = tuple(sys.argv[1:2])
 for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts sooner without all others
     import_module(f"edgechat.cli.{command}").register(app)

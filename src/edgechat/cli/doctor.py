@@ -6,19 +6,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Literal
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 import psutil
 import typer
 from rich.table import Table
 
-from edgechat import machine
+from edgechat import diagnostics, machine, presence
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.errors import EdgechatError
+from edgechat.errors import ConfigError, EdgechatError, ServiceError
 from edgechat.hub.catalog import Catalog
-from edgechat.hub.disk import megabytes
+from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth
@@ -64,6 +66,14 @@ def register(app: typer.Typer) -> None:
 def doctor(
     home: options.Home = None,
     config: options.Config = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            help="Write a zip file for whoever helps: versions, machine, settings without secrets, models, figures, "
+            "the log's end. Nobody's words are in it.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Look at processor, engine, cores, memory, disk and models, and say what to do.
@@ -79,8 +89,26 @@ def doctor(
         for check in checks:
             table.add_row(MARKS[check.verdict], check.name, check.found, check.todo or "")
         out.print(table)
+    if bundle is not None:
+        _write(bundle, settings, checks)
+        typer.echo(f"{bundle} is written: look through it before you pass it on.", err=True)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+def _write(path: Path, settings: Settings, checks: list[Check]) -> None:
+    """The bundle, with what a running server adds. Raises ConfigError where `path` is taken."""
+    parts = diagnostics.gathered(settings)
+    card = presence.find(settings.home)
+    if card is not None:
+        with suppress(ServiceError):  # it hangs or is on its way: then the rest must do
+            parts |= diagnostics.unpacked(presence.ask(card, "/api/dash/diagnostics"))
+    parts["doctor.json"] = msgspec.to_builtins(checks)
+    packed = diagnostics.packed(parts)
+    if path.exists():
+        raise ConfigError(f"{path} is there already: take another name.")
+    with writing(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+        sink.write(packed)
 
 
 def examine(settings: Settings) -> Iterator[Check]:

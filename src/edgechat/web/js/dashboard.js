@@ -1,23 +1,26 @@
-// The operator's page: figures once a second, plots of the last 15 minutes, answers, models, errors.
+// The operator's page: figures once a second and plots of the last 15 minutes; dashboard-tables.js has the rest.
 // While the tab is hidden or paused nothing is asked for. Every element is made once; a second later only texts change.
 
+import * as tables from "./dashboard-tables.js";
+import { age, bytes, number, table } from "./dashboard-tables.js";
 import { readEvents } from "./sse.js";
 import { byId, h } from "./dom.js";
 import * as i18n from "./i18n.js";
 
 const KEPT = 900; // samples, one a second
-const MODELS_EVERY = 10_000; // ms
+const LOOK_EVERY = 10_000; // ms
 const AGAIN = 2_000; // ms, until a lost server is tried again
 const SUMMARY_EVERY = 10; // samples: a screen reader is not told more often
 const HEIGHT = 170; // px of a plot
 
-const FIGURES = ["speed", "read", "running", "waiting", "rss", "free", "cpu", "uptime"];
+const FIGURES = ["speed", "read", "running", "waiting", "first", "cells", "rss", "free", "cpu", "uptime"];
 const PLOTS = {
   speed: ["decode", "prefill"],
   queue: ["running", "waiting", "refused"],
-  first: ["first"],
+  first: ["first", "slow", "queued"],
   memory: ["rss", "free", "swap"],
-  cpu: ["cpu", "celsius"],
+  cpu: ["cpu", "cells", "celsius"],
+  failures: ["failed", "http4", "http5"],
 };
 const COLOURS = ["--accent", "--code-name", "--code-number"];
 const DASHES = [[], [6, 4], [2, 3]]; // not by colour alone
@@ -32,23 +35,19 @@ const figures = {};
 const plots = {};
 
 const t = i18n.t;
-const number = (value, digits = 1) =>
-  value == null ? "–" : new Intl.NumberFormat(i18n.current(), { maximumFractionDigits: digits }).format(value);
-const bytes = (value) => (value == null ? "–" : i18n.bytes(value));
+const percent = (value) => (value == null ? "–" : `${number(value, 0)} %`);
+const seconds = (value) => number(value, 2);
 const shown = {
   rss: bytes,
   free: bytes,
   swap: bytes,
-  cpu: (value) => (value == null ? "–" : `${number(value, 0)} %`),
-  first: (value) => number(value, 2),
+  cpu: percent,
+  cells: percent,
+  first: seconds,
+  slow: seconds,
+  queued: seconds,
 };
 const clock = (at) => new Date(at * 1000).toLocaleTimeString(i18n.current());
-
-function age(seconds) {
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min` : `${Math.round(seconds)} s`;
-}
 
 // ── the stream ──
 
@@ -96,6 +95,8 @@ function show() {
       read: number(last.prefill),
       running: number(last.running),
       waiting: number(last.waiting),
+      first: last.first == null ? "–" : `${seconds(last.first)} s`,
+      cells: percent(last.cells),
       rss: bytes(last.rss),
       free: bytes(last.free),
       cpu: [`${number(last.cpu, 0)} %`, last.celsius && `${number(last.celsius, 0)} °C`].filter(Boolean).join(" · "),
@@ -105,8 +106,8 @@ function show() {
   }
   if (asTable) showTable();
   else for (const name of Object.keys(PLOTS)) draw(name);
-  showRequests();
-  showErrors();
+  tables.requests(now.requests, () => problem("server.lost"));
+  tables.errors(now.errors, now.codes);
   seen += 1;
 }
 
@@ -155,8 +156,7 @@ function options(name, width) {
         stroke: colour(COLOURS[place]),
         dash: DASHES[place],
         width: 2,
-        spanGaps: one === "first",
-        points: { show: one === "first", size: 5 },
+        points: { show: false },
         value: (_, value) => (shown[one] ?? number)(value),
       })),
     ],
@@ -173,22 +173,6 @@ function redraw() {
   if (now) show();
 }
 
-// ── tables ──
-
-const cell = (tag, content, kind = "") => h(tag, kind ? { class: kind } : {}, content ?? "–");
-
-function table(place, nothing, heads, rows) {
-  if (!rows.length) return place.replaceChildren(i18n.put(h("p", { class: "nothing" }), nothing));
-  place.replaceChildren(
-    h(
-      "table",
-      { class: "grid" },
-      h("thead", {}, h("tr", {}, ...heads.map(([key, kind]) => (key ? cell("th", t(key), kind) : cell("td", ""))))),
-      h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((item, n) => cell("td", item, heads[n][1]))))),
-    ),
-  );
-}
-
 function showTable() {
   const names = Object.entries(PLOTS).flatMap(([plot, series]) => series.map((one) => [plot, one]));
   const last = samples.slice(-60).reverse();
@@ -200,74 +184,17 @@ function showTable() {
   );
 }
 
-function showRequests() {
-  const focused = document.activeElement?.dataset.end;
-  table(
-    byId("requests"),
-    "requests.none",
-    [
-      ["requests.client"],
-      ["requests.model"],
-      ["requests.phase"],
-      ["requests.tokens", "number"],
-      ["requests.speed", "number"],
-      ["requests.age", "number"],
-      [null, "number"],
-    ],
-    now.requests.map((one) => [
-      one.client,
-      one.model,
-      t(`requests.${one.phase}`),
-      one.said ? `${number(one.total)} + ${number(one.said)}` : `${number(one.read)} / ${number(one.total)}`,
-      number(one.tok_s),
-      age(one.age_s),
-      ender(one.id),
-    ]),
-  );
-  if (focused) document.querySelector(`[data-end="${focused}"]`)?.focus();
-}
-
-function ender(id) {
-  const button = h("button", { class: "button", type: "button", "data-end": id }, t("action.end"));
-  button.addEventListener("click", () => {
-    button.disabled = true;
-    fetch(`/api/dash/requests/${id}`, { method: "DELETE", headers: { "Content-Type": "application/json" } }).catch(
-      () => problem("server.lost"),
-    );
-  });
-  return button;
-}
-
-function showErrors() {
-  table(
-    byId("errors"),
-    "errors.none",
-    [["errors.when"], ["errors.code"], ["errors.message", "wide"]],
-    now.errors.map((one) => [
-      new Date(one.at * 1000).toLocaleString(i18n.current()),
-      h("code", { translate: "no" }, one.code),
-      h("span", { lang: "en" }, one.message),
-    ]),
-  );
-}
-
-async function showModels() {
+/** Once in a while: models, clients, and whether the server still has the settings that were shown. */
+async function look() {
   try {
-    const answer = await fetch("/api/models", { cache: "no-store" });
-    if (!answer.ok) return;
-    const known = (await answer.json()).models.filter((one) => one.state !== "available");
-    table(
-      byId("models"),
-      "models.none",
-      [["models.name"], ["models.kind"], ["models.state"], ["models.size", "number"], ["models.needs", "number"]],
-      known.map((one) => [
-        h("span", { translate: "no" }, one.name),
-        one.quantisation,
-        t(`models.${one.state}`),
-        one.size ? bytes(one.size) : null,
-        one.ram ? bytes(one.ram) : null,
-      ]),
+    const answers = await Promise.all(
+      ["/api/dash/status", "/api/dash/settings"].map((path) => fetch(path, { cache: "no-store" })),
     );
+    if (answers.some((answer) => !answer.ok)) return;
+    const [status, settings] = await Promise.all(answers.map((answer) => answer.json()));
+    tables.models(status.models, look);
+    tables.clients(status.clients);
+    tables.settings(settings);
   } catch {
     // the stream says that the server is gone
   }
@@ -316,7 +243,7 @@ function wire() {
     await i18n.switchTo(i18n.other());
     titled();
     redraw();
-    showModels();
+    look();
   });
   document.addEventListener("visibilitychange", watch);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -336,5 +263,5 @@ titled();
 build();
 wire();
 watch();
-showModels();
-setInterval(() => paused || document.hidden || showModels(), MODELS_EVERY);
+look();
+setInterval(() => paused || document.hidden || look(), LOOK_EVERY);
