@@ -7,7 +7,9 @@ share the cores. Built natively and with llama.cpp's own thread pool, the same f
 The wheel lies in the user's cache under a key of version, flags, Python platform and processor: pip's own wheel cache
 knows none of them and would silently hand back another build. A second set-up on the same machine finds it there.
 
-    python3 scripts/engine.py        prints the wheel's path, compiling it first if it is not there
+    python3 scripts/engine.py              prints the wheel's path, compiling it first if it is not there
+    python3 scripts/engine.py --portable   the same for an image: a module for each generation of processors, the best
+                                           of which is chosen where it runs
 """
 
 import hashlib
@@ -25,10 +27,18 @@ from typing import TextIO
 VERSION = "0.3.36"
 PACKAGE = f"llama-cpp-python=={VERSION}"
 TRIMMED = Path(__file__).with_name("engine.cmake")
-CMAKE_FLAGS = (
+NATIVE = (
     "-DGGML_OPENMP=OFF",  # llama.cpp's own thread pool: fair beside neighbours
     "-DGGML_NATIVE=ON",  # every instruction this processor has
     "-DLLAVA_BUILD=OFF",  # pictures are not served yet
+)
+PORTABLE = (
+    "-DGGML_OPENMP=OFF",
+    "-DGGML_NATIVE=OFF",
+    "-DLLAVA_BUILD=OFF",
+    "-DGGML_BACKEND_DL=ON",
+    "-DGGML_CPU_ALL_VARIANTS=ON",  # a module for each generation, loaded by engine/bindings.py from beside the library
+    "-DCMAKE_INSTALL_BINDIR:STRING=llama_cpp/lib",  # … where CMake would not put them
 )
 WHY = f"""\
 edgechat compiles its engine (llama.cpp {VERSION}) for this processor: 3 to 5 minutes on two cores, once per machine.
@@ -45,21 +55,22 @@ def processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(keys)}))
 
 
-def wheel_folder() -> Path:
-    """Where this machine's build lies: one folder per version, flags, platform and processor."""
+def wheel_folder(flags: tuple[str, ...]) -> Path:
+    """Where a build lies: one folder per version, flags, platform and, where that matters, processor."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = "\n".join((VERSION, *CMAKE_FLAGS, TRIMMED.read_text(), sys.platform, platform.machine(), processor()))
+    whose = "any" if flags == PORTABLE else processor()
+    key = "\n".join((VERSION, *flags, TRIMMED.read_text(), sys.platform, platform.machine(), whose))
     return cache / "edgechat" / "engine" / f"{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def built_wheel() -> Path | None:
+def built_wheel(flags: tuple[str, ...]) -> Path | None:
     """The wheel of an earlier set-up, or None."""
-    return next(iter(sorted(wheel_folder().glob("llama_cpp_python-*.whl"))), None)
+    return next(iter(sorted(wheel_folder(flags).glob("llama_cpp_python-*.whl"))), None)
 
 
-def compile_wheel(log: Path) -> Path:
+def compile_wheel(flags: tuple[str, ...], log: Path) -> Path:
     """Compile into a temporary folder, then rename: a set-up that was interrupted leaves no half wheel."""
-    folder = wheel_folder()
+    folder = wheel_folder(flags)
     staging = folder.with_name(f"{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--no-deps"]
@@ -72,8 +83,8 @@ def compile_wheel(log: Path) -> Path:
         PACKAGE,
     ]
     jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    flags = " ".join((*CMAKE_FLAGS, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={TRIMMED}"))
-    environment = os.environ | {"CMAKE_ARGS": flags, "CMAKE_BUILD_PARALLEL_LEVEL": jobs}
+    told = " ".join((*flags, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={TRIMMED}"))
+    environment = os.environ | {"CMAKE_ARGS": told, "CMAKE_BUILD_PARALLEL_LEVEL": jobs}
     try:
         with (
             log.open("w") as sink,
@@ -94,7 +105,7 @@ def compile_wheel(log: Path) -> Path:
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    wheel = built_wheel()
+    wheel = built_wheel(flags)
     assert wheel is not None
     return wheel
 
@@ -124,15 +135,15 @@ def advice() -> str:
     return "A C and C++ compiler and about 1 GB of free memory are needed."
 
 
-def ensure_wheel() -> Path:
+def ensure_wheel(flags: tuple[str, ...] = NATIVE) -> Path:
     """The engine's wheel for this machine, compiled if it is not there."""
-    if wheel := built_wheel():
+    if wheel := built_wheel(flags):
         return wheel
-    print(WHY, file=sys.stderr)
-    folder = wheel_folder()
+    print(WHY if flags == NATIVE else "edgechat compiles its engine for every processor of this kind.", file=sys.stderr)
+    folder = wheel_folder(flags)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return compile_wheel(folder.parent / f"{folder.name}.log")
+    return compile_wheel(flags, folder.parent / f"{folder.name}.log")
 
 
 if __name__ == "__main__":
-    print(ensure_wheel())
+    print(ensure_wheel(PORTABLE if "--portable" in sys.argv[1:] else NATIVE))

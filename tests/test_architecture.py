@@ -23,6 +23,7 @@ ROWS = [
     {"runs"},
     {"api", "bench"},
     {"cli"},
+    {"gunicorn"},
 ]
 # In the bottom row, the nouns come first: these may be imported by their neighbours.
 NOUNS = {"errors", "types"}

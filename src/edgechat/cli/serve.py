@@ -73,14 +73,7 @@ def serve(
 
 async def _serve(settings: Settings, tune: bool) -> None:
     listener = listen(settings.host, settings.port)
-    history = History(settings.home)
-    history.open()
-    try:
-        history.claim()
-    except HomeInUse as error:
-        card = presence.find(settings.home)
-        whose = f" It is process {card.pid} at {card.url}." if card else ""
-        raise HomeInUse(f"{error}{whose}") from None
+    history = claimed(settings)
     runtime = Runtime(settings)
     runtime.start()  # the engine loads in a process of its own while the web framework is imported here
     create_app = await asyncio.to_thread(registry.load, registry.DOORS, "http", "door")
@@ -89,9 +82,7 @@ async def _serve(settings: Settings, tune: bool) -> None:
     server: Server = registry.load(registry.DOORS, "server", "door")(config, runtime)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(name, server.stop)
-    address, port = listener.getsockname()[:2]
-    scheme = "https" if settings.tls_cert else "http"
-    url = f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
+    url = url_of(settings, listener)
     card = presence.leave(settings.home, url)
     app.state.secret = card.secret
     out.print(f"edgechat listens on {url}")
@@ -103,6 +94,26 @@ async def _serve(settings: Settings, tune: bool) -> None:
         presence.take_back(settings.home)
     if runtime.failure is not None:
         raise runtime.failure
+
+
+def claimed(settings: Settings) -> History:
+    """The home folder's conversations, for this process alone. Raises HomeInUse, which says whose they are."""
+    history = History(settings.home)
+    history.open()
+    try:
+        history.claim()
+    except HomeInUse as error:
+        card = presence.find(settings.home)
+        whose = f" It is process {card.pid} at {card.url}." if card else ""
+        raise HomeInUse(f"{error}{whose}") from None
+    return history
+
+
+def url_of(settings: Settings, listener: socket.socket) -> str:
+    """The address that `listener` is reached at."""
+    address, port = listener.getsockname()[:2]
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
 
 
 async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool) -> None:
