@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgechat.scheduler.pace import ALONE, LEAST, READING, ROWS, STALL, Pace
+from edgechat.scheduler.pace import ALONE, BATCH, LEAST, READING, ROWS, STALL, Pace
 
 
 @pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
@@ -48,6 +48,14 @@ def test_a_whole_block_is_read_where_it_is_no_stall() -> None:
         pace.measured(1, 15, decode + 15 * per_token)
     assert middling.slice(1) == ROWS - 1  # 88 ms instead of 60
     assert old.slice(1) == LEAST
+
+
+def test_beyond_a_batch_there_are_whole_ones() -> None:
+    pace = Pace(512)
+    pace.measured(0, 128, 0.640)
+    assert pace.slice(0) == BATCH  # 160 would fit
+    pace.measured(0, 128, 0.040)
+    assert pace.slice(0) % BATCH == 0
 
 
 def test_as_many_say_a_token_as_leaves_every_client_its_share() -> None:

@@ -16,6 +16,9 @@ ALONE = 0.800
 LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
 UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
 ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
+BATCH = (
+    128  # rows the engine computes at once: beyond them a step has whole batches, for a rest costs a call of its own
+)
 FORGET = 0.25  # weight of the newest reading; twice that for a faster one: a disturbance passes
 
 
@@ -34,7 +37,8 @@ class Pace:
             return min(self._most, 16 if readers else 32)
         before, block = self._decode_time(readers), ROWS - readers
         room = READING - before if readers else ALONE
-        rows = min(int(room / self._per_token) + readers, self._most) // ROWS * ROWS
+        rows = min(int(room / self._per_token) + readers, self._most)
+        rows -= rows % (BATCH if rows > BATCH else ROWS)
         if not rows and before + block * self._per_token <= STALL:
             return max(LEAST, block)
         return max(LEAST, rows - readers)
