@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,3 +41,14 @@ def test_the_processor_is_named(tmp_path: Path) -> None:
     name, flags = machine.processor(tmp_path / "none")
     assert name
     assert flags == frozenset()
+
+
+def test_idle_cores_are_told_from_one_look_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([(100.0, 50.0), (101.0, 51.5), (102.0, 51.5), (110.0, 59.0)])  # seconds, idle seconds of all cores
+    now = [(0.0, 0.0)]
+    monkeypatch.setattr("edgechat.machine.time.monotonic", lambda: now[0][0])
+    monkeypatch.setattr("edgechat.machine.psutil.cpu_times", lambda: SimpleNamespace(idle=now[0][1]))
+    idleness, found = machine.Idleness(), []
+    for now[0] in looks:
+        found.append(idleness.cores())
+    assert found == [0.0, 1.5, 0.0, 0.0]  # never before; one and a half; none; too long ago

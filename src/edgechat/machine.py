@@ -7,6 +7,7 @@ cores, two threads are several times slower than one.
 import math
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -53,6 +54,22 @@ def cpu_quota(cgroup: Path = CGROUP) -> float | None:
     if quota in ("max", "-1"):
         return None
     return int(quota) / int(period)
+
+
+class Idleness:
+    """How many cores had nothing to do, from one call to the next."""
+
+    LONGEST_S = 5.0  # what lies farther back says nothing about now
+
+    def __init__(self) -> None:
+        self._at, self._idle = -math.inf, 0.0
+
+    def cores(self) -> float:
+        """Since the last call; 0 where that was never, or too long ago."""
+        times, now = psutil.cpu_times(), time.monotonic()
+        passed, self._at = now - self._at, now
+        before, self._idle = self._idle, times.idle
+        return (self._idle - before) / passed if 0 < passed < self.LONGEST_S else 0.0
 
 
 def memory_limit(cgroup: Path = CGROUP) -> int:

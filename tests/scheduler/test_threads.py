@@ -1,5 +1,6 @@
 """The thread count against made-up machines: (seconds, share of the processor) of a step, by the count."""
 
+import random
 from collections.abc import Callable
 
 from edgechat.scheduler.threads import EVERY, Threads
@@ -14,6 +15,18 @@ def idle(count: int) -> tuple[float, float]:
 def beside_a_loop(count: int) -> tuple[float, float]:
     """One of two cores is taken: two threads wait for each other."""
     return {1: (0.020, 1.0), 2: (0.040, 0.75)}[count]
+
+
+class BesideALoop:
+    """The same as the kernel really shares it: the loop has the second core for some steps, then for none."""
+
+    def __init__(self) -> None:
+        self._dice = random.Random(1)
+
+    def __call__(self, count: int) -> tuple[float, float]:
+        if count == 1:
+            return 0.020, 1.0
+        return self._dice.choice([(0.010, 1.0), (0.010, 1.0), (0.060, 0.6), (0.080, 0.55)])
 
 
 def run(threads: Threads, machine: Machine, steps: int, readers: int = 1) -> list[int]:
@@ -37,6 +50,26 @@ def test_a_neighbour_costs_its_share_and_no_more_and_the_threads_come_back() -> 
     assert counts.count(1) > 270
     counts = run(threads, idle, EVERY)
     assert counts[-50:].count(2) > 45
+
+
+def test_a_neighbour_that_comes_and_goes_within_a_step_is_noticed_too() -> None:
+    threads = Threads(2)
+    run(threads, idle, 100)
+    counts = run(threads, BesideALoop(), 400)
+    assert counts.index(1) < 60
+    assert counts[60:].count(1) > 300
+
+
+def test_cores_that_stand_idle_bring_the_threads_back_soon() -> None:
+    threads = Threads(2)
+    run(threads, idle, 100)
+    run(threads, beside_a_loop, 1000)
+    assert threads.fewer
+    threads.idle(0.2)
+    assert threads.fewer
+    threads.idle(1.0)
+    assert run(threads, idle, 60)[-10:] == [2] * 10
+    assert not threads.fewer
 
 
 def test_a_neighbour_that_was_there_first_is_noticed_as_soon() -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edgechat import machine
 from edgechat.engine.base import Engine, Sampler, Slice
 from edgechat.errors import ContextLengthExceeded, EdgechatError, QueueFull
 from edgechat.prompt.tokens import Prepared
@@ -28,6 +29,7 @@ from edgechat.types import AnyEvent, Cancel, Cores, Done, Failed, Forget, GenReq
 
 RUNNING = 16  # answers that have a seat at once
 MOST_OF_ONE = 12  # of them, one client's: the next client finds a seat at once
+LOOK_ROUND = 8  # steps from one look for idle cores to the next
 IDLE_S = 0.5  # seconds without work, after which kept prefixes are copied to the shelf
 
 Tell = Callable[[int, AnyEvent], None]
@@ -72,6 +74,7 @@ class Loop:
         self._threads = threads or Threads(engine.info.threads)
         self._running: dict[int, Answer] = {}
         self._samplers: dict[int, Sampler] = {}
+        self._idleness = machine.Idleness()
         self._steps = 0
         self._stopped = False
 
@@ -222,6 +225,8 @@ class Loop:
             self._threads.read(share)
         else:
             self._threads.measured(readers, seconds, share)
+            if self._threads.fewer and self._steps % LOOK_ROUND == 0:
+                self._threads.idle(self._idleness.cores())
         for part, token in zip(parts, drawn, strict=True):
             self._advance(part, token, now)
 

@@ -2,8 +2,10 @@
 
 The right count changes from minute to minute: with a busy neighbour on one of two cores, two threads wait for each
 other at every layer and are slower than one. Two signs tell of a neighbour: steps take longer than they used to, and
-the threads get less processor time than the step lasted. Then the neighbouring counts are tried for a few steps, and
-the fastest stays. Without a sign that happens very rarely: a try costs about a step.
+the threads get less processor time than the step lasted. Beside a neighbour steps come fast and slow, as the kernel
+shares the core, so signs are counted over a while and counts are compared by their mean. Where the signs are many the
+neighbouring counts are tried for a few steps, and the fastest stays. With fewer threads than at the start, cores that
+stand idle are a sign that the neighbour has left. Without a sign a look is very rare: it costs about a step.
 
 Prompts are another matter: their steps are long, compute-bound, and all different. There the processor time alone
 decides: as many threads as got a whole core, and all of them again a few steps later.
@@ -11,8 +13,12 @@ decides: as many threads as got a whole core, and all of them again a few steps 
 
 EVERY = 512  # steps between two looks at another count without a sign
 FIRST = 4  # steps with a sign before a look; every look that changes nothing doubles the distance
-TRIAL = 3  # steps per look, unless the first one is clearly slower
-HOPELESS = 1.15  # times the usual
+CALM = 0.25  # of a sign is forgotten with every step that has none
+TRIAL = 4  # steps per look, unless the first ones are clearly slower
+HOPELESS = 1.3  # times the mean
+SOON = 32  # steps to the next look where cores stand idle
+IDLE = 0.7  # of a core without work is an idle one
+RECENT = 0.2  # weight of the newest step in the mean
 SLOWER = 1.35  # times the usual is a sign
 STARVED = 0.85  # of the processor time that the threads could have had is a sign
 AGAIN = 8  # steps with a prompt, after which all threads are tried again
@@ -45,12 +51,13 @@ class Threads:
         self.count = self.chosen = self._start
         self.prefill = self._reading
         self._read = 0  # steps with a prompt since `prefill` was set
-        self._usual: dict[int, float] = {}  # seconds of a step with the chosen count, by readers
-        self._signs = 0
+        self._usual: dict[int, float] = {}  # seconds of an undisturbed step with the chosen count, by readers
+        self._mean: dict[int, float] = {}  # the same of the steps just now, disturbed or not
+        self._signs = 0.0
         self._since = 0
         self._distance = FIRST
         self._trials: list[int] = []
-        self._trial: list[float] = []  # share of the usual time that each step of the trial took
+        self._trial: list[float] = []  # share of the mean time that each step of the trial took
 
     def read(self, share: float) -> None:
         """A step with a prompt got `share` (0 to 1) of the processor time that `prefill` threads could have had."""
@@ -75,32 +82,47 @@ class Threads:
         usual = self._usual.get(readers)
         sign = share < STARVED or (usual is not None and seconds > SLOWER * usual)
         self._since += 1
-        self._signs = self._signs + 1 if sign else 0
+        self._signs = self._signs + 1 if sign else max(0.0, self._signs - CALM)
+        self._mean[readers] = _blend(self._mean.get(readers), seconds, RECENT)
         if usual is None or not sign:
-            self._usual[readers] = seconds if usual is None else usual + 0.1 * (seconds - usual)
-        fewer = self.chosen < self._start  # the neighbour may have left
-        if self._since >= (self._distance if fewer or self._signs >= FIRST else EVERY):
-            if self._signs:
-                self._usual = {readers: seconds}
+            self._usual[readers] = _blend(usual, seconds, 0.1)
+        if self._since >= (self._distance if self.fewer or self._signs >= FIRST else EVERY):
+            if self._signs >= FIRST:
+                self._usual = {}
             self._look()
+
+    @property
+    def fewer(self) -> bool:
+        """Whether steps of one token per reader have fewer threads than they began with: the neighbour may leave."""
+        return self.chosen < self._start
+
+    def idle(self, cores: float) -> None:
+        """So many `cores` had nothing to do lately: where fewer threads are used, look again soon."""
+        if self.fewer and cores > IDLE:
+            self._distance = min(self._distance, SOON)
 
     def _look(self) -> None:
         """Begin to try the neighbouring counts."""
-        self._signs = self._since = 0
+        self._signs, self._since = 0.0, 0
         self._trials = [count for count in (self.chosen - 1, self.chosen + 1) if 1 <= count <= self._most]
         self.count, self._trial = self._trials.pop(0), []
 
     def _judge(self, readers: int, seconds: float) -> None:
         """Take in a step of the trial; choose when there are enough."""
-        usual = self._usual.get(readers, seconds)  # nothing to compare with speaks for no change
-        self._trial.append(seconds / usual)
-        if len(self._trial) < TRIAL and self._trial[0] < HOPELESS:
+        self._trial.append(seconds / self._mean.get(readers, seconds))  # nothing to compare with speaks for no change
+        share = sum(self._trial) / len(self._trial)
+        if len(self._trial) < TRIAL and share < HOPELESS:
             return
-        if sorted(self._trial)[len(self._trial) // 2] < BETTER:
-            self.chosen, self._usual, self._trials = self.count, {readers: seconds}, []
+        if share < BETTER:
+            self.chosen, self._trials = self.count, []
+            self._usual, self._mean = {readers: seconds}, {readers: seconds}
             self._distance = 4 * FIRST
         elif self._trials:
             self.count, self._trial = self._trials.pop(0), []
         else:
             self.count = self.chosen
             self._distance = min(2 * self._distance, EVERY)
+
+
+def _blend(old: float | None, new: float, weight: float) -> float:
+    return new if old is None else old + weight * (new - old)
