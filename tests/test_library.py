@@ -1,8 +1,10 @@
 """What can be asked for, on a store with fake models."""
 
+import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from edgechat.errors import ModelNotFound
 from edgechat.hub.catalog import Catalog
@@ -84,3 +86,12 @@ def test_a_result_is_nothing_to_another_engine(tmp_path: Path) -> None:
     model, fast = publish(found.store, "m"), publish(found.store, "m-fast")
     tuned(found.store, model, fast)
     assert found.wanted(model).load.digest == model.sha256
+
+
+def test_a_file_outside_the_store_is_as_old_as_its_bytes(tmp_path: Path) -> None:
+    found = library(tmp_path)
+    model = publish(found.store, "m")
+    os.utime(model.path, (1_700_000_000, 1_700_000_000))
+    outside = structs.replace(model, pulled=None)
+    assert found.served(outside, None).since == 1_700_000_000
+    assert found.served(structs.replace(model, pulled="2026-11-20T00:00:00+00:00"), None).since == 1_795_132_800

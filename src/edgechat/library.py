@@ -4,7 +4,6 @@ Reading a header takes a tenth of a second, so what is known of a file is kept b
 """
 
 import asyncio
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ class Library:
             recipe=tuned[0].chosen.recipe if tuned and digest in (None, file.sha256) else known.recipe,
             sampling=entry.sampling if entry else Sampling(),
             info=known,
-            since=int(datetime.fromisoformat(stored.pulled).timestamp() if stored.pulled else time.time()),
+            since=_since(stored),
             loaded=info is not None,
         )
 
@@ -162,3 +161,13 @@ def sampled(defaults: Sampling, **given: Any) -> Sampling:
     if given.get("temperature") == 0:
         defaults = msgspec.structs.replace(defaults, repetition_penalty=1.0)
     return msgspec.structs.replace(defaults, **{name: value for name, value in given.items() if value is not None})
+
+
+def _since(stored: Stored) -> int:
+    """When the model came, in Unix time: when it was pulled, or its file last written; 0 where that is gone."""
+    if stored.pulled:
+        return int(datetime.fromisoformat(stored.pulled).timestamp())
+    try:
+        return int(stored.path.stat().st_mtime)
+    except OSError:
+        return 0

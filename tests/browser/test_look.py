@@ -93,6 +93,7 @@ def test_another_version_moves_nobody(new_chat: Open, script: Script) -> None:
     listing = chat.page.locator("#list")
     expect(chat.answers.first.locator(".hljs-number")).to_be_attached()
     listing.evaluate("list => list.scrollTo(0, 150)")
+    listing.evaluate("() => new Promise(seen => requestAnimationFrame(() => requestAnimationFrame(seen)))")
     place = chat.answers.first.locator(".place")
     for text, button in (("1/2", "Previous version"), ("2/2", "Next version")):
         chat.answers.first.get_by_role("button", name=button).evaluate("button => button.click()")

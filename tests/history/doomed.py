@@ -36,13 +36,13 @@ def talk(history: History) -> None:
         say("answered", number, started.answer_id)
 
 
-def _second(db: sqlite3.Connection) -> None:
+def _next(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE conversation ADD COLUMN colour TEXT NOT NULL DEFAULT 'plain'")
 
 
 def migrate(history: History) -> None:
-    """A step to a second schema, over conversations of the first."""
-    schema.STEPS = (*schema.STEPS[:1], _second)
+    """A step to the schema after ours, over conversations of ours."""
+    schema.STEPS = (*schema.STEPS, _next)
     history.open()
     say("migrated")
 

@@ -210,7 +210,7 @@ class ResponsesRequest(Body):
 
     input: Annotated[Many[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
     model: str | None = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: Many[Literal["message.output_text.logprobs"]] | None = None
     instructions: str | None = None
     stream: StrictBool | None = None
     max_output_tokens: MaxTokens | None = None
