@@ -146,9 +146,9 @@ def test_the_server_is_not_asked_in_a_hidden_tab(new_chat: Open, script: Script)
             document.dispatchEvent(new Event("visibilitychange"));
         }"""
     )
-    seen = list(chat.requests)
-    chat.page.clock.run_for(60_000)
-    assert chat.requests == seen
+    seen = len(chat.requests)
+    chat.page.clock.run_for(60_000)  # in a tab that is seen, 24 more
+    assert len(chat.requests) <= seen + 1, "what was under way may still come"
     script.ready = not_ready("loading")
     chat.page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
     expect(chat.status).to_have_text("Loading the model…")
