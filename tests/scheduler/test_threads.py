@@ -60,6 +60,23 @@ def test_a_neighbour_that_comes_and_goes_within_a_step_is_noticed_too() -> None:
     assert counts[60:].count(1) > 300
 
 
+def test_a_step_that_takes_seconds_is_enough_and_is_not_asked_for_again() -> None:
+    threads = Threads(2)
+    run(threads, idle, 100)
+    counts = run(threads, lambda count: {1: (0.020, 1.0), 2: (3.0, 0.5)}[count], 400)
+    assert counts.count(2) == 1
+
+
+def test_looks_in_vain_do_not_blunt_it_for_the_next_neighbour() -> None:
+    threads = Threads(2)
+    for _ in range(8):
+        run(threads, lambda count: (0.030 / count, 0.7), 200)  # starved, and yet faster with two
+    run(threads, idle, 60)
+    counts = run(threads, beside_a_loop, 100)
+    assert counts.index(1) < 10
+    assert counts.count(1) > 80
+
+
 def test_cores_that_stand_idle_bring_the_threads_back_soon() -> None:
     threads = Threads(2)
     run(threads, idle, 100)

@@ -20,6 +20,7 @@ SOON = 32  # steps to the next look where cores stand idle
 IDLE = 0.7  # of a core without work is an idle one
 RECENT = 0.2  # weight of the newest step in the mean
 SLOWER = 1.35  # times the usual is a sign
+GLARING = 4  # times the usual is as good as FIRST of them: two threads on one core may take seconds for a step
 STARVED = 0.85  # of the processor time that the threads could have had is a sign
 AGAIN = 8  # steps with a prompt, after which all threads are tried again
 BETTER = 0.95  # a count replaces another when its steps take less than this share
@@ -54,6 +55,7 @@ class Threads:
         self._usual: dict[int, float] = {}  # seconds of an undisturbed step with the chosen count, by readers
         self._mean: dict[int, float] = {}  # the same of the steps just now, disturbed or not
         self._signs = 0.0
+        self._left = False  # the neighbour, by the look of idle cores
         self._since = 0
         self._distance = FIRST
         self._trials: list[int] = []
@@ -81,15 +83,24 @@ class Threads:
             return
         usual = self._usual.get(readers)
         sign = share < STARVED or (usual is not None and seconds > SLOWER * usual)
+        weight = FIRST if usual is not None and seconds > GLARING * usual else 1
         self._since += 1
-        self._signs = self._signs + 1 if sign else max(0.0, self._signs - CALM)
+        self._signs = min(self._signs + weight, 2 * FIRST) if sign else max(0.0, self._signs - CALM)
+        if not self._signs and not self.fewer:  # what was tried in vain before says nothing about the next neighbour
+            self._distance = max(FIRST, self._distance // 2)
         self._mean[readers] = _blend(self._mean.get(readers), seconds, RECENT)
         if usual is None or not sign:
             self._usual[readers] = _blend(usual, seconds, 0.1)
-        if self._since >= (self._distance if self.fewer or self._signs >= FIRST else EVERY):
+        if self._since >= self._due():
             if self._signs >= FIRST:
                 self._usual = {}
             self._look()
+
+    def _due(self) -> int:
+        """Steps from the last look to the next. With fewer threads a look can cost seconds: only where cores are idle."""
+        if self.fewer:
+            return max(SOON, self._distance) if self._left else EVERY
+        return self._distance if self._signs >= FIRST else EVERY
 
     @property
     def fewer(self) -> bool:
@@ -98,12 +109,11 @@ class Threads:
 
     def idle(self, cores: float) -> None:
         """So many `cores` had nothing to do lately: where fewer threads are used, look again soon."""
-        if self.fewer and cores > IDLE:
-            self._distance = min(self._distance, SOON)
+        self._left = cores > IDLE
 
     def _look(self) -> None:
         """Begin to try the neighbouring counts."""
-        self._signs, self._since = 0.0, 0
+        self._signs, self._since, self._left = 0.0, 0, False
         self._trials = [count for count in (self.chosen - 1, self.chosen + 1) if 1 <= count <= self._most]
         self.count, self._trial = self._trials.pop(0), []
 
