@@ -97,7 +97,7 @@ class Threads:
             self._look()
 
     def _due(self) -> int:
-        """Steps from the last look to the next. With fewer threads a look can cost seconds: only where cores are idle."""
+        """Steps from one look to the next. With fewer threads a look may cost seconds: only where cores are idle."""
         if self.fewer:
             return max(SOON, self._distance) if self._left else EVERY
         return self._distance if self._signs >= FIRST else EVERY
