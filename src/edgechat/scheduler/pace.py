@@ -16,9 +16,7 @@ ALONE = 0.800
 LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
 UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
 ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
-BATCH = (
-    128  # rows the engine computes at once: beyond them a step has whole batches, for a rest costs a call of its own
-)
+BATCH = 128  # rows computed at once: a larger step has whole batches, for a rest costs a call of its own
 FORGET = 0.25  # weight of the newest reading; twice that for a faster one: a disturbance passes
 
 
