@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from edgechat.api import server as http
 from edgechat.api.app import create_app
 from edgechat.cli.serve import listen
+from edgechat.cli.server import Server
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
@@ -28,9 +28,7 @@ def serving(model: Path, home: Path, ready: bool = True, secret: str | None = No
     listener = listen("127.0.0.1", 0)
     app = create_app(runtime)
     app.state.secret = secret
-    config = http.config(runtime.settings, app)
-    config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
+    server = Server(http.config(runtime.settings, app), runtime)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"

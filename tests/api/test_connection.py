@@ -67,6 +67,7 @@ def test_what_does_not_come_to_an_end_is_ended_with_a_word(base: str, sent: byte
         answer = everything(sock)
     assert b" 408 " in answer
     assert f"request's {stage} took too long" in answer.decode()
+    assert 'http_requests_total{code="408"} 1.0' in httpx.get(f"{base}/metrics").text
 
 
 def test_a_byte_now_and_then_does_not_help(base: str) -> None:

@@ -32,12 +32,13 @@ def test_a_gate_counts_places_and_tells_of_refusals() -> None:
     refused: list[int] = []
     gate = Gate(lambda: 2, lambda: refused.append(1))
     for _ in range(2):
-        assert not gate.refuses()
+        assert not gate.full
         gate.enter()
-    assert gate.refuses()
+    assert gate.full
+    gate.turn_away()
     assert refused == [1]
     gate.leave()
-    assert not gate.refuses()
+    assert not gate.full
 
 
 def crowd(stack: ExitStack, base: str) -> None:

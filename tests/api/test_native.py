@@ -1,10 +1,15 @@
+import inspect
 import time
 from pathlib import Path
 
 import httpx
 import psutil
+from fastapi.routing import APIRoute, iter_route_contexts
 
+from edgechat.api.app import create_app
 from edgechat.api.sse import with_pauses
+from edgechat.runtime import Runtime
+from edgechat.settings import Settings
 from tests.api.conftest import serving
 from tests.conftest import FakeModel
 
@@ -23,6 +28,17 @@ def test_life_and_readiness(client: httpx.Client) -> None:
         "progress": None,
         "download": None,
     }
+
+
+def test_no_request_takes_a_way_through_a_thread(tmp_path: Path) -> None:
+    """Not to the route, and not to what it depends on: threads cost more than what they would do there, and run out."""
+    app = create_app(Runtime(Settings(engine="fake", model="x", home=tmp_path)))
+    routes = [
+        route for context in iter_route_contexts(app.routes) if isinstance(route := context.original_route, APIRoute)
+    ]
+    called = [one.call for route in routes for one in (route.dependant, *route.dependant.dependencies)]
+    assert len(called) > len(routes) > 40
+    assert [call for call in called if not inspect.iscoroutinefunction(call)] == []
 
 
 def test_the_articles_chat(client: httpx.Client) -> None:

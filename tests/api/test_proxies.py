@@ -22,8 +22,7 @@ from edgechat.settings import Settings
 class Echo:
     """An application that tells who asked it."""
 
-    runtime = SimpleNamespace(watcher=SimpleNamespace(turned_away=None), keeper=SimpleNamespace(residents=()))
-    state = SimpleNamespace(runtime=runtime)
+    state = SimpleNamespace(gate=None, metrics=None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -33,7 +33,7 @@ from edgechat.api.access import Access
 from edgechat.api.board import Board
 from edgechat.api.desk import Desk
 from edgechat.api.drain import Drain
-from edgechat.api.gate import Turnstile
+from edgechat.api.gate import Gate, Turnstile, places
 from edgechat.api.guard import Guard, Rules
 from edgechat.api.head import Head
 from edgechat.api.metrics import CountRequests, Metrics
@@ -94,6 +94,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     counted = app.state.metrics = Metrics(runtime)
     desk = runtime.watcher = Desk(settings, app.state.keys, counted, tracing)
     app.state.board = Board(runtime, desk)
+    app.state.gate = Gate(lambda: places(settings.queue, len(runtime.keeper.residents)), desk.turned_away)
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for dialect in DIALECTS:

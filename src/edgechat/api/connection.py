@@ -9,7 +9,6 @@ all of them are being answered, the newcomer is told to come back.
 """
 
 import asyncio
-import re
 import socket
 import sys
 from collections import Counter
@@ -19,11 +18,12 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import h11
-import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from edgechat.api.errors import Problem, shape_of
-from edgechat.api.gate import ASKING, FULL, Gate
+from edgechat.api.errors import Problem
+from edgechat.api.gate import FULL, Gate
+from edgechat.api.metrics import Metrics
+from edgechat.api.refusal import is_whole, path_of, spoken
 
 HEAD_S = 10.0  # from the first moment to the last header
 GRACE_S = 1.0  # in which nobody dawdles yet: in a burst, heads that came wait unread
@@ -33,7 +33,6 @@ READ_S = 30.0  # without reading what was sent
 FAREWELL_S = 1.0  # for a refused client to take in the answer
 MAX_HEAD = 32_768  # bytes
 CROWDED = Problem(503, "There are too many connections; come back in a moment.", "too_many_connections", None, 2)
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9})(?:\r\n|$)", re.IGNORECASE)
 SEND_BUFFER = 131_072  # bytes the system keeps for one client; by itself it would let them grow to megabytes
 
 
@@ -56,6 +55,7 @@ class Connection(H11Protocol):
     bounds: ClassVar[Bounds] = Bounds()
     crowd: ClassVar[Counter[str]] = Counter()  # connections by address
     gate: ClassVar[Gate | None] = None
+    metrics: ClassVar[Metrics | None] = None  # for answers that the application never sees
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -108,8 +108,9 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._turned_away is None and self._between_requests():
-            self._asks = data.startswith(ASKING)
-            if self._asks and self.gate is not None and self.gate.refuses():
+            self._asks = Gate.concerns(data)
+            if self._asks and self.gate is not None and self.gate.full:
+                self.gate.turn_away()
                 self._turned_away = FULL
         if self._turned_away:
             self._turn_away(self._turned_away, data)
@@ -200,8 +201,8 @@ class Connection(H11Protocol):
         """Refuse a request that came; what else comes is not looked at."""
         if self._stage != "away":
             self._enter("away", FAREWELL_S)
-            self._write(why, data[: data.find(b"\r\n")].decode("latin-1").partition(" ")[2].partition(" ")[0])
-            if _is_whole(data):
+            self._write(why, path_of(data))
+            if is_whole(data):
                 self.transport.close()
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -214,20 +215,9 @@ class Connection(H11Protocol):
 
     def _write(self, problem: Problem, path: str = "") -> None:
         """Send `problem` in the dialect of `path`."""
-        body = msgspec.json.encode(shape_of(path)(problem))
-        wait = "" if problem.retry_after_s is None else f"Retry-After: {problem.retry_after_s:.0f}\r\n"
-        head = (
-            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n{wait}Connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-
-
-def _is_whole(request: bytes) -> bool:
-    """Whether nothing more comes that would cut off the answer to `request`; False where that takes thought."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    length = _LENGTH.search(head)
-    return length is not None and int(length[1]) == len(body)
+        if self.metrics is not None and problem is not FULL:  # that one the gate tells
+            self.metrics.answer(problem.status)
+        self.transport.write(spoken(problem, path))
 
 
 def _evict(crowd: Iterable[Connection]) -> bool:

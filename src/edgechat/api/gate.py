@@ -1,7 +1,7 @@
 """How a burst is met: whoever cannot be answered hears it before anything is spent on the request.
 
     1,000 at once ─► gate: places left? ──yes──► turnstile: one per turn of the loop ─► app
-                        └──no──► 429 with Retry-After, written below ASGI, in a tenth of a millisecond
+                        └──no──► 429 with Retry-After, written below ASGI (doorstep.py, connection.py)
 
 A place is taken by a whole request for an answer, from its last byte to the answer's. There are as many as answers can
 run and wait: beyond them the engine's own queue would say the same, but only after all the work of reading the request.
@@ -24,6 +24,11 @@ FULL = Problem.of(QueueFull("all places in the queue are taken; come back in a m
 )
 
 
+def places(queue: int, models: int) -> int:
+    """How many answers can run and wait: each model in memory has a queue of its own."""
+    return (queue + SEATS) * max(1, models)
+
+
 class Gate:
     """Counts the places of answers; one for all connections."""
 
@@ -33,12 +38,19 @@ class Gate:
         self._refused = refused
         self._taken = 0
 
-    def refuses(self) -> bool:
+    @staticmethod
+    def concerns(said: bytes) -> bool:
+        """Whether a request that begins like this asks for an answer."""
+        return said.startswith(ASKING)
+
+    @property
+    def full(self) -> bool:
         """Whether a newcomer finds no place."""
-        if self._taken < self._places():
-            return False
+        return self._taken >= self._places()
+
+    def turn_away(self) -> None:
+        """A newcomer is told to come back."""
         self._refused()
-        return True
 
     def enter(self) -> None:
         """A request is whole."""

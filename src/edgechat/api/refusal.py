@@ -1,14 +1,18 @@
 """How a door says no: in the dialect's shape, at once, and without cutting off a client that still sends."""
 
 import asyncio
+import re
 from contextlib import suppress
+from http import HTTPStatus
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
-from edgechat.api.errors import Problem, response
+from edgechat.api.errors import Problem, response, shape_of
 
 LINGER_S = 2.0  # a client that still sends would lose the answer if the connection closed under it
 SMALL = 65_536  # bytes of body that are read to the end, so that the connection can serve the next request
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9})(?:\r\n|$)", re.IGNORECASE)
 
 
 async def refuse(why: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,3 +35,29 @@ def _is_small(scope: Scope) -> bool:
     found = dict(scope["headers"])
     length = found.get(b"content-length", b"0")
     return b"transfer-encoding" not in found and length.isdigit() and len(length) < 8 and int(length) <= SMALL
+
+
+# ── below ASGI: a request is bytes, and so is the answer ──
+
+
+def spoken(why: Problem, path: str = "") -> bytes:
+    """`why` as the last words of a connection, in the dialect of `path`."""
+    body = msgspec.json.encode(shape_of(path)(why))
+    wait = "" if why.retry_after_s is None else f"Retry-After: {why.retry_after_s:.0f}\r\n"
+    head = (
+        f"HTTP/1.1 {why.status} {HTTPStatus(why.status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{wait}Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def path_of(request: bytes) -> str:
+    """What `request` asks for, by its first line."""
+    return request[: request.find(b"\r\n")].decode("latin-1").partition(" ")[2].partition(" ")[0]
+
+
+def is_whole(request: bytes) -> bool:
+    """Whether nothing more comes that would cut off the answer to `request`; False where that takes thought."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return length is not None and int(length[1]) == len(body)

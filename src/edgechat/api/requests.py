@@ -50,7 +50,10 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def runtime_of(request: Request) -> Runtime:
+# What routes depend on is looked up on the loop: FastAPI would send a plain function through a thread, every time.
+
+
+async def runtime_of(request: Request) -> Runtime:
     """The runtime that the app was made with."""
     runtime: Runtime = request.app.state.runtime
     return runtime
@@ -65,10 +68,15 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-def runs_of(request: Request) -> Runs:
+async def runs_of(request: Request) -> Runs:
     """The runs that the app was made with."""
     runs: Runs = request.app.state.runs
     return runs
+
+
+async def owner_of(request: Request) -> str:
+    """Whose conversations it may meet."""
+    return realm_of(request)
 
 
 def client_of(request: Request) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool
 
 from edgechat.api import sse
 from edgechat.api.fields import Draw, MaxTokens, Stops, Strict
-from edgechat.api.requests import StrictRoute, client_of, realm_of, runs_of
+from edgechat.api.requests import StrictRoute, client_of, owner_of, runs_of
 from edgechat.errors import InvalidRequest
 from edgechat.history.records import Turn
 from edgechat.runs import log
@@ -20,7 +20,7 @@ KEEP_ALIVE_S = 5.0
 
 router = APIRouter(prefix="/api/runs", route_class=StrictRoute)
 TheRuns = Annotated[Runs, Depends(runs_of)]
-Owner = Annotated[str, Depends(realm_of)]
+Owner = Annotated[str, Depends(owner_of)]
 
 
 class Params(Draw):

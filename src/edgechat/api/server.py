@@ -2,12 +2,13 @@
 
 import resource
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any
 
 import uvicorn
 
 from edgechat.api.connection import MAX_HEAD, Bounds, Connection
-from edgechat.api.gate import SEATS, Gate
+from edgechat.api.gate import Gate
+from edgechat.api.metrics import Metrics
 from edgechat.settings import Settings
 
 RESERVED_FILES = 64  # for models, the history, the engine's pipes
@@ -19,7 +20,7 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
     """uvicorn's side of the settings. Forwarded addresses are read only where proxies are named."""
     return uvicorn.Config(
         app,
-        http=connection_class(settings, _gate(settings, app)),
+        http=connection_class(settings, app.state.gate, app.state.metrics),
         h11_max_incomplete_event_size=MAX_HEAD,
         backlog=min(AT_A_TIME, open_files() // 16),
         ws="none",
@@ -34,25 +35,15 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
     )
 
 
-def _gate(settings: Settings, app: Any) -> Gate:
-    """The gate for answers: each model in memory has a queue of its own."""
-    runtime, desk = app.state.runtime, app.state.runtime.watcher
-    return Gate(lambda: (settings.queue + SEATS) * max(1, len(runtime.keeper.residents)), desk.turned_away)
-
-
-def connection_class(settings: Settings, gates: Gate | None = None) -> type[Connection]:
+def connection_class(settings: Settings, gate: Gate, metrics: Metrics) -> type[Connection]:
     """`Connection` within the bounds of `settings` and of the files that this process may open."""
     most = max(open_files() - RESERVED_FILES, open_files() // 3)
     total = min(settings.connections, most * 3 // 4)
     trusted = frozenset(settings.trusted_proxies)
     within = Bounds(total, settings.connections_per_address, trusted, lingering=most - total)
 
-    class Bounded(Connection):
-        bounds = within
-        crowd: ClassVar[Counter[str]] = Counter()
-        gate = gates
-
-    return Bounded
+    members = {"bounds": within, "crowd": Counter[str](), "gate": gate, "metrics": metrics}
+    return type("Bounded", (Connection,), members)
 
 
 def open_files() -> int:

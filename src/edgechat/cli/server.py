@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
+from edgechat.api.doorstep import Doorstep
 from edgechat.runtime import Runtime
 
 BACKLOG = 2048  # connections that the system keeps while the loop is busy
@@ -27,7 +29,9 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        assert isinstance(self.config.app, FastAPI)
+        gate = self.config.app.state.gate
+        await super().startup([Doorstep(listener, gate) for listener in sockets or ()])
         for listener in sockets or ():
             listener.listen(BACKLOG)  # asyncio has asked for as many as it takes at a time
 
