@@ -59,8 +59,13 @@ def test_a_message_goes_with_what_follows_and_comes_back(client: httpx.Client) -
     assert [message["id"] for message in left["messages"]] == [first["message_id"], first["answer_id"]]
     assert client.get(at).json() == left
     assert client.delete(f"{at}/messages/{more['answer_id']}", headers=JSON).status_code == 404
+    (gone,) = client.get("/api/conversations/deleted-messages").json()["messages"]
+    assert set(gone) == {"id", "conversation_id", "title", "snippet", "deleted"}
+    assert (gone["id"], gone["conversation_id"]) == (more["message_id"], first["conversation_id"])
+    assert gone["snippet"] == [{"t": "two", "hit": False}]
     whole = client.post(f"{at}/messages/{more['answer_id']}/restore", headers=JSON).json()
     assert [message["id"] for message in whole["messages"]][2:] == [more["message_id"], more["answer_id"]]
+    assert client.get("/api/conversations/deleted-messages").json() == {"messages": []}
     assert client.post(f"{at}/messages/m-0/restore", headers=JSON).status_code == 404
 
 

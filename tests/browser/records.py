@@ -13,7 +13,7 @@ class Records:
     def __init__(self) -> None:
         self.conversations: dict[str, dict[str, Any]] = {}
         self._count = 0
-        self._removed: dict[str, list[dict[str, Any]]] = {}  # what there was before a message was deleted
+        self._removed: dict[str, tuple[str, list[dict[str, Any]]]] = {}  # what there was before a message was deleted
 
     def add(self, title: str, *texts: str, hours_ago: float = 0, **more: Any) -> str:
         """Store a conversation of questions and answers; its id."""
@@ -111,16 +111,25 @@ class Records:
         for other in found["messages"]:
             if other["parent_id"] in doomed:
                 doomed.add(other["id"])
-        self._removed[message] = list(found["messages"])
+        self._removed[message] = id, list(found["messages"])
         found["messages"] = [m for m in found["messages"] if m["id"] not in doomed]
         self._touch(id)
         return found
 
     def restore_message(self, id: str, message: str) -> dict[str, Any]:
         """Undo that."""
-        self.conversations[id]["messages"] = self._removed.pop(message)
+        self.conversations[id]["messages"] = self._removed.pop(message)[1]
         self._touch(id)
         return self.conversations[id]
+
+    def removed(self) -> list[dict[str, Any]]:
+        """The messages that were deleted, the newest first."""
+        found: list[dict[str, Any]] = []
+        for gone, (id, messages) in reversed(self._removed.items()):
+            text = next(message["content"] for message in messages if message["id"] == gone)
+            head = {"id": gone, "conversation_id": id, "title": self.conversations[id]["title"]}
+            found.append(head | {"snippet": [{"t": text, "hit": False}]})
+        return found
 
     def _create(self, title: str) -> str:
         id, now = self._new("c"), int(time.time() * 1000)

@@ -193,6 +193,10 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     async def page(q: str = "", cursor: str = "", deleted: bool = False) -> dict[str, Any]:
         return script.records.page(q, cursor, deleted)
 
+    @app.get("/api/conversations/deleted-messages")
+    async def deleted_messages() -> dict[str, Any]:
+        return {"messages": script.records.removed()}
+
     @app.get("/api/conversations/{id}")
     async def get(id: str) -> Response:
         found = script.records.get(id)

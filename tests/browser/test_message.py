@@ -38,6 +38,39 @@ def test_an_answer_goes_with_what_follows_and_comes_back(tab: Chat, script: Scri
     expect(tab.page.locator("#empty")).to_be_visible()
 
 
+def test_a_deleted_message_is_found_and_brought_back_later(tab: Chat, script: Script) -> None:
+    two_turns(tab, script)
+    choose(tab, 1, "Delete")
+    expect(tab.answers).to_have_count(1)
+    tab.button("New chat").first.click()
+    tab.button("Recently deleted").click()
+    expect(tab.rows).to_have_count(1)
+    expect(tab.rows.locator(".row-title")).to_have_text("Plan")
+    expect(tab.rows.locator(".snippet")).to_have_text("2")
+    tab.rows.get_by_role("button", name="Restore").click()
+    expect(tab.answer).to_have_text("2")
+    tab.button("Recently deleted").click()
+    expect(tab.page.locator("#none")).to_have_text("Nothing found.")
+
+
+def test_an_edit_waits_until_the_answer_is_written(tab: Chat, script: Script) -> None:
+    """What cannot be sent now is not lost."""
+    two_turns(tab, script)
+    script.will(delta("3"), gate := Gate(), *finish())
+    tab.ask("three")
+    tab.questions.first.hover()
+    tab.questions.first.get_by_role("button", name="Edit").click()
+    field = tab.page.get_by_role("textbox", name="Edit")
+    field.fill("one, but better")
+    field.press("Control+Enter")
+    expect(tab.status).to_have_text("An answer is being written. Stop it, or wait until it is done.")
+    gate.set()
+    expect(tab.button("Stop the answer")).to_be_hidden()
+    script.will_say("1, but better")
+    field.press("Control+Enter")
+    expect(tab.answer).to_have_text("1, but better")
+
+
 def test_nothing_is_deleted_while_an_answer_is_written(tab: Chat, script: Script) -> None:
     two_turns(tab, script)
     script.will(delta("3"), Gate())

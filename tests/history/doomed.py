@@ -31,7 +31,7 @@ def talk(history: History) -> None:
         started, _ = history.write(turns.begin, "", turn, history.lease).result()
         conversation = started.conversation_id
         say("asked", number, started.answer_id)
-        history.write(turns.checkpoint, started.answer_id, "part", "").result()
+        history.write(turns.checkpoint, started.answer_id, "part", "", "qwen").result()
         history.write(turns.finish, started.answer_id, Outcome("complete", "whole", finish_reason="stop")).result()
         say("answered", number, started.answer_id)
 

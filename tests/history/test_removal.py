@@ -60,6 +60,31 @@ def test_the_last_answer_takes_its_question_along(history: History) -> None:
     assert history.write(removal.delete, "", id, first.message_id).result().messages == ()
 
 
+def test_what_was_deleted_is_listed_by_what_brings_it_back(history: History) -> None:
+    id, (_, second, again, _) = three(history)
+    title = history.read(conversations.get, "", id).result().title
+
+    def listed(owner: str = "", limit: int = 9) -> list[str]:
+        found = history.read(removal.page, owner, limit).result()
+        assert {(one.conversation_id, one.title) for one in found} <= {(id, title)}
+        return [one.snippet[0].t for one in found]
+
+    assert listed() == []
+    history.write(removal.delete, "", id, again.answer_id).result()
+    assert listed() == ["2b"]
+    history.write(removal.delete, "", id, second.answer_id).result()
+    assert listed() == ["two"], "what hung on it comes later"
+    assert listed("somebody") == []
+    history.write(removal.restore, "", id, second.message_id).result()
+    assert listed() == ["2b"]
+    history.write(conversations.delete, "", id).result()
+    assert listed() == [], "it comes back with its conversation"
+    history.write(conversations.restore, "", id).result()
+    other = answered(history, "newer", "newest", conversation_id=id, after_latest=True)
+    history.write(removal.delete, "", id, other.answer_id).result()
+    assert (listed(), listed(limit=1)) == (["newer", "2b"], ["newer"])
+
+
 def test_what_is_being_written_is_not_deleted(history: History) -> None:
     started = ask(history, "one")
     for message in (started.message_id, started.answer_id):

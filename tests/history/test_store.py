@@ -109,7 +109,7 @@ from edgechat.history.store import History
 history = History(Path(sys.argv[1]))
 history.open()
 started, _ = history.write(turns.begin, "", Turn(content="dying"), history.lease).result()
-history.write(turns.checkpoint, started.answer_id, "so far", "").result()
+history.write(turns.checkpoint, started.answer_id, "so far", "", "qwen").result()
 print(started.run_id, flush=True)
 time.sleep(60)
 """
@@ -121,7 +121,7 @@ time.sleep(60)
     history = History(tmp_path)
     history.open()
     answer = history.read(turns.answer_of, "", run_id).result()
-    assert (answer.status, answer.content) == ("interrupted", "so far")
+    assert (answer.status, answer.content, answer.model) == ("interrupted", "so far", "qwen")
     assert answer.error == turns.LOST
     assert history.read(turns.answer_of, "", running.run_id).result().status == "running"
     assert [h.title for h in history.read(conversations.page, "", query="far").result().conversations] == ["dying"]

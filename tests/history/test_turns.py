@@ -71,15 +71,15 @@ def test_a_key_makes_a_turn_happen_once(history: History) -> None:
 
 def test_an_answer_ends_once(history: History) -> None:
     started = ask(history)
-    history.write(turns.checkpoint, started.answer_id, "Hal", "hm").result()
+    history.write(turns.checkpoint, started.answer_id, "Hal", "hm", "qwen").result()
     (_, answer) = history.read(conversations.get, "", started.conversation_id).result().messages
-    assert (answer.content, answer.reasoning, answer.status) == ("Hal", "hm", "running")
+    assert (answer.content, answer.reasoning, answer.status, answer.model) == ("Hal", "hm", "running", "qwen")
     error = Failure("engine_failed", "gone", retryable=True)
     assert history.write(turns.finish, started.answer_id, Outcome("error", "Hall", error=error)).result()
     assert not history.write(turns.finish, started.answer_id, Outcome("complete", "other")).result()
-    history.write(turns.checkpoint, started.answer_id, "late", "").result()
+    history.write(turns.checkpoint, started.answer_id, "late", "", "other").result()
     answer = history.read(turns.answer_of, "", started.run_id).result()
-    assert (answer.content, answer.status, answer.error) == ("Hall", "error", error)
+    assert (answer.content, answer.status, answer.error, answer.model) == ("Hall", "error", error, "qwen")
     with pytest.raises(NotFound):
         history.read(turns.answer_of, "somebody", started.run_id).result()
 

@@ -37,6 +37,13 @@ async def page(
     return msgspec.to_builtins(heads)  # type: ignore[no-any-return]
 
 
+@router.get("/deleted-messages", summary="Single messages that were deleted, the newest deletion first")
+async def deleted_messages(
+    runs: TheRuns, owner: Owner, limit: Annotated[int, Query(ge=1, le=200)] = conversations.PAGE
+) -> dict[str, Any]:
+    return {"messages": msgspec.to_builtins(await wrap_future(runs.history.read(removal.page, owner, limit)))}
+
+
 @router.get("/{id}", summary="One conversation with its whole tree")
 async def get(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     return msgspec.to_builtins(await wrap_future(runs.history.read(conversations.get, owner, id)))  # type: ignore[no-any-return]

@@ -75,6 +75,16 @@ class Heads(Struct, frozen=True):
     next: str | None = None
 
 
+class Removed(Struct, frozen=True):
+    """A deleted message that can be brought back, with what followed it. `title` is its conversation's."""
+
+    id: str
+    conversation_id: str
+    title: str
+    snippet: tuple[Piece, ...]
+    deleted: int
+
+
 class Turn(Struct, frozen=True):
     """What somebody asks for. Without `content` the user message `parent_id` is answered again.
 

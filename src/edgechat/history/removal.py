@@ -1,10 +1,10 @@
-"""Single messages: deleted with all that follows them, brought back, destroyed at last."""
+"""Single messages: deleted with all that follows them, listed, brought back, destroyed at last."""
 
 import sqlite3
 
 from edgechat.errors import InvalidRequest, NotFound
 from edgechat.history import conversations, search
-from edgechat.history.records import Conversation
+from edgechat.history.records import Conversation, Piece, Removed
 
 _DOOMED = """WITH RECURSIVE below (id) AS (
     SELECT ? UNION ALL SELECT m.id FROM message m JOIN below ON m.parent_id = below.id
@@ -43,6 +43,22 @@ def restore(db: sqlite3.Connection, owner: str, conversation_id: str, id: str) -
         raise NotFound(f"what message {id!r} followed is deleted too.", "message_id")
     db.execute("UPDATE message SET deleted = NULL WHERE conversation_id = ? AND deleted = ?", stamp)
     return _changed(db, owner, conversation_id)
+
+
+def page(db: sqlite3.Connection, owner: str, limit: int) -> list[Removed]:
+    """What deletions took away and `restore` brings back, by its first message: the newest deletions."""
+    rows = db.execute(
+        """SELECT m.id, c.id, c.title, m.content, m.deleted
+           FROM message m JOIN conversation c ON c.id = m.conversation_id
+           WHERE m.deleted IS NOT NULL AND c.deleted IS NULL AND c.owner = ?
+           AND NOT EXISTS (SELECT 1 FROM message above WHERE above.id = m.parent_id AND above.deleted IS NOT NULL)
+           ORDER BY m.deleted DESC LIMIT ?""",
+        (owner, limit),
+    )
+    return [
+        Removed(id, conversation_id, title, (Piece(conversations.one_line(content)),), deleted)
+        for id, conversation_id, title, content, deleted in rows
+    ]
 
 
 def purge_old(db: sqlite3.Connection, before: int) -> list[str]:

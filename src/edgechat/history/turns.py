@@ -158,10 +158,10 @@ def path(db: sqlite3.Connection, message_id: str) -> list[Message]:
     return [Message(*row) for row in rows]
 
 
-def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: str) -> None:
-    """Keep what is there of a running answer."""
-    sql = "UPDATE message SET content = ?, reasoning = ? WHERE id = ? AND status = 'running'"
-    db.execute(sql, (content, reasoning, answer_id))
+def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: str, model: str) -> None:
+    """Keep what is there of a running answer, and who gives it."""
+    sql = "UPDATE message SET content = ?, reasoning = ?, model = ? WHERE id = ? AND status = 'running'"
+    db.execute(sql, (content, reasoning, model, answer_id))
 
 
 def finish(db: sqlite3.Connection, answer_id: str, outcome: Outcome) -> bool:

@@ -157,9 +157,10 @@ class Run:
             if not self._fresh:
                 continue
             self._fresh = 0
-            content, reasoning = self.log.text(), self.log.text(log.Reasoning)
+            assert self._served is not None
+            kept = self.log.text(), self.log.text(log.Reasoning), self._served.name
             try:
-                await wrap_future(self._history.write(turns.checkpoint, self.started.answer_id, content, reasoning))
+                await wrap_future(self._history.write(turns.checkpoint, self.started.answer_id, *kept))
             except EdgechatError as error:
                 if not told:
                     self.log.append(log.Unsaved(error.code, str(error)))

@@ -50,6 +50,7 @@ export const conversations = {
   change: (id, change) => send("PATCH", `api/conversations/${id}`, change),
   remove: (id) => send("DELETE", `api/conversations/${id}`),
   removeMessage: (id, message) => send("DELETE", `api/conversations/${id}/messages/${message}`),
+  deletedMessages: () => send("GET", "api/conversations/deleted-messages"),
   restoreMessage: (id, message) => send("POST", `api/conversations/${id}/messages/${message}/restore`, {}),
   removeAll: () => send("DELETE", "api/conversations"),
   restore: (id) => send("POST", `api/conversations/${id}/restore`, {}),

@@ -12,7 +12,7 @@ export class Sidebar extends EventTarget {
   #list = byId("conversations");
   #search = byId("search");
   #more = byId("more");
-  #heads = new Map(); // id -> conversation, in the server's order
+  #heads = new Map(); // id -> conversation, or message among the deleted ones, in the server's order
   #rows = new Map(); // id -> row
   #cursor = null;
   #asked = 0; // the newest question to the server: answers to older ones are thrown away
@@ -72,10 +72,12 @@ export class Sidebar extends EventTarget {
   /** Ask the server for the list's beginning. */
   async refresh() {
     const asked = (this.#asked += 1);
+    const query = this.#query();
     try {
-      const found = await conversations.list(this.#query());
+      const found = await conversations.list(query);
+      const { messages } = query.deleted && !query.q ? await conversations.deletedMessages() : { messages: [] };
       if (asked !== this.#asked) return;
-      this.#heads.clear();
+      this.#heads = new Map(messages.map((message) => [message.id, message]));
       this.#take(found);
     } catch {
       // The banner says that the server is away; what is listed stays.
@@ -247,14 +249,15 @@ export class Sidebar extends EventTarget {
   }
 
   async #restore(head) {
+    const id = head.conversation_id ?? head.id;
     try {
-      await conversations.restore(head.id);
+      await (id === head.id ? conversations.restore(id) : conversations.restoreMessage(id, head.id));
     } catch {
       return toast("list.not_changed", { bad: true });
     }
     if (this.#deleted) this.#showDeleted(false);
-    this.#changed(head.id);
-    this.#tell("open", head.id);
+    this.#changed(id);
+    this.#tell("open", id);
   }
 
   #changed(id) {
