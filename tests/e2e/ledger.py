@@ -19,7 +19,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-WINDOW_S = 5.0  # what was read longer ago must be stored; checkpoints are a second old, on a machine with time
+WINDOW_S = 3.0  # what was read longer ago must be stored; checkpoints are a second old, on a machine with time
 Line = dict[str, Any]
 Answer = tuple[int, Any]  # status, and the body as JSON
 
@@ -66,16 +66,16 @@ class Client(threading.Thread):
 
     def _turn(self) -> None:
         """One message; sometimes its answer is read, sometimes stopped, sometimes left alone."""
-        started = self._say()
+        started = self.say()
         if started is None:
             return
         fate = self._random.random()
         if fate < 0.3:
-            self._read(started, self._random.uniform(0.1, 1.5))
+            self.read(started, self._random.uniform(0.1, 1.5))
         elif fate < 0.4:
             request(self._port, "DELETE", f"/api/runs/{started['run_id']}")
 
-    def _say(self) -> Line | None:
+    def say(self) -> Line | None:
         """Send a message and note what became of it. One without an answer is sometimes sent again, under its key."""
         self._count += 1
         text = f"message {self._number}.{self._count} 你好 {self._random.getrandbits(64):x}"
@@ -106,7 +106,7 @@ class Client(threading.Thread):
                     raise
                 time.sleep(0.2)
 
-    def _read(self, started: Line, seconds: float) -> None:
+    def read(self, started: Line, seconds: float) -> None:
         """Follow an answer for some time."""
         said, event = "", ""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
@@ -158,6 +158,7 @@ def complaints(ledgers: list[Ledger], conversations: list[Line], database: Path,
     users = Counter(message["content"] for message in messages if message["role"] == "user")
     answers = {message["id"]: message for message in messages if message["role"] == "assistant"}
     found = [f"still running: {m['id']}" for m in messages if m["status"] == "running"]
+    found += [f"of no model: {m['id']}" for m in answers.values() if m["content"] and not m["model"]]
     for ledger in ledgers:
         found += _of_one(ledger, users, answers, killed)
     for one in conversations:

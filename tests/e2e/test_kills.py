@@ -12,7 +12,7 @@ import psutil
 
 from tests.conftest import FakeModel, rambling
 from tests.e2e.conftest import EDGECHAT
-from tests.e2e.ledger import Client, age_of_lost_text, complaints, request, stored
+from tests.e2e.ledger import WINDOW_S, Client, age_of_lost_text, complaints, request, stored
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 KILLS = int(os.environ.get("EDGECHAT_TORTURE_KILLS", 200 if TORTURE else 10))
@@ -84,3 +84,27 @@ def test_nothing_acknowledged_is_lost(fake_model: FakeModel, tmp_path: Path) -> 
     )
     assert found == []
     assert acknowledged >= KILLS
+
+
+def test_a_killed_answer_is_at_most_a_moment_short(fake_model: FakeModel, tmp_path: Path) -> None:
+    """What was read some seconds before the kill is stored, and the answer knows whose it is."""
+    model, home, port = fake_model(reply=rambling(2000), step_ms=25), tmp_path / "home", free_port()
+    client = Client(0, port, tmp_path, threading.Event(), seed=0)
+    process = start(home, model, port)
+    try:
+        started = client.say()
+        assert started is not None
+        client.read(started, WINDOW_S + 1)
+        killed = kill(process)
+        process = start(home, model, port)
+        there = stored(port)
+        found = complaints([client.ledger], there, home / "history" / "history.db", [killed])
+    finally:
+        process.kill()
+        process.wait()
+        client.ledger.close()
+    read = [line["at"] for line in client.ledger.lines if line["what"] == "text"]
+    assert read[0] < killed - WINDOW_S < read[-1]
+    assert there[0]["messages"][1]["status"] == "interrupted"
+    print(f"the oldest text lost was {age_of_lost_text([client.ledger], there, [killed]):.2f} s old")
+    assert found == []
