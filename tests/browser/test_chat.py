@@ -1,11 +1,15 @@
 """Asking, reading, stopping, editing, failing: what the page does with an answer."""
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.conftest import Chat, Open
 from tests.browser.scripted import Cut, Gate, Part, Script, delta, failed, finish, problem, thought
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -389,5 +393,48 @@ def test_a_long_conversation_opens_at_its_end(new_chat: Open, script: Script) ->
     expect(chat.page.locator("article")).to_have_count(60)
     expect(chat.answer).to_have_text("text 299")
     expect(chat.answers.last).to_be_in_viewport()
+    first = chat.page.locator("article").first
+    first.scroll_into_view_if_needed()
+    before = top(first)
     chat.button("Show 240 earlier messages").click()
     expect(chat.page.locator("article")).to_have_count(300)
+    assert top(chat.page.locator("article").nth(240)) == pytest.approx(before, abs=1), "what one reads stays there"
+
+
+def top(element: "Locator") -> float:
+    """Where an element begins, in pixels from the top of the window."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def test_what_will_not_fit_goes_into_a_new_chat_as_a_summary(chat: Chat, script: Script) -> None:
+    script.will_say("Long.", used=4000)
+    gate = Gate()
+    script.will(delta("We like "), gate, delta("cats."), *finish())
+    chat.ask("Hello")
+    chat.button("New chat with a summary").click()
+    expect(chat.questions.last.locator(".text")).to_contain_text("Sum up our conversation so far")
+    chat.button("New chat with a summary").click()
+    expect(chat.status).to_have_text("An answer is being written. Stop it, or wait until it is done.")
+    gate.set()
+    expect(chat.page.locator("#empty")).to_be_visible()
+    expect(chat.page.locator("#attached-text")).to_have_text("Our conversation so far: We like cats.")
+    expect(chat.input).to_be_focused()
+    script.will_say("Dogs, too.")
+    chat.ask("And dogs?")
+    expect(chat.answer).to_have_text("Dogs, too.")
+    question = "And dogs?\n\nOur conversation so far:\n\nWe like cats."
+    assert script.requests[2] == {"conversation_id": None, "parent_id": None, "content": question}
+
+
+def test_a_summary_that_is_stopped_leads_nowhere(chat: Chat, script: Script) -> None:
+    script.will_say("Long.", used=4000)
+    script.will(delta("We like"), Gate())
+    chat.ask("Hello")
+    chat.button("New chat with a summary").click()
+    expect(chat.answer).to_have_text("We like")
+    chat.button("Stop the answer").click()
+    expect(chat.answers.last.locator(".badge")).to_have_text("Stopped")
+    expect(chat.answers).to_have_count(2)
+    expect(chat.page.locator("#attached")).to_be_hidden()

@@ -36,18 +36,22 @@ def until(holds: Callable[[], bool]) -> None:
 # Scrolling
 
 
-@pytest.mark.parametrize("way", ["wheel", "PageUp"])
+@pytest.mark.parametrize("way", ["wheel", "PageUp", "touch"])
 def test_the_reader_who_scrolled_up_is_never_moved(new_chat: Open, script: Script, way: str) -> None:
     more, last = Gate(), Gate()
     script.will(delta(PARAGRAPH * 12), more, delta(PARAGRAPH * 6), last, delta(PARAGRAPH * 6), *finish())
-    chat = new_chat(viewport={"width": 800, "height": 600}).open()
+    chat = new_chat(viewport={"width": 800, "height": 600}, has_touch=way == "touch").open()
     chat.ask("Tell me about the tide")
+    if way == "touch":
+        chat.button("Send").tap()
     listing = chat.page.locator("#list")
     expect(chat.answer).to_contain_text("The tide")
     assert listing.evaluate(END) <= 1  # it follows
     if way == "wheel":
         listing.hover()
         chat.page.mouse.wheel(0, -400)
+    elif way == "touch":
+        drag(chat, 400)
     else:
         listing.focus()
         chat.page.keyboard.press("PageUp")
@@ -59,10 +63,20 @@ def test_the_reader_who_scrolled_up_is_never_moved(new_chat: Open, script: Scrip
     expect(button).to_be_visible()
     last.set()
     expect(chat.answers.last.locator(".figures")).to_be_attached()
+    until(lambda: listing.evaluate(STILL))
     assert listing.evaluate("list => list.scrollTop") == top
     button.click()
     expect(button).to_be_hidden()
     assert listing.evaluate(END) <= 1
+
+
+def drag(chat: Chat, down: int) -> None:
+    """Draw the text down with a finger, which scrolls up."""
+    devtools = chat.page.context.new_cdp_session(chat.page)
+    for kind, y in [("touchStart", 0), *(("touchMove", y) for y in range(20, down + 1, 20))]:
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": 400, "y": 100 + y}]})
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    devtools.detach()
 
 
 def test_back_at_the_end_it_follows_again(new_chat: Open, script: Script) -> None:

@@ -1,12 +1,19 @@
 """What the model writes as markdown, and what nobody may make of it."""
 
+import json
 import random
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import Chat, Open
+from tests.api.conftest import serving
+from tests.browser.conftest import DESKTOP, Chat, Open
 from tests.browser.scripted import Gate, Script, delta, failed, finish, problem, thought
+from tests.conftest import FakeModel
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -249,6 +256,26 @@ def test_an_attack_stays_text_wherever_it_comes_from(tab: Chat, script: Script) 
     inside = chat.page.locator("#messages, #conversations, #notice, #bar, #toasts").locator(INSIDE)
     expect(inside).to_have_count(0)
     assert all(url.startswith(chat.address) for url in chat.requests)
+
+
+def test_an_imported_attack_stays_text(browser: "Browser", fake_model: FakeModel, tmp_path: Path) -> None:
+    """Through the real server: a file with a name, a title and texts of that kind."""
+    attack = "\n\n".join(ATTACKS)
+    messages = [{"role": role, "content": attack} for role in ("user", "assistant")]
+    file = tmp_path / f"{ATTACKS[1]}.json"
+    file.write_text(json.dumps({"title": attack, "messages": messages}), encoding="utf-8")
+    context = browser.new_context(**DESKTOP)
+    with serving(fake_model(), tmp_path / "home") as address:
+        chat = Chat(context.new_page(), address).open()
+        chat.page.keyboard.press("Control+,")
+        chat.page.locator("input[type=file]").set_input_files(file)
+        expect(chat.page.locator(".report").first).to_contain_text("1 conversation imported.")
+        chat.page.keyboard.press("Escape")
+        chat.rows.first.locator("a").click()
+        expect(chat.answers).to_have_count(1)
+        expect(chat.page.locator("#messages, #conversations, #title, .report").locator(INSIDE)).to_have_count(0)
+        chat.check()
+    context.close()
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

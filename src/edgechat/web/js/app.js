@@ -29,7 +29,7 @@ function room() {
     chat.addEventListener("shown", showEmpty);
     chat.addEventListener("stored", ({ detail }) => stored(detail));
     chat.addEventListener("finished", ({ detail }) => finished(detail));
-    chat.addEventListener("continue", () => ask(i18n.t("action.continue_text")));
+    chat.addEventListener("continue", () => composer.send(i18n.t("action.continue_text")));
     chat.addEventListener("models", models);
     chat.addEventListener("typing", () => composer.focus());
     chat.addEventListener("back", ({ detail }) => (composer.text = detail));
@@ -48,7 +48,9 @@ function room() {
 
 async function ask(text) {
   try {
-    (await room()).ask(text);
+    await room();
+    if (chat.busy) composer.send(text); // an answer was begun while this waited for the code
+    else chat.ask(text);
   } catch (error) {
     composer.text = text;
     throw error;
@@ -88,6 +90,15 @@ async function open(id, { push = true, focus = true } = {}) {
   showEmpty();
   showTitle();
   if (focus) composer.focus();
+}
+
+/** Let the model sum up what will not fit much longer, and take that into a new conversation. */
+async function sumUp() {
+  const end = await chat.ask(i18n.t("context.summarize"));
+  if (end?.status !== "complete" || chat.busy) return;
+  const text = chat.thread.path().at(-1).content;
+  await newChat();
+  composer.attach(i18n.t("context.summary", { text }));
 }
 
 const newChat = () => open(null, { push: Boolean(chat?.id) });
@@ -211,7 +222,7 @@ function followKeyboard() {
 function connect() {
   const click = (id, action) => byId(id).addEventListener("click", action);
   for (const id of ["new-chat", "bar-new-chat"]) click(id, newChat);
-  click("context-new", newChat);
+  click("context-new", sumUp);
   click("language", () => switchLanguage(i18n.other()));
   click("settings", settings);
   click("help", help);

@@ -2,14 +2,16 @@
 
 import { ApiError, conversations, newKey, runs } from "./api.js";
 import { textButton, toast } from "./controls.js";
-import { byId } from "./dom.js";
-import { wordsIn } from "./i18n.js";
+import { byId, h } from "./dom.js";
+import { put, wordsIn } from "./i18n.js";
 import { Answer, Question } from "./message.js";
 import * as preferences from "./preferences.js";
 import { Run } from "./run.js";
 import { Thread } from "./thread.js";
 
-const MOST_SHOWN = 60;
+const AT_ONCE = 8; // messages that a conversation opens with; earlier ones follow, so that nobody waits for them
+const FEW = 4; // of them in one go
+const MOST_SHOWN = 60; // of more than
 const MANY = 200;
 const PATIENCE = 60; // s: a server that wants more than this between two questions is told to the user instead
 
@@ -17,11 +19,12 @@ export class Chat extends EventTarget {
   thread = new Thread();
   #views = new Map(); // id -> Question | Answer
   #running = null; // {answer, run: Run | null, control}
-  #all = false; // whether the early messages of a long conversation are shown
+  #left = 0; // how many of the oldest messages are not in the page
+  #earlier = h("li", {}, textButton("up", "list.earlier", () => this.#fill(0)));
   #list = byId("messages");
   #locals = 0;
 
-  /** `parts`: {follower, status, readiness}. Dispatches "stored" (a change), "state", "finished", "shown", "typing". */
+  /** Dispatches "stored" (a change), "state", "finished", "shown" and "typing"; as wished, "continue", "models", "back", "over". */
   constructor({ follower, status, readiness }) {
     super();
     Object.assign(this, { follower, status, readiness });
@@ -46,10 +49,12 @@ export class Chat extends EventTarget {
   async open(id) {
     const conversation = await conversations.get(id);
     this.#leave();
-    this.#all = false;
+    this.#left = Infinity;
     this.#show(new Thread(conversation, preferences.leafOf(id)));
     this.follower.toEnd();
     this.#resume();
+    const { length } = this.#path;
+    this.#fill(length > MANY ? length - MOST_SHOWN : 0);
   }
 
   /** The conversation changed elsewhere: take it as it is on the server. */
@@ -62,11 +67,13 @@ export class Chat extends EventTarget {
     this.#resume();
   }
 
-  /** Ask `text` after the last message, or as another child of `parent`. */
+  /** Ask `text` after the last message, or as another child of `parent`. Resolves to how the answer ended here. */
   ask(text, parent = this.thread.leaf) {
+    if (this.busy) return this.status.hint("status.busy");
     const question = this.#local({ role: "user", parent_id: parent, content: text });
-    this.#answer(question.id, { parent_id: parent, content: text });
+    const end = this.#answer(question.id, { parent_id: parent, content: text });
     this.follower.toEnd();
+    return end;
   }
 
   /** Another answer to the question that `id` answered. */
@@ -74,11 +81,6 @@ export class Chat extends EventTarget {
     if (this.busy) return this.status.hint("status.busy");
     const question = this.thread.get(this.thread.get(id)?.parent_id);
     if (question) this.#answer(question.id, { parent_id: question.id });
-  }
-
-  edit(id, text) {
-    if (this.busy) return this.status.hint("status.busy");
-    this.ask(text, this.thread.get(id).parent_id ?? null);
   }
 
   /** The user wants no more of the running answer. What is there is kept. */
@@ -113,13 +115,13 @@ export class Chat extends EventTarget {
     const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running", model: this.#model });
     this.#render();
     const running = this.#begin(answer);
-    this.#carry(running, async () => {
+    return this.#carry(running, async () => {
       const { conversation_id: id, message_id: stored, answer_id: known, run_id: run } = await this.#accepted(running, wanted);
       const isNew = this.id !== id;
       this.thread.id = id;
       if (wanted.content !== undefined) this.#known(question, stored);
       if (known) this.#known(answer.id, known);
-      this.dispatchEvent(new CustomEvent("stored", { detail: { id, isNew } }));
+      this.#tell("stored", { id, isNew });
       if (running.control.signal.aborted) await runs.stop(run).catch(() => {});
       running.run = new Run(run);
       return this.#read(running);
@@ -143,7 +145,7 @@ export class Chat extends EventTarget {
     const view = this.#views.get(answer.id);
     view.start();
     this.#running = { answer: answer.id, view, run: null, control: new AbortController(), usage: null };
-    this.dispatchEvent(new Event("state"));
+    this.#tell("state");
     return this.#running;
   }
 
@@ -162,8 +164,9 @@ export class Chat extends EventTarget {
     if (end.error?.code === "gone") await this.#recover(running);
     else this.#settle(running, end);
     this.status.show(null);
-    this.dispatchEvent(new CustomEvent("finished", { detail: end }));
-    this.dispatchEvent(new Event("state"));
+    this.#tell("finished", end);
+    this.#tell("state");
+    return end;
   }
 
   #settle({ answer, view, usage }, end) {
@@ -171,12 +174,21 @@ export class Chat extends EventTarget {
     const known = this.thread.get(answer);
     const message = { ...known, model: known.model ?? this.#model, content: view.text, usage, ...rest };
     this.thread.put(message);
-    const isUnstored = this.thread.get(message.parent_id)?.local;
-    if (isUnstored && end.status === "stopped") return this.#takeBack(message);
-    const retry = isUnstored ? () => this.#again(message) : () => this.regenerate(message.id);
+    const question = this.thread.get(message.parent_id);
+    const withdraw = () => [message, question].forEach(({ id }) => this.thread.drop(id));
+    if (question?.local && end.status === "stopped") {
+      withdraw();
+      this.#render();
+      return this.#tell("back", question.content); // it never reached the server, and shall not
+    }
     if (error) {
       view.message = message;
-      view.fail(error, { retry, startOver: () => this.dispatchEvent(new CustomEvent("over", { detail: this.thread.get(message.parent_id).content })) });
+      const again = () => {
+        if (!this.busy) withdraw();
+        this.ask(question.content, question.parent_id);
+      };
+      const retry = question?.local ? again : () => this.regenerate(message.id);
+      view.fail(error, { retry, startOver: () => this.#tell("over", question.content) });
       if (error.code === "unreachable") this.readiness.check();
       return;
     }
@@ -184,23 +196,6 @@ export class Chat extends EventTarget {
     this.status.context(usage);
     if (end.status === "stopped") this.status.announce("badge.stopped");
     else this.status.announce("announce.finished", { n: wordsIn(view.text) });
-  }
-
-  /** A question that never reached the server, and shall not: it goes back to where it was typed. */
-  #takeBack(message) {
-    const { content } = this.thread.get(message.parent_id);
-    this.thread.drop(message.id);
-    this.thread.drop(message.parent_id);
-    this.#render();
-    this.dispatchEvent(new CustomEvent("back", { detail: content }));
-  }
-
-  /** A question that never reached the server is asked again in its own place. */
-  #again(message) {
-    const { content, parent_id: parent } = this.thread.get(message.parent_id);
-    this.thread.drop(message.id);
-    this.thread.drop(message.parent_id);
-    this.ask(content, parent);
   }
 
   /** The server forgot the run (it was started anew): the conversation says what is left of the answer. */
@@ -254,14 +249,19 @@ export class Chat extends EventTarget {
       } else if (event === "reasoning") {
         enter("thinking", "thinking.now");
         view.think(data.t);
+      } else if (event === "done") {
+        return { ...data, status: data.finish_reason === "stopped" ? "stopped" : "complete" };
       } else if (event === "snapshot") view.replace(data);
       else if (event === "unsaved") toast("chat.unsaved", { bad: true });
       else if (event === "usage") running.usage = data;
-      else if (event === "done") return end(data);
       else if (event === "error") throw new ApiError(data.code, data.message, { retryAfter: data.retry_after_s });
       else this.#step(running, { ...data, what: data.stage, stage: event });
     }
     throw new ApiError("interrupted");
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   #step(running, step) {
@@ -274,13 +274,14 @@ export class Chat extends EventTarget {
     if (running?.run) running.run.leave();
     else running?.control.abort();
     this.status.show(null);
-    this.dispatchEvent(new Event("state"));
+    this.#tell("state");
   }
 
   // ── what is shown ──
 
   #show(thread) {
     this.thread = thread;
+    this.#left = Math.min(this.#left, Math.max(0, this.#path.length - AT_ONCE));
     this.#views.clear();
     this.#render();
     const last = thread.path().findLast((message) => message.usage);
@@ -315,10 +316,10 @@ export class Chat extends EventTarget {
   #actions = {
     grown: () => this.follower.stick(),
     step: (id, by) => this.#switch(id, by),
-    edit: (id, text) => this.edit(id, text),
+    edit: (id, text) => this.ask(text, this.thread.get(id).parent_id ?? null),
     regenerate: (id) => this.regenerate(id),
-    continue: () => this.dispatchEvent(new Event("continue")),
-    models: () => this.dispatchEvent(new Event("models")),
+    continue: () => this.#tell("continue"),
+    models: () => this.#tell("models"),
     branch: (id) => this.#branch(id),
     remove: (id) => this.#remove(id),
   };
@@ -331,7 +332,7 @@ export class Chat extends EventTarget {
     const show = () => {
       if (this.thread !== thread) return;
       this.#render();
-      this.dispatchEvent(new Event("typing"));
+      this.#tell("typing");
     };
     thread.end(id);
     show();
@@ -348,8 +349,8 @@ export class Chat extends EventTarget {
       } catch {
         return toast("list.not_changed", { bad: true });
       }
-      this.dispatchEvent(new Event("typing"));
-      this.dispatchEvent(new CustomEvent("stored", { detail: { id: conversation, isNew: false } }));
+      this.#tell("typing");
+      this.#tell("stored", { id: conversation, isNew: false });
       return true;
     };
     if (await change(conversations.removeMessage)) toast("message.deleted", { undo: () => change(conversations.restoreMessage) });
@@ -367,34 +368,31 @@ export class Chat extends EventTarget {
 
   /** Bring the list in line with the thread's path, touching only what differs. */
   #render() {
-    const path = this.thread.path().filter((message) => message.role !== "system");
-    const hidden = path.length > MANY && !this.#all ? path.length - MOST_SHOWN : 0;
-    const wanted = path.slice(hidden).map((message) => {
+    const wanted = this.#path.slice(this.#left).map((message) => {
       const view = this.#view(message);
       const versions = this.thread.versions(message.id);
       view.place(versions.indexOf(message.id) + 1, versions.length);
       return view.element;
     });
-    if (hidden) wanted.unshift(this.#earlier(hidden));
-    for (const [at, node] of wanted.entries()) {
-      if (this.#list.children[at] !== node) this.#list.insertBefore(node, this.#list.children[at] ?? null);
+    if (this.#left) wanted.unshift(this.#earlier);
+    put(this.#earlier.querySelector("span"), "list.earlier", { n: this.#left });
+    const { children } = this.#list;
+    for (const node of [...children]) if (!wanted.includes(node)) node.remove();
+    for (const [at, node] of wanted.entries()) if (children[at] !== node) this.#list.insertBefore(node, children[at] ?? null);
+    this.#tell("shown");
+  }
+
+  get #path() {
+    return this.thread.path().filter((message) => message.role !== "system");
+  }
+
+  /** Bring in earlier messages until `left` are left, a few between two frames. */
+  async #fill(left) {
+    const { id } = this;
+    while (this.id === id && this.#left > left) {
+      await new Promise((resolve) => setTimeout(resolve));
+      this.#left = Math.max(left, this.#left - FEW);
+      this.follower.hold(this.#list.lastChild, () => this.#render());
     }
-    while (this.#list.children.length > wanted.length) this.#list.lastChild.remove();
-    this.dispatchEvent(new Event("shown"));
   }
-
-  #earlier(n) {
-    const item = document.createElement("li");
-    const show = () => {
-      this.#all = true;
-      this.#render();
-    };
-    item.append(textButton("up", "list.earlier", show, "button", { n }));
-    return item;
-  }
-}
-
-/** How an answer ended, in the words of a stored message. */
-function end({ finish_reason: reason }) {
-  return { status: reason === "stopped" ? "stopped" : "complete", finish_reason: reason };
 }

@@ -54,7 +54,7 @@ export class Composer {
     });
     addEventListener("pagehide", () => this.#keep());
     this.#stop.addEventListener("click", () => this.onStop());
-    byId("attach").addEventListener("click", () => (this.#attach(), this.focus()));
+    byId("attach").addEventListener("click", () => (this.#takeOut(), this.focus()));
     byId("attached-edit").addEventListener("click", () => (this.#detach(this.#attached), this.focus()));
     byId("attached-drop").addEventListener("click", () => (this.#detach(""), this.focus()));
     byId("following-edit").addEventListener("click", () => this.#takeBack());
@@ -71,6 +71,11 @@ export class Composer {
     if (!text) return;
     this.#detach("");
     this.text = "";
+    this.send(text);
+  }
+
+  /** Ask `text`; while an answer is being written it waits for the end. */
+  send(text) {
     if (this.#busy) this.#follow(joined(this.#following, text));
     else this.onSend(text);
   }
@@ -135,16 +140,21 @@ export class Composer {
     this.focus();
   }
 
+  /** Let `text` stand beside the question, too. */
+  attach(text) {
+    this.#attached = joined(this.#attached, text.trim());
+    this.#showAttached();
+  }
+
   #offer(text) {
     this.#pasted = text;
     byId("attach").hidden = !text;
   }
 
   /** Take what was pasted out of the box. */
-  #attach() {
-    this.#attached = joined(this.#attached, this.#pasted.trim());
+  #takeOut() {
     this.#input.value = this.#input.value.replace(this.#pasted, () => "");
-    this.#showAttached();
+    this.attach(this.#pasted);
   }
 
   /** Nothing stands beside the question any more; `text` goes back into the box. */

@@ -95,8 +95,8 @@ export class Question extends View {
     form.addEventListener("submit", (e) => {
       e.preventDefault();
       const text = field.value.trim();
-      close();
-      if (text && text !== this.message.content.trim()) this.actions.edit(this.message.id, text);
+      const isNew = text && text !== this.message.content.trim();
+      if (!isNew || this.actions.edit(this.message.id, text)) close(); // what cannot be sent now stays
     });
     form.addEventListener("keydown", (e) => {
       if (e.isComposing || e.keyCode === 229) return;

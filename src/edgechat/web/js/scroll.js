@@ -41,6 +41,13 @@ export class Follower {
     this.#offer();
   }
 
+  /** Do `change`, and see `node` where it was before. */
+  hold(node, change) {
+    const before = node.getBoundingClientRect().top;
+    change();
+    this.#list.scrollTop += node.getBoundingClientRect().top - before;
+  }
+
   /** Nothing to follow: the chat is empty. */
   toStart() {
     this.#following = this.#grew = false;
