@@ -238,6 +238,21 @@ async def test_on_its_schedule_a_server_takes_what_is_newer_and_answers(
         assert previous.sha256 == model.sha256
 
 
+async def test_a_clock_that_was_set_back_keeps_no_source_from_being_asked(
+    tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reference = Store(tmp_path / "home"), "modelscope:some/scripts:m.gguf"
+    settings = {"modelscope_endpoint": hub.url, "hub_check_every": 24}
+    async with serving(tmp_path / "home", reference, **settings):
+        (model,) = store.list()
+    with monkeypatch.context() as patch:
+        patch.setattr("edgechat.hub.store.now", lambda: "2100-01-01T00:00:00+00:00")
+        store.note(model.name, None)
+    release(hub, '{"reply": "new"}')
+    async with serving(tmp_path / "home", reference, **settings):
+        await until(lambda: store.current(model.name).sha256 != model.sha256)
+
+
 async def test_offline_nobody_is_asked(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgechat.upkeep.HOUR_S", 0.0)
     store = Store(tmp_path / "home")

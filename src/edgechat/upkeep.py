@@ -117,7 +117,7 @@ class Upkeep:
             last = self._asked.get(kept.model.name)
             if last is None and kept.checked:
                 last = datetime.fromisoformat(kept.checked)
-            if last is None or (now - last).total_seconds() >= every:
+            if last is None or not 0 <= (now - last).total_seconds() < every:  # in the future: the clock was set back
                 due.append(kept.model.name)
         return due
 

@@ -263,6 +263,18 @@ async def test_a_worker_that_talks_nonsense_is_ended(
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
+async def test_whoever_floods_leaves_no_pipe_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not read of a process is let go with it, and not when somebody collects garbage."""
+    liar, before = tmp_path / "liar", psutil.Process().num_fds()
+    liar.write_text("#!/bin/sh\nexec cat /dev/urandom\n")
+    liar.chmod(0o755)
+    monkeypatch.setattr("edgechat.worker.supervisor.sys.executable", str(liar))
+    with pytest.raises(EngineFailed):
+        async with worker(tmp_path / "any") as w:
+            pytest.fail(f"{w.info}")
+    assert psutil.Process().num_fds() <= before
+
+
 async def test_a_death_for_want_of_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """F21: the kernel's or the library's way; the reader learns what to do."""
     dying = tmp_path / "dying"

@@ -247,6 +247,10 @@ class Worker:
             status = await process.wait()
             listener.cancel()
             watch.cancel()
+            await asyncio.wait({listener, watch})
+            with suppress(TimeoutError):  # what is not read to its end stays open
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await process.communicate()
             more_kills = deaths.kills_for_memory() > kills
             cause: deaths.Cause | None = "stopped" if self._stopping else self._ended_for
             death = deaths.explain(status, cause, more_kills, list(self._stderr))
