@@ -21,6 +21,7 @@ import httpx
 import psutil
 import pytest
 
+from edgechat.diagnostics import unpacked
 from tests.conftest import FakeModel
 from tests.e2e.conftest import SERVE, Server, run, serve, started
 
@@ -49,6 +50,12 @@ class Seen:
 
     def add(self, place: str, what: bytes | str) -> None:
         self.places[place] = self.places.get(place, b"") + (what.encode() if isinstance(what, str) else what) + b"\n"
+
+    def bundle(self, name: str, packed: bytes) -> None:
+        """The parts of a bundle for support."""
+        for part, content in unpacked(packed).items():
+            assert isinstance(content, bytes)
+            self.add(f"{name}, {part}", content)
 
     def process(self, server: Server) -> None:
         """What the system tells of the server and its workers."""
@@ -105,6 +112,7 @@ def live(url: str, seen: Seen, key: str, other: str) -> None:
             seen.add(path, client.get(path).text)
         with client.stream("GET", "/api/dash/events") as events:
             seen.add("/api/dash/events", next(line for line in events.iter_lines() if line.startswith("data")))
+        seen.bundle("the page's bundle", client.get("/api/dash/diagnostics").content)
 
 
 JSON = {"Content-Type": "application/json"}
@@ -124,9 +132,13 @@ def test_no_key_and_no_sentence_is_seen_anywhere(fake_model: FakeModel, tmp_path
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             seen.process(server)
+            assert run("doctor", "--bundle", str(tmp_path / f"{end}.zip"), **environ).returncode == 0
+            seen.bundle(f"a bundle before {end}", (tmp_path / f"{end}.zip").read_bytes())
             getattr(server.process, end)()
             server.process.wait(30)
         seen.add("standard output and error", server.words)
+    assert run("doctor", "--bundle", str(tmp_path / "late.zip"), **environ).returncode == 0
+    seen.bundle("a bundle without a server", (tmp_path / "late.zip").read_bytes())
     home = tmp_path / "home"
     for path in sorted(path for folder in (home, log.parent) for path in folder.rglob("*") if path.is_file()):
         where = path.relative_to(tmp_path)
@@ -136,7 +148,8 @@ def test_no_key_and_no_sentence_is_seen_anywhere(fake_model: FakeModel, tmp_path
         assert anybodys or path.stat().st_mode & 0o077 == 0, f"{where} can be read by others"
     print(f"{len(seen.places)} places, {sum(map(len, seen.places.values()))} bytes looked through")
     assert "worker ended" in seen.places["standard output and error"].decode()
-    assert len(seen.places) > 15
+    assert len(seen.places) > 35
+    assert seen.places["a bundle without a server, log.txt"].count(b"worker ended") > 0
     assert seen.hits(key, other, WRONG, SENTENCE) == []
 
 
