@@ -13,7 +13,7 @@ from edgechat.settings import Settings
 
 RESERVED_FILES = 64  # for models, the history, the engine's pipes
 MAX_FILES = 16_384
-AT_A_TIME = 128  # connections taken in in one turn of the loop, so that those before them are served between
+AT_A_TIME = 32  # connections taken in in one turn of the loop, so that those before them are served between
 
 
 def config(settings: Settings, app: Any) -> uvicorn.Config:
