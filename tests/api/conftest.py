@@ -1,5 +1,6 @@
 """A real server on the fake engine, in a thread: requests go over a real socket."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ def serving(model: Path, home: Path, ready: bool = True, secret: str | None = No
     finally:
         server.should_exit = True
         thread.join()
+        gc.unfreeze()  # this process goes on without that server
 
 
 @pytest.fixture(scope="package")

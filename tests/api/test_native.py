@@ -1,4 +1,6 @@
+import gc
 import inspect
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +41,12 @@ def test_no_request_takes_a_way_through_a_thread(tmp_path: Path) -> None:
     called = [one.call for route in routes for one in (route.dependant, *route.dependant.dependencies)]
     assert len(called) > len(routes) > 40
     assert [call for call in called if not inspect.iscoroutinefunction(call)] == []
+
+
+def test_python_itself_holds_nobody_up_for_long(client: httpx.Client) -> None:
+    """What a running server is made of is not looked through for garbage, and threads that compute give way soon."""
+    assert gc.get_freeze_count() > 50_000
+    assert sys.getswitchinterval() < 0.005
 
 
 def test_the_articles_chat(client: httpx.Client) -> None:

@@ -124,6 +124,8 @@ NESTED = bodies(
     b'{"messages":[{"role":"user","content":[' + b'{"type":"text","text":1},' * 140_000 + b"1]}]}",
     b"{" + b",".join(b'"%x":0' % name for name in range(300_000)) + b"}",
     asked(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}] * 9_000}]),
+    asked(messages=[{"role": "user", "content": "x"}] * 9_900),
+    asked(**{f"unknown{number}": 1 for number in range(4_000)}),
 )
 SCHEMAS = bodies(
     schema(type="string", pattern="(" * 30_000 + ")" * 30_000),
