@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.scheduler.shelf import Label, Shelf, erase
+from tests.disks import small_disk
 
 MINE = Label("mine", "chat 1")
 TOKENS = list(range(100, 160))
@@ -43,6 +44,21 @@ def test_it_can_be_read_before_it_is_written(tmp_path: Path) -> None:
         assert book is not None
         assert one.read(book) == STATE
     one.close()
+
+
+def test_what_a_killed_worker_did_not_finish_is_gone_in_the_next_life(tmp_path: Path) -> None:
+    kept(tmp_path)
+    (tmp_path / "0123.part").write_bytes(STATE)
+    assert len(shelf(tmp_path)) == 1
+    assert [path.suffix for path in tmp_path.iterdir()] == [".kv"]
+
+
+def test_what_a_full_disk_did_not_take_leaves_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        one = shelf(disk, budget=100_000_000)
+        one.put(MINE, TOKENS, os.urandom(20 << 20))
+        one.close()
+        assert list(disk.iterdir()) == []
 
 
 @pytest.mark.parametrize("at", [0, 9, 14, 200, -1])

@@ -140,6 +140,9 @@ class Shelf:
     # ── inside ──
 
     def _open(self) -> None:
+        for part in self._folder.glob("*.part"):  # of a worker that was killed; one that writes now loses a prefix
+            with suppress(OSError):
+                part.unlink()
         files = []
         for path in self._folder.glob("*.kv"):
             with suppress(OSError):
@@ -182,12 +185,14 @@ class Shelf:
             book, head, state = job
             if book.id not in self._unwritten:
                 continue  # dropped meanwhile
+            part = book.path.with_suffix(".part")
             with suppress(OSError):  # a full disk costs a prefix, never an answer
-                part = book.path.with_suffix(".part")
                 with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                     checksum = zlib.crc32(state, zlib.crc32(head))
                     file.writelines((FRONT.pack(MAGIC, checksum, len(head)), head, state))
                 part.replace(book.path)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             if self._unwritten.pop(book.id, None) is None:
                 with suppress(OSError):
                     book.path.unlink()
