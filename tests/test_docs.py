@@ -63,6 +63,16 @@ def test_every_link_in_the_repository_leads_somewhere() -> None:
             assert target.startswith("http") or (ROOT / target).exists(), f"{page}: {target}"
 
 
+def test_every_test_that_is_named_in_the_documents_is_there() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    there = set(re.findall(r"\bdef (test_\w+)", code))
+    for page in (ROOT / "docs").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"`(test_\w+)`", text)) <= there, page.name
+        for path in re.findall(r"`(tests/[\w/.]+)`", text):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
 def test_every_setting_is_described() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name

@@ -24,7 +24,17 @@ BODIES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
 }
 VALUES = (b"-1", b"0", b"1", b"1.5", b"2147483648", b"9223372036854775808", b"1e308", b"-1e308", b"1e-320", b"-0.0")
 WRONG = (b'"1"', b"true", b"[]", b"{}", b"NaN", b"Infinity", b"1e999")
-TO_THE_ENGINE = ("n_discard", "n_keep", "id_slot", "cache_prompt", "grammar", "n_probs", "best_of")
+TO_THE_ENGINE = (
+    "n_discard",
+    "n_keep",
+    "id_slot",
+    "cache_prompt",
+    "grammar",
+    "n_probs",
+    "best_of",
+    "ignore_eos",
+    "timings_per_token",
+)
 
 
 def numbers(schema: dict[str, Any], whole: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
