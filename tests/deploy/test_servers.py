@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import pytest
 
 from edgechat.keys import Keys, Limits
 from tests.conftest import FakeModel
-from tests.e2e.conftest import Server, run, serve
+from tests.e2e.conftest import Server, free_port, run, serve, started
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -28,34 +27,16 @@ TALE = " ".join(map(str, range(400)))
 BEHIND = 12  # events: what a proxy would hold back fills at least twice as many
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running(command: list[str], until: Callable[[], bool], **environ: str) -> Iterator[Server]:
     """A server of somebody else, once `until` says that it is up."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environ
-    ) as process:
-        server = Server(process)
-        try:
-            deadline = time.monotonic() + 60
-            while not until():
-                assert time.monotonic() < deadline, server.words
-                assert process.poll() is None, server.words
-                time.sleep(0.05)
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            server.finish()
+    with started(command, environ) as server:
+        deadline = time.monotonic() + 60
+        while not until():
+            assert time.monotonic() < deadline, server.words
+            assert server.process.poll() is None, server.words
+            time.sleep(0.05)
+        yield server
 
 
 def answers(url: str, **headers: str) -> Callable[[], bool]:

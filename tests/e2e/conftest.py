@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+import openai
+import pytest
+
+from tests.api.conftest import serving
 
 EDGECHAT = Path(sys.executable).with_name("edgechat")
 SERVE = (str(EDGECHAT), "serve", "--port", "0")
@@ -76,6 +82,12 @@ class Server:
         return self.url()
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def serve(*arguments: str, **environ: str) -> AbstractContextManager[Server]:
     """`edgechat serve ARGUMENTS` on a free port, ended at the end."""
     return started([*SERVE, *arguments], environ)
@@ -93,7 +105,7 @@ def started(command: Sequence[str], environ: Mapping[str, str], user: int | None
         finally:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
             server.finish()
@@ -104,3 +116,14 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(EDGECHAT), *arguments], capture_output=True, text=True, env=os.environ | environ, timeout=60, check=False
     )
+
+
+@pytest.fixture(scope="module")
+def official(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
+    """A client of a server with the 0.5B Qwen."""
+    home = tmp_path_factory.mktemp("official")
+    with (
+        serving(qwen, home, engine="llama_cpp", context=2048) as base,
+        openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0, timeout=300) as client,
+    ):
+        yield client

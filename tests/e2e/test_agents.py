@@ -7,15 +7,11 @@ that tool's schema, streamed is what is whole, and a conversation with calls and
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import openai
 import pytest
-
-from tests.api.conftest import serving
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 
@@ -64,17 +60,6 @@ NAMED = {"type": "function", "function": {"name": "book_table"}}
 CHOICES: dict[str, Any] = {"auto": "auto", "required": "required", "named": NAMED, "none": "none"}
 ALL = [(asked, choice, strict) for asked in ASKED for choice in CHOICES for strict in (False, True)]
 SAMPLE = [("nested", "named", False), ("中文", "auto", True)]
-
-
-@pytest.fixture(scope="module")
-def official(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    """A client of a server with the 0.5B Qwen."""
-    home = tmp_path_factory.mktemp("agents")
-    with (
-        serving(qwen, home, engine="llama_cpp", context=2048) as base,
-        openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0, timeout=300) as client,
-    ):
-        yield client
 
 
 @pytest.mark.parametrize(("asked", "choice", "strict"), ALL if TORTURE else SAMPLE)

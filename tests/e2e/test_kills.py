@@ -2,7 +2,6 @@
 
 import os
 import random
-import socket
 import subprocess
 import threading
 import time
@@ -11,18 +10,13 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import FakeModel, rambling
-from tests.e2e.conftest import EDGECHAT
+from tests.e2e.conftest import EDGECHAT, free_port
 from tests.e2e.ledger import WINDOW_S, Client, age_of_lost_text, complaints, request, stored
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 KILLS = int(os.environ.get("EDGECHAT_TORTURE_KILLS", 200 if TORTURE else 10))
 CLIENTS = 20 if TORTURE else 5
 LONGEST_S = 3.0 if TORTURE else 0.7  # of a server's life once it is up
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def start(home: Path, model: Path, port: int) -> subprocess.Popen[bytes]:

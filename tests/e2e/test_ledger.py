@@ -22,10 +22,9 @@ import pytest
 
 from tests.conftest import FakeModel, rambling
 from tests.disks import full, small_disk
-from tests.e2e.conftest import SERVE
+from tests.e2e.conftest import SERVE, free_port
 from tests.e2e.ledger import Client, Line, complaints, request, stored
 from tests.e2e.test_faults import knocking
-from tests.e2e.test_kills import free_port
 from tests.e2e.test_private import can_trace
 
 TORTURE = "EDGECHAT_TORTURE" in os.environ

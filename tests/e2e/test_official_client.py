@@ -1,15 +1,11 @@
 """The official openai client against a real model: chat, stream, tools, structured output."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import openai
 import pydantic
 import pytest
-
-from tests.api.conftest import serving
 
 pytestmark = pytest.mark.model
 
@@ -28,17 +24,6 @@ WEATHER: Any = {
     },
 }
 QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris? Use the tool."}]
-
-
-@pytest.fixture(scope="module")
-def official(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    """A client of a server with the 0.5B Qwen."""
-    home = tmp_path_factory.mktemp("qwen")
-    with (
-        serving(qwen, home, engine="llama_cpp", context=2048) as base,
-        openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0, timeout=300) as client,
-    ):
-        yield client
 
 
 def test_streamed_is_what_is_not_streamed(official: openai.OpenAI) -> None:
