@@ -25,11 +25,15 @@ def test_hostile_bodies_leave_memory_flat(fake_model: FakeModel) -> None:
         url = server.ready()
         with httpx.Client(base_url=url, timeout=30) as client:
             a_round(client)  # whatever is loaded or made once
-            before = sizes(server.process.pid)
+            held = [sizes(server.process.pid)]
             for _ in range(ROUNDS):
                 a_round(client)
-            after = sizes(server.process.pid)
+                held.append(sizes(server.process.pid))
             assert client.post("/chat", json={"input": "x"}).json() == {"reply": "ok"}
+    # An allocator gives back now and then: what is held for good is in the least of many readings.
+    before, after = (
+        list(map(min, zip(*some, strict=True))) for some in (held[: len(held) // 2], held[len(held) // 2 :])
+    )
     sent = ROUNDS * len(BODIES) * (len(HOSTILE) + 2)
     print(f"{sent} hostile bodies; MB of server and worker before: {in_mb(before)}, after: {in_mb(after)}")
     assert len(before) == len(after) == 2
