@@ -14,7 +14,7 @@ help:     ## list the targets
 
 setup: .venv/.ready  ## make .venv and install edgechat, the engine compiled for this processor
 
-.venv/.ready: pyproject.toml constraints.txt scripts/setup.py scripts/engine.py
+.venv/.ready: pyproject.toml constraints.txt scripts/setup.py $(wildcard scripts/engine*)
 	@$(PYTHON) scripts/setup.py
 
 .venv/.ready-dev: .venv/.ready

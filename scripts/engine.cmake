@@ -2,3 +2,27 @@
 # line tools into the build; nothing here uses it, and without it the build takes half the time. A normal variable wins
 # over the forced cache entry (CMake policies CMP0077 and CMP0126, both new since the package asks for 3.21).
 set(LLAMA_BUILD_COMMON OFF)
+
+# Where the processor has a better way to multiply 4-bit blocks than ggml's own, engine_vnni.cpp takes over; ggml's
+# functions stay under another name. Called at the end of the configuration, when ggml's targets are there.
+function(replace_products)
+    if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+        return()
+    endif()
+    set(ggml "${CMAKE_SOURCE_DIR}/vendor/llama.cpp/ggml/src")
+    foreach(name gemv_q4_0 gemm_q4_0 gemv_iq4_nl gemm_iq4_nl)
+        list(APPEND renamed "ggml_${name}_8x8_q8_0=stock_ggml_${name}_8x8_q8_0")
+    endforeach()
+    set_source_files_properties(
+        "${ggml}/ggml-cpu/arch/x86/repack.cpp" DIRECTORY "${ggml}" PROPERTIES COMPILE_DEFINITIONS "${renamed}"
+    )
+    get_property(targets DIRECTORY "${ggml}" PROPERTY BUILDSYSTEM_TARGETS)
+    list(FILTER targets INCLUDE REGEX "^ggml-cpu(-|$)") # one, or one for each generation of processors
+    foreach(target ${targets})
+        get_target_property(sources ${target} SOURCES)
+        if("${sources}" MATCHES "arch/x86/repack.cpp")
+            target_sources(${target} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_vnni.cpp")
+        endif()
+    endforeach()
+endfunction()
+cmake_language(DEFER CALL replace_products)

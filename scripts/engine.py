@@ -3,6 +3,7 @@
 Why compile at all: no ready-made wheel of llama.cpp uses the machine's own instructions, and every one of them is
 built with OpenMP, whose threads spin against each other as soon as two engines (or one engine and anything else)
 share the cores. Built natively and with llama.cpp's own thread pool, the same file reads prompts about twice as fast.
+Where the processor has AVX-512 VNNI, products of 4-bit blocks are our own, twice as fast again (engine_vnni.cpp).
 
 The wheel lies in the user's cache under a key of version, flags, Python platform and processor: pip's own wheel cache
 knows none of them and would silently hand back another build. A second set-up on the same machine finds it there.
@@ -26,7 +27,8 @@ from typing import TextIO
 
 VERSION = "0.3.36"
 PACKAGE = f"llama-cpp-python=={VERSION}"
-TRIMMED = Path(__file__).with_name("engine.cmake")
+CHANGED = Path(__file__).with_name("engine.cmake")  # what is left out, and which products are replaced
+KERNELS = Path(__file__).with_name("engine_vnni.cpp")
 NATIVE = (
     "-DGGML_OPENMP=OFF",  # llama.cpp's own thread pool: fair beside neighbours
     "-DGGML_NATIVE=ON",  # every instruction this processor has
@@ -59,7 +61,8 @@ def wheel_folder(flags: tuple[str, ...]) -> Path:
     """Where a build lies: one folder per version, flags, platform and, where that matters, processor."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     whose = "any" if flags == PORTABLE else processor()
-    key = "\n".join((VERSION, *flags, TRIMMED.read_text(), sys.platform, platform.machine(), whose))
+    ours = (CHANGED.read_text(), KERNELS.read_text())
+    key = "\n".join((VERSION, *flags, *ours, sys.platform, platform.machine(), whose))
     return cache / "edgechat" / "engine" / f"{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
@@ -83,7 +86,7 @@ def compile_wheel(flags: tuple[str, ...], log: Path) -> Path:
         PACKAGE,
     ]
     jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    told = " ".join((*flags, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={TRIMMED}"))
+    told = " ".join((*flags, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={CHANGED}"))
     environment = os.environ | {"CMAKE_ARGS": told, "CMAKE_BUILD_PARALLEL_LEVEL": jobs}
     try:
         with (

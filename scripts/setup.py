@@ -29,6 +29,15 @@ def pip(*arguments: str) -> None:
         sys.exit("edgechat: pip could not finish: see its words above, mend that, and run make setup again.")
 
 
+def install_engine(wheel: Path) -> None:
+    """Install `wheel` unless it is what .venv has: pip cannot tell two builds of one version apart."""
+    installed = VENV / ".engine"
+    if not installed.exists() or installed.read_text() != str(wheel):
+        pip("install", "--force-reinstall", "--no-deps", str(wheel))
+        pip("install", "--constraint", "constraints.txt", str(wheel))  # what it needs
+        installed.write_text(str(wheel))
+
+
 def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - this very line is for older ones
         sys.exit("edgechat needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11")
@@ -38,7 +47,7 @@ def main() -> None:
         venv.create(VENV, with_pip=True)
     wheel = ensure_wheel()
     print("edgechat: installing " + ("the development tools" if dev else "the packages"), file=sys.stderr)
-    pip("install", "--constraint", "constraints.txt", str(wheel))
+    install_engine(wheel)
     pip("install", "--constraint", "constraints.txt", "--editable", ".[dev]" if dev else ".")
     (VENV / (".ready-dev" if dev else ".ready")).touch()
 
