@@ -11,6 +11,7 @@ A folder is a stranger's. Its code is never run (a model that needs some is refu
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class Transformers:
             raise ModelFileInvalid(f"{path.name} lacks weights, such as {min(found['missing_keys'])}.")
         self._model.eval()
         self._new_cache = transformers.DynamicCache
+        takes = signature(self._model.forward).parameters
+        self._keeps = "cache" if "cache" in takes else "past_key_values"  # its name before transformers 5.24
         self._caches: dict[int, Any] = {}
         self.sequences = max(2, planned.cells // planned.context)  # each may hold a whole conversation
         self.template: str | None = _template(tokenizer.chat_template)
@@ -103,7 +106,8 @@ class Transformers:
         try:
             with self._torch.inference_mode():
                 ids = self._torch.tensor([list(tokens)])
-                found = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=rows).logits[0]
+                kept = {self._keeps: cache, "use_cache": True}
+                found = self._model(ids, logits_to_keep=rows, **kept).logits[0]
         except (RuntimeError, IndexError) as error:
             raise EngineFailed(f"PyTorch could not compute a step: {_line(error)}") from error
         logits: Floats = found.float().numpy().copy()  # tensors of inference mode cannot be written to
