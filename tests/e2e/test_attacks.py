@@ -10,7 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.conftest import Server, serve
+from tests.e2e.conftest import SERVE, Server, serve, started
 from tests.e2e.crowd import rush
 from tests.e2e.prober import Probes, probing
 
@@ -179,6 +179,79 @@ def test_a_template_without_end_holds_nobody_up(tmp_path: Path) -> None:
     assert len(seconds) > 10
     assert probes.statuses <= {200, 0}  # it ended meanwhile
     assert server.process.returncode == 1
+
+
+SLOW = 200  # readers
+READ_S = 30.0  # that a client may take over what was sent
+
+
+@pytest.mark.skipif(not TORTURE, reason="waits until slow readers are dropped; `make torture` runs it")
+def test_readers_that_never_read_cost_little_and_are_dropped(tmp_path: Path) -> None:
+    """Answers of 4,000 tokens to sockets that take in a kilobyte: their places come back, and so does their memory."""
+    reply = " ".join(map(str, range(20_000)))
+    (tmp_path / "fake.json").write_text(json.dumps({"reply": reply, "context": 100_000, "step_ms": 1}))
+    more = {"EDGECHAT_QUEUE": str(SLOW), "EDGECHAT_HOME": str(tmp_path / "home")}
+    with serve("--engine", "fake", "--model", str(tmp_path / "fake.json"), **more) as server, ExitStack() as stack:
+        port = port_of(server.ready())
+        process = psutil.Process(server.process.pid)
+        before, files = process.memory_info().rss, process.num_fds()
+        body = asked(stream=True, max_tokens=4_000)
+        for _ in range(SLOW):
+            line = stack.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            line.connect(("127.0.0.1", port))
+            line.sendall(f"{POST}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        began, most = time.monotonic(), 0
+        with probing(port) as probes:
+            while process.num_fds() > files + 1:  # one for the prober
+                most = max(most, process.memory_info().rss)
+                assert time.monotonic() < began + 10 * READ_S, "a reader that does not read is not dropped"
+                time.sleep(0.2)
+        took, each = time.monotonic() - began, (most - before) / SLOW
+        print(f"{SLOW} readers that never read: {each / 1024:.0f} KB each, gone after {took:.0f} s; {probes.row()}")
+        check(probes)
+        assert each < 1 << 20
+        assert httpx.post(f"{server.url()}{CHAT}", json=json.loads(asked()), timeout=60).status_code == 200
+
+
+CAP = 256 << 20  # bytes
+
+
+@contextmanager
+def memory_group(most: int) -> Iterator[Path]:
+    """A control group whose processes have at most so many bytes together. Skips the test where it cannot be made."""
+    first = Path("/sys/fs/cgroup/memory")  # version 1
+    group = (first if first.is_dir() else Path("/sys/fs/cgroup")) / "edgechat-test"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if first.is_dir() else "memory.max")).write_text(str(most))
+    except OSError as error:
+        pytest.skip(f"a control group for memory cannot be made here: {error.strerror}")
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.skipif(not TORTURE, reason="needs a control group of its own for a while; `make torture` runs it")
+def test_a_limit_of_memory_is_not_reached_by_hostile_bodies(tmp_path: Path) -> None:
+    (tmp_path / "fake.json").write_text("{}")
+    with memory_group(CAP) as group:
+        enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+        command = [*enter, *SERVE, "--engine", "fake", "--model", str(tmp_path / "fake.json")]
+        with started(command, {"EDGECHAT_HOME": str(tmp_path / "home")}) as server:
+            url = server.ready()
+            process = psutil.Process(server.process.pid)
+            everyone, most = [process, *process.children(recursive=True)], 0
+            for name in ("a body of 40 MB", "nested and manifold JSON", "prompts of 2 MB", "hostile schemas"):
+                ATTACKS[name](url, time.monotonic() + LASTS_S)
+                most = max(most, sum(one.memory_info().rss for one in everyone))
+            rush(port_of(url), 1_000)
+            assert all(one.is_running() for one in everyone)
+            assert httpx.post(f"{url}{CHAT}", json=json.loads(asked()), timeout=60).status_code == 200
+            server.process.terminate()
+            server.process.wait(20)
+    print(f"hostile bodies within {CAP >> 20} MB: at most {most >> 20} MB were held; nobody was killed")
 
 
 def test_a_burst_is_met_politely(server: Server) -> None:
