@@ -205,7 +205,7 @@ def test_readers_that_never_read_cost_little_and_are_dropped(tmp_path: Path) -> 
         with probing(port) as probes:
             while process.num_fds() > files + 1:  # one for the prober
                 most = max(most, process.memory_info().rss)
-                assert time.monotonic() < began + 10 * READ_S, "a reader that does not read is not dropped"
+                assert time.monotonic() < began + 30 * READ_S, "a reader that does not read is not dropped"
                 time.sleep(0.2)
         took, each = time.monotonic() - began, (most - before) / SLOW
         print(f"{SLOW} readers that never read: {each / 1024:.0f} KB each, gone after {took:.0f} s; {probes.row()}")
