@@ -37,7 +37,8 @@ class Server(uvicorn.Server):
         sys.setswitchinterval(SWITCH_S)
         assert isinstance(self.config.app, FastAPI)
         gate = self.config.app.state.gate
-        await super().startup([Doorstep(listener, gate) for listener in sockets or ()])
+        doorsteps: list[socket.socket] = [Doorstep(listener, gate) for listener in sockets or ()]
+        await super().startup(doorsteps or None)
         for listener in sockets or ():
             listener.listen(BACKLOG)  # asyncio has asked for as many as it takes at a time
         gc.collect()
