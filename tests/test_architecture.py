@@ -97,6 +97,7 @@ REACHES_OUT = {
     "reports.py": {"sentry_sdk", "sentry_sdk.utils"},  # extras, off until somebody sets where to
     "api/tracing.py": {"opentelemetry"},
     "api/connection.py": {"socket"},  # constants
+    "api/doorstep.py": {"socket"},  # accepts
     "cli/serve.py": {"socket"},  # listens
     "cli/server.py": {"socket"},
 }
