@@ -35,7 +35,7 @@ def test_a_qwen_is_pulled_and_chats_in_chinese(
         edit_makes_a_branch(chat)
         reload_reads_on(chat)
         search_and_export(chat)
-        chat.shot("real-qwen-zh")
+        shots(chat)
         chat.check()
     context.close()
     (blob,) = (home / "models" / "blobs").iterdir()
@@ -98,6 +98,16 @@ def search_and_export(chat: Chat) -> None:
     exported = Path(download.value.path()).read_text(encoding="utf-8")
     assert "柏林" in exported
     assert "巴黎" in exported
+
+
+def shots(chat: Chat) -> None:
+    """How it looks on a desk and on a phone, by day and by night."""
+    chat.page.get_by_role("searchbox").fill("")
+    for width, height in ((1280, 800), (360, 740)):
+        chat.page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            chat.page.emulate_media(color_scheme=scheme)
+            chat.shot(f"real-qwen-zh-{width}-{scheme}")
 
 
 def test_the_small_model_says_on_the_page_why_it_is_there(browser: "Browser", smollm2: Path, tmp_path: Path) -> None:

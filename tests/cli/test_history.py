@@ -36,6 +36,7 @@ def home(tmp_path: Path) -> Path:
 def test_conversations_are_listed_searched_and_shown(home: Path) -> None:
     assert "如何排序？" in run("history", "list")
     assert "用快速排序。" in run("history", "search", "快速")
+    assert run("history", "search", "冒泡") == "Nothing there.\n"
     assert run("history", "search", "冒泡", "--json") == "[]\n"
     (id,) = [head["id"] for head in json.loads(run("history", "list", "--json"))]
     assert run("history", "show", id[:6]).endswith("**User**\n\n如何排序？\n\n**Assistant**\n\n用快速排序。\n")

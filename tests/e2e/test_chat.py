@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -20,6 +21,12 @@ from tests.conftest import FakeModel, rambling
 EDGECHAT = Path(sys.executable).with_name("edgechat")
 
 
+def _take_the_terminal() -> None:
+    """Make it this process's own, so that Ctrl-C reaches it; also where the tests run in the background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A terminal with `edgechat chat` in it."""
 
@@ -31,7 +38,7 @@ class Terminal:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_the_terminal,
         )
         os.close(inside)
 
@@ -75,6 +82,15 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None
     terminal.until("› ")
     terminal.type("\x04")
     assert terminal.process.wait(10) == 0
+
+
+def test_what_happens_before_the_first_word_is_told(fake_model: FakeModel) -> None:
+    terminal = Terminal("--engine", "fake", "--model", str(fake_model(reply="Read.", step_ms=50)))
+    terminal.until("› ")
+    terminal.type(f"{'much to read ' * 80}\n")
+    terminal.until("reading ")
+    terminal.until("Read.")
+    terminal.close()
 
 
 def test_new_starts_over_and_other_commands_are_explained(terminal: Terminal) -> None:

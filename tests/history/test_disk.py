@@ -103,8 +103,8 @@ FAILING = textwrap.dedent("""
             history.write(turns.begin, "", Turn(content=f"message {number}"), history.lease).result()
             print("ok", number)
         except StorageError as error:
-            print("refused", number, error)
-    print("read", len(history.read(conversations.page, "").result().conversations))
+            there = history.read(conversations.page, "").result().conversations
+            print("refused", number, "while", len(there), "are read:", error)
     history.close()
 """)
 
@@ -114,7 +114,7 @@ FAILING = textwrap.dedent("""
     [("fsync,fdatasync", "EIO", "10..11"), ("pwrite64", "EROFS", "100..101"), ("pwrite64", "EIO", "100..101")],
 )
 def test_what_the_disk_does_not_take_is_not_acknowledged(tmp_path: Path, calls: str, error: str, when: str) -> None:
-    """In the middle the disk fails for a moment: what is acknowledged is there, and it goes on by itself."""
+    """In the middle the disk fails for a moment: what is acknowledged is there and read, and it goes on by itself."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace, which makes a disk fail, is not installed")
@@ -130,6 +130,8 @@ def test_what_the_disk_does_not_take_is_not_acknowledged(tmp_path: Path, calls: 
     assert done.returncode == 0, done.stderr
     said = [line.split() for line in done.stdout.splitlines() if line.split()[0] in ("ok", "refused")]
     acknowledged = {f"message {number}" for word, number, *_ in said if word == "ok"}
+    for at, (word, *more) in enumerate(said):
+        assert word == "ok" or int(more[2]) == sum(before[0] == "ok" for before in said[:at]), "reading goes on"
     assert len(said) == 20
     assert 0 < len(acknowledged) < 20, "the fault hits, and passes"
     history = History(tmp_path)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from rich.status import Status
 
 from edgechat import observe
 from edgechat.cli import options
@@ -101,7 +102,8 @@ class Dialogue:
         self._conversation_id = former.id
         out.print(former.title, style="bold", markup=False)
         for node in latest_branch(former):
-            out.print(f"› {node.content}" if node.role == "user" else node.content, style="dim", markup=False)
+            said = node.content or f"[{node.status}]"
+            out.print(f"› {said}" if node.role == "user" else said, style="dim", markup=False)
             if not self._params and node.params and node.params.get("system"):
                 self._params = {"system": node.params["system"]}
 
@@ -150,13 +152,36 @@ class Dialogue:
 
 
 async def _show(runs: Runs, run_id: str) -> None:
-    async for _, event in await runs.events(NOBODY, run_id):
-        match event:
-            case log.Delta(t=text):
-                out.print(text, end="", markup=False, soft_wrap=True)
-            case log.Unsaved(message=message):
-                out.print(f"\n[not saved: {message}]", style="red", markup=False)
-            case log.Done(finish_reason="stopped"):
-                out.print(" [stopped]", style="dim", markup=False, end="")
-            case log.Error():
-                raise from_code(event.code, event.message)
+    """Print an answer as it comes; on a terminal, one line that goes away says what happens before its first word."""
+    with Status("", console=out) as status:
+        async for _, event in await runs.events(NOBODY, run_id):
+            if text := _waiting(event):
+                status.update(text)
+            else:
+                status.stop()
+                _print(event)
+
+
+def _waiting(event: log.Event) -> str:
+    match event:
+        case log.Queued(position=position):
+            return f"place {position} in the queue" if position else "reading"
+        case log.Loading(pct=pct):
+            return "loading" if pct is None else f"loading {pct:.0f}%"
+        case log.Prefill(done=done, total=total):
+            return f"reading {100 * done // total}%"
+        case log.Reasoning():
+            return "thinking"
+    return ""
+
+
+def _print(event: log.Event) -> None:
+    match event:
+        case log.Delta(t=text):
+            out.print(text, end="", markup=False, soft_wrap=True)
+        case log.Unsaved(message=message):
+            out.print(f"\n[not saved: {message}]", style="red", markup=False)
+        case log.Done(finish_reason="stopped"):
+            out.print(" [stopped]", style="dim", markup=False, end="")
+        case log.Error():
+            raise from_code(event.code, event.message)

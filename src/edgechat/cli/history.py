@@ -211,6 +211,9 @@ def _print(heads: tuple[Head, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(heads).decode())
         return
+    if not heads:
+        out.print("Nothing there.")
+        return
     table = Table(Column("id", no_wrap=True), Column("changed", no_wrap=True), "title", box=None)
     for head in heads:
         changed = datetime.fromtimestamp(head.updated / 1000).strftime("%Y-%m-%d %H:%M")
