@@ -389,8 +389,9 @@ export class Chat extends EventTarget {
   /** Bring in earlier messages until `left` are left, a few between two frames. */
   async #fill(left) {
     const { id } = this;
-    while (this.id === id && this.#left > left) {
+    for (;;) {
       await new Promise((resolve) => setTimeout(resolve));
+      if (this.id !== id || this.#left <= left) return;
       this.#left = Math.max(left, this.#left - FEW);
       this.follower.hold(this.#list.lastChild, () => this.#render());
     }
