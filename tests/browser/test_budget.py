@@ -122,6 +122,7 @@ FRAMES = """async ({module, text, pause}) => {
     const body = new Body(() => {});
     document.getElementById("messages").append(body.element);
     document.getElementById("empty").hidden = true;
+    await new Promise((settled) => setTimeout(settled, 200)); // loading the code is another matter
     const gaps = [];
     let last = performance.now(), over = false, long = 0;
     const watch = new PerformanceObserver((list) => (long += list.getEntries().length));

@@ -11,7 +11,7 @@ import psutil
 
 from tests.conftest import FakeModel, rambling
 from tests.e2e.conftest import EDGECHAT, free_port
-from tests.e2e.ledger import WINDOW_S, Client, age_of_lost_text, complaints, request, stored
+from tests.e2e.ledger import Client, age_of_lost_text, complaints, request, stored, window
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 KILLS = int(os.environ.get("EDGECHAT_TORTURE_KILLS", 200 if TORTURE else 10))
@@ -74,10 +74,16 @@ def test_nothing_acknowledged_is_lost(fake_model: FakeModel, tmp_path: Path) -> 
         process.wait()
     acknowledged = sum(line["what"] == "ok" for client in clients for line in client.ledger.lines)
     print(
-        f"seed {seed}: {acknowledged} acknowledged over {len(killed)} kills; the oldest text lost was {age:.2f} s old"
+        f"seed {seed}: {acknowledged} acknowledged over {len(killed)} kills; the oldest text lost was {age:.2f} s old,"
+        f" of at most {window(ledgers):.2f}"
     )
     assert found == []
     assert acknowledged >= KILLS
+
+
+def read_at(client: Client) -> list[float]:
+    """When the client read some text."""
+    return [line["at"] for line in client.ledger.lines if line["what"] == "text"]
 
 
 def test_a_killed_answer_is_at_most_a_moment_short(fake_model: FakeModel, tmp_path: Path) -> None:
@@ -88,7 +94,9 @@ def test_a_killed_answer_is_at_most_a_moment_short(fake_model: FakeModel, tmp_pa
     try:
         started = client.say()
         assert started is not None
-        client.read(started, WINDOW_S + 1)
+        while not read_at(client):  # the model is loaded first
+            client.read(started, 0.1)
+        client.read(started, window([client.ledger]) + 1)
         killed = kill(process)
         process = start(home, model, port)
         there = stored(port)
@@ -97,8 +105,7 @@ def test_a_killed_answer_is_at_most_a_moment_short(fake_model: FakeModel, tmp_pa
         process.kill()
         process.wait()
         client.ledger.close()
-    read = [line["at"] for line in client.ledger.lines if line["what"] == "text"]
-    assert read[0] < killed - WINDOW_S < read[-1]
+    assert read_at(client)[0] < killed - window([client.ledger]) < read_at(client)[-1]
     assert there[0]["messages"][1]["status"] == "interrupted"
     print(f"the oldest text lost was {age_of_lost_text([client.ledger], there, [killed]):.2f} s old")
     assert found == []
