@@ -55,7 +55,6 @@ def steps_of(engine: LlamaCpp, prompt: list[int], guide: Timed | None) -> list[f
         started = time.perf_counter()
         (token,) = engine.step([Slice(0, len(prompt) + len(steps), [token], sampler)])
         steps.append(time.perf_counter() - started)
-    sampler.close()
     return steps
 
 

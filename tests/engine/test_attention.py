@@ -46,4 +46,3 @@ def test_a_state_is_restored_and_the_engine_says_what_it_is(engines: tuple[Llama
     sampler = other.sampler(Sampling(temperature=0))
     drawn = other.step([Slice(seq, len(tokens), tokens[:1], sampler) for seq in (0, 1)])
     assert drawn[0] == drawn[1]
-    sampler.close()

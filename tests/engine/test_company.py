@@ -55,7 +55,6 @@ def forced(engine: Any, tokens: list[int], beside: int) -> list[NDArray[np.float
             parts.append(Slice(1, at * beside, [dice.randrange(1000, 9000) for _ in range(beside)]))
         engine.step(parts)
         opinions.append(logprobs(engine))
-    sampler.close()
     engine.trim(0)
     engine.trim(1)
     return opinions

@@ -50,7 +50,9 @@ def by_the_library(row: Floats, sampling: Sampling) -> list[int]:
 )
 def test_the_tokens_that_are_left_are_the_librarys(sampling: Sampling, seed: int) -> None:
     row = logits(seed)
-    assert likeliest(row, sampling).tolist() == by_the_library(row, sampling)
+    left = likeliest(row, sampling)
+    assert left is not None
+    assert left.tolist() == by_the_library(row, sampling)
 
 
 def draw(sampling: Sampling, guide: "Only | None" = None, top: int | None = None) -> Draw:
@@ -116,3 +118,19 @@ def test_scores_are_the_models_own() -> None:
     total = math.log(np.exp(row.astype(np.float64)).sum())
     assert sampler.scored.logprob == pytest.approx(float(row[5]) - total, abs=1e-4)
     assert [one.token for one in sampler.scored.top] == np.argsort(-row)[:2].tolist()
+
+
+def test_where_nothing_is_cut_all_are_left() -> None:
+    assert likeliest(logits(1), Sampling(top_k=0, top_p=1)) is None
+
+
+@pytest.mark.parametrize("width", [0.0, 30.0, 3000.0])
+def test_top_p_is_found_in_flat_and_in_steep_logits_and_beside_what_is_forbidden(width: float) -> None:
+    row = np.linspace(0, -width, SIZE, dtype=np.float32)
+    row[1::2] = -np.inf
+    sampling = Sampling(top_k=0, top_p=0.99)
+    left = likeliest(row, sampling)
+    assert left is not None
+    assert left.tolist() == list(range(0, 2 * len(left), 2))
+    shares = np.exp(row[::2].astype(np.float64))
+    assert shares[: len(left)].sum() >= 0.99 * shares.sum() * (1 - 1e-9) > shares[: len(left) - 1].sum()

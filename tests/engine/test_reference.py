@@ -55,4 +55,3 @@ def elsewhere(engine: LlamaCpp, prompt: list[int], answer: list[int]) -> Iterato
             yield sampler.scored.logprob - known.get(expected, -math.inf)
         at += len(tokens)
         tokens = [expected]
-    sampler.close()

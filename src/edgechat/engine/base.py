@@ -36,10 +36,6 @@ class Sampler(Protocol):
 
     scored: Scored | None  # the token drawn last, where log probabilities were asked for
 
-    def close(self) -> None:
-        """Free what it holds."""
-        ...
-
 
 class Slice(NamedTuple):
     """A part of one step's batch: `tokens` of sequence `seq`, the first at position `start`.

@@ -155,9 +155,6 @@ class Recital:
         guide.accept(legal[0])
         return int(legal[0])
 
-    def close(self) -> None:
-        self.rest = []
-
 
 class Fake:
     """`Engine` of base.py that recites what its script says."""

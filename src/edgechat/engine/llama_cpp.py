@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,6 @@ from edgechat import gguf
 from edgechat.engine import memory as memory_plan
 from edgechat.engine.base import Guide, Progress, Slice
 from edgechat.engine.bindings import lib
-from edgechat.engine.llama_sampler import Chain
 from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling
@@ -28,6 +28,8 @@ from edgechat.types import Loading, ModelInfo, Sampling
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgechat.engine.draw import Draw
 
 MAX_BATCH = 512  # tokens the library is set up to take in one step
 _WARNING = 3  # ggml_log_level
@@ -134,6 +136,7 @@ class LlamaCpp:
         memory_plan.give_back(header, path)
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             vocabulary = pool.submit(Vocabulary, self._model)
+            pool.submit(import_module, "edgechat.engine.draw")  # numpy: nobody's first answer waits for it
             self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)
         self.tokenizer = vocabulary.result()
         self._memory = lib.llama_get_memory(self._context)
@@ -169,18 +172,28 @@ class LlamaCpp:
             raise EngineFailed(f"llama.cpp finds no memory for {cells} tokens of {path.name}: try a smaller --memory.")
         return context
 
-    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Chain:
-        return Chain(sampling, self.tokenizer, guide, top)
+    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> "Draw":
+        from edgechat.engine.draw import Draw
+
+        return Draw(sampling, self.tokenizer, guide, top)
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:
         rows = self._fill(batch)
         status = lib.llama_decode(self._context, self._batch)
         if status:
             raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
+        from edgechat.engine.draw import Draw
+
         return [
-            part.sampler.draw(self._context, row) if isinstance(part.sampler, Chain) else None
+            part.sampler.draw(self._logits(row)) if isinstance(part.sampler, Draw) else None
             for part, row in zip(batch, rows, strict=True)
         ]
+
+    def _logits(self, row: int) -> "NDArray[np.float32]":
+        """(vocabulary,) logits after the batch's row `row`, in the library's memory: the next step writes over them."""
+        import numpy as np
+
+        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, row), (self.info.vocabulary,))
 
     def _fill(self, batch: Sequence[Slice]) -> list[int]:
         """Write `batch` into the C structure; returns the row of each slice's last token."""

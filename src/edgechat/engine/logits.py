@@ -57,12 +57,14 @@ def largest(logits: "NDArray[np.float32]", count: int) -> "NDArray[np.intp]":
     """
     import numpy as np
 
-    whole = len(logits) // BLOCK * BLOCK
-    tokens = np.arange(len(logits))
-    if whole // BLOCK > count:
-        blocks = logits[:whole].reshape(-1, BLOCK)
-        best = np.argpartition(blocks.max(axis=1), -count)[-count:]
-        tokens = np.concatenate([tokens[:whole].reshape(-1, BLOCK)[np.sort(best)].ravel(), tokens[whole:]])
+    whole = len(logits) // BLOCK
+    if whole > count:
+        maxima = logits[: whole * BLOCK].reshape(whole, BLOCK).max(axis=1)
+        best = np.sort(np.argpartition(maxima, -count)[-count:])
+        rest = np.arange(whole * BLOCK, len(logits))
+        tokens = np.concatenate([np.add.outer(best * BLOCK, np.arange(BLOCK)).ravel(), rest])
+    else:
+        tokens = np.arange(len(logits))
     return tokens[np.argsort(-logits[tokens], kind="stable")[:count]]
 
 

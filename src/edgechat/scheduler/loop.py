@@ -146,7 +146,7 @@ class Loop:
         for answer in self._queue.order(0):
             if answer.id == id:
                 self._queue.remove(answer)
-                self._drop_sampler(answer)
+                self._samplers.pop(answer.id, None)
                 self._tell_places()
                 return
 
@@ -258,7 +258,7 @@ class Loop:
 
     def _close(self, answer: Answer, keep: bool) -> None:
         del self._running[answer.id]
-        self._drop_sampler(answer)
+        self._samplers.pop(answer.id, None)
         self._queue.left(answer)
         if keep and answer.done:
             self._pool.keep(answer)
@@ -276,11 +276,6 @@ class Loop:
         for answer in list(self._running.values()):
             self._tell(answer.id, Failed(code=error.code, message=str(error)))
             del self._running[answer.id]
-            self._drop_sampler(answer)
+            self._samplers.pop(answer.id, None)
             self._queue.left(answer)
         self._pool.clear()
-
-    def _drop_sampler(self, answer: Answer) -> None:
-        sampler = self._samplers.pop(answer.id, None)
-        if sampler is not None:
-            sampler.close()

@@ -61,6 +61,4 @@ def _visit(engine: Scorer, number: int) -> Took:
     """A step with one token of the reader and a slice of the newcomer's prompt."""
     sampler = engine.sampler(Sampling(temperature=0))
     reader = Slice(0, FAR + STEPS + number, filler(engine, 1), sampler)
-    took = timed(engine, [reader, Slice(1, number * VISITOR, filler(engine, VISITOR))])
-    sampler.close()
-    return took
+    return timed(engine, [reader, Slice(1, number * VISITOR, filler(engine, VISITOR))])

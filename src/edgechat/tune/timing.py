@@ -68,9 +68,7 @@ def decode(engine: Scorer, start: int, steps: int, users: int, threads: int = 0)
     sampler = engine.sampler(Sampling(temperature=0))
     (token,) = filler(engine, 1)
     batches = ([Slice(user, at, [token], sampler) for user in range(users)] for at in range(start, start + steps))
-    times = [timed(engine, batch, threads) for batch in batches]
-    sampler.close()
-    return times
+    return [timed(engine, batch, threads) for batch in batches]
 
 
 def filler(engine: Scorer, tokens: int) -> list[int]:
