@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgechat.scheduler.pace import ALONE, BATCH, LEAST, READING, ROWS, STALL, Pace
+from edgechat.scheduler.pace import ALONE, BATCH, LEAST, OVERHEAD, READING, ROWS, STALL, TILE, Pace
 
 
 @pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
@@ -13,7 +13,8 @@ def test_steps_settle_at_their_target(per_token: float, readers: int) -> None:
     pace, dice = Pace(512), random.Random(0)
 
     def step(readers: int, tokens: int) -> float:
-        seconds = (0.010 + 0.003 * readers if readers else 0.0) + tokens * per_token * dice.uniform(0.9, 1.1)
+        seconds = 0.010 + 0.003 * readers if readers else 0.0
+        seconds += (tokens + OVERHEAD) * per_token * dice.uniform(0.9, 1.1) if tokens else 0.0
         pace.measured(readers, tokens, seconds)
         return seconds
 
@@ -21,9 +22,10 @@ def test_steps_settle_at_their_target(per_token: float, readers: int) -> None:
         step(readers, 0) if readers else None
     times = [step(readers, pace.slice(readers)) for _ in range(50)][10:]
     target = READING if readers else ALONE
-    least = 0.010 + 0.003 * readers + LEAST * per_token
-    block = 0.010 + 0.003 * readers + (ROWS - readers) * per_token
-    allowed = block if readers and target < block <= 1.1 * STALL else target
+    fixed = 0.010 + 0.003 * readers + OVERHEAD * per_token
+    least = fixed + (LEAST + TILE - 1) * per_token
+    block = fixed + (ROWS - readers) * per_token
+    allowed = min(block, STALL) if readers and target < block else target
     assert max(times) < 1.25 * max(allowed, least)
     if target > least and per_token * 512 > target:
         assert sorted(times)[len(times) // 2] > 0.6 * target
@@ -41,13 +43,22 @@ def test_a_slice_never_stops_and_never_overflows() -> None:
     assert fast.slice(3) == 61
 
 
-def test_a_whole_block_is_read_where_it_is_no_stall() -> None:
-    middling, old = Pace(512), Pace(512)
-    for pace, decode, per_token in ((middling, 0.020, 0.0045), (old, 0.050, 0.024)):
-        pace.measured(1, 0, decode)
-        pace.measured(1, 15, decode + 15 * per_token)
-    assert middling.slice(1) == ROWS - 1  # 88 ms instead of 60
-    assert old.slice(1) == LEAST
+@pytest.mark.parametrize(("decode", "per_token", "rows"), [(20, 3.6, 16), (20, 4.5, 12), (50, 24, 8)])
+def test_where_a_block_takes_too_long_there_are_as_many_rows_as_are_no_stall(
+    decode: int, per_token: float, rows: int
+) -> None:
+    pace = Pace(512)
+    pace.measured(1, 0, decode / 1000)
+    pace.measured(1, 15, (decode + (15 + OVERHEAD) * per_token) / 1000)
+    assert pace.slice(1) == rows - 1
+
+
+def test_a_small_slice_tells_of_larger_ones() -> None:
+    pace = Pace(512)
+    pace.measured(1, 0, 0.020)
+    for _ in range(20):
+        pace.measured(1, 7, 0.020 + (7 + OVERHEAD) * 0.0036)
+    assert pace.slice(1) == ROWS - 1
 
 
 def test_beyond_a_batch_there_are_whole_ones() -> None:

@@ -44,7 +44,7 @@ class Room:
     def step(self, pace: Pace) -> list[int]:
         """One step; returns the ids of those in it."""
         self.now += 1
-        parts = plan(self.running, self.clients, pace, 512, int(self.now))
+        parts = plan(self.running, self.clients, pace, 512, int(self.now), self.now)
         for answer, tokens in parts:
             self.places[answer.client] += 1
             self.clients.charge(answer.client, len(tokens))
@@ -72,8 +72,9 @@ def test_alone_a_client_fills_the_step() -> None:
 def test_a_prompt_that_is_read_counts_as_its_client_s_place() -> None:
     room, pace = Room(), slow_pace()
     room.add("flooder", 12)
+    room.now = 1.0
     room.add("light", 1, prompt=30)
-    parts = plan(room.running, room.clients, pace, 512, 0)
+    parts = plan(room.running, room.clients, pace, 512, 0, room.now)
     assert [(part.answer.client, len(part.tokens)) for part in parts] == [("flooder", 1), ("light", LEAST)]
 
 
@@ -127,3 +128,42 @@ def test_alone_a_client_reads_on_in_every_step() -> None:
     room.add("one", 1)
     room.add("one", 1, prompt=1000)
     assert all(len(room.step(pace)) == 2 for _ in range(16))
+
+
+def read_together(room: Room, newcomer: int, seconds: float) -> bool:
+    """Whether, `seconds` after they arrived, a step reads `newcomer` alone."""
+    parts = plan(room.running, room.clients, slow_pace(), 512, 0, room.now + seconds)
+    return [part.answer.id for part in parts] == [newcomer]
+
+
+def test_who_arrived_together_is_read_together_for_a_while() -> None:
+    room = Room()
+    room.now = 1.0
+    room.add("first", 1)
+    room.add("second", 1, prompt=40)
+    assert read_together(room, 1, 0.0)
+    assert read_together(room, 1, 0.7)
+    assert not read_together(room, 1, 0.9)  # it takes 0.7 s
+
+
+def test_nobody_in_flow_waits_for_a_newcomer() -> None:
+    room = Room()
+    room.now = 1.0
+    room.add("first", 1)
+    room.now = 1.1
+    room.add("second", 1, prompt=40)
+    assert not read_together(room, 1, 0.0)
+
+
+def test_nobody_waits_for_one_who_was_served_more_or_is_in_no_hurry() -> None:
+    room = Room()
+    room.now = 1.0
+    room.add("light", 1)
+    room.add("flooder", 1, prompt=40)
+    room.clients.charge("flooder", 1)
+    assert not read_together(room, 1, 0.0)
+    room.clients.charge("light", 1)
+    assert read_together(room, 1, 0.0)
+    room.running.pop()
+    room.add("light", 1, prompt=40, background=True)
+    assert not read_together(room, 1, 0.0)

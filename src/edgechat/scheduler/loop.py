@@ -231,7 +231,8 @@ class Loop:
             self._advance(part, token, now)
 
     def _plan(self) -> list[Part]:
-        return plan(list(self._running.values()), self._queue, self._pace, self._engine.max_batch, self._steps)
+        running, now = list(self._running.values()), time.monotonic()
+        return plan(running, self._queue, self._pace, self._engine.max_batch, self._steps, now)
 
     def _slice(self, part: Part) -> Slice:
         answer = part.answer

@@ -2,20 +2,22 @@
 
 A step is one token for every reader and a slice of somebody's prompt. Its time is about
 
-    seconds = decode(readers) + slice * per token
+    seconds = decode(readers) + (slice + OVERHEAD) * per token
 
 Both terms are learned from the steps themselves, so the slice follows the machine, the model, the depth and the
-neighbours. While somebody reads, a step should stay under READING seconds; one with a single block of rows may come
-near STALL: half a block takes nearly as long, and the newcomer would wait twice as long for it. With no reader a step
-may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be noticed.
+neighbours. While somebody reads, a step should stay under READING seconds; where that is less than one block of rows,
+it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. With no
+reader a step may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be noticed.
 """
 
 READING = 0.060
 STALL = 0.095
 ALONE = 0.800
-LEAST = 8  # prompt tokens per step: the newcomer goes on whatever the others cost
+LEAST = 7  # prompt tokens per step: the newcomer goes on whatever the others cost
 UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
+OVERHEAD = 5  # tokens' time that a slice takes beside that of its own: measured 3 to 7, by depth
 ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
+TILE = 4  # rows of the smallest step: what the kernels compute at once within a block
 BATCH = 128  # rows computed at once: a larger step has whole batches, for a rest costs a call of its own
 FORGET = 0.25  # weight of the newest reading; twice that for a faster one: a disturbance passes
 
@@ -33,13 +35,18 @@ class Pace:
         """Prompt tokens for a step that also serves `readers`."""
         if self._per_token is None:
             return min(self._most, 16 if readers else 32)
-        before, block = self._decode_time(readers), ROWS - readers
-        room = READING - before if readers else ALONE
-        rows = min(int(room / self._per_token) + readers, self._most)
+        before = self._expected(readers)
+        rows = min(int(self._fitting(READING - before if readers else ALONE)) + readers, self._most)
         rows -= rows % (BATCH if rows > BATCH else ROWS)
-        if not rows and before + block * self._per_token <= STALL:
-            return max(LEAST, block)
-        return max(LEAST, rows - readers)
+        if not rows:
+            rows = min(int(self._fitting(STALL - before)) + readers, ROWS)
+            rows -= rows % TILE
+        least = -(-(readers + LEAST) // TILE) * TILE
+        return max(rows, least) - readers
+
+    def seconds(self, tokens: int) -> float:
+        """What it takes to read `tokens` of prompts while nobody reads an answer; 0 while nothing is known."""
+        return tokens * (self._per_token or 0.0)
 
     def readers(self, clients: int, most: int) -> int:
         """How many may say a token in one step, from `clients` up to `most`, so that each client keeps its share.
@@ -55,8 +62,13 @@ class Pace:
         if tokens == 0:
             self._decode[readers] = _blend(self._decode.get(readers), seconds)
         elif tokens >= LEAST:
-            rest = max(seconds - self._decode_time(readers), seconds / 10)
-            self._per_token = _blend(self._per_token, rest / tokens)
+            rest = max(seconds - self._expected(readers), seconds / 10)
+            self._per_token = _blend(self._per_token, rest / (tokens + OVERHEAD))
+
+    def _fitting(self, seconds: float) -> float:
+        """Prompt tokens that are read in `seconds`."""
+        assert self._per_token is not None
+        return seconds / self._per_token - OVERHEAD
 
     def _expected(self, readers: int) -> float:
         """Seconds of a step with `readers` and no prompt: measured, or drawn from the counts beside it."""
@@ -68,13 +80,6 @@ class Pace:
             return self._decode[below] * (1 + UNTRIED * (readers - below) / below)
         weight = (readers - below) / (above - below)
         return (1 - weight) * self._decode[below] + weight * self._decode[above]
-
-    def _decode_time(self, readers: int) -> float:
-        """Seconds of a step with `readers` and no prompt; from the nearest count that was measured."""
-        if not readers or not self._decode:
-            return 0.0
-        nearest = min(self._decode, key=lambda count: (abs(count - readers), count))
-        return self._decode[nearest]
 
 
 def _blend(old: float | None, new: float) -> float:

@@ -8,6 +8,9 @@ being answered already reads on beside others only now and then: a slice can cos
     flooder  ▮▮▮▮▮▮▮▮▮▮▮▮  12 answers take turns in   ┌──────────────────────┐
     light    ▮                                     ►  │ flooder · light      │  one step: twice as long as alone
                                                       └──────────────────────┘
+
+Who arrived together is read together: a prompt beside a reader is read in small slices, which take twice the time for
+each token. So those whose answer has just begun wait for the prompts of those who were here before, where that is soon.
 """
 
 from collections import Counter
@@ -19,6 +22,7 @@ from edgechat.scheduler.pace import Pace
 
 PLACES = 8  # readers of one step
 BACKGROUND = "background"
+TOGETHER = 1.5  # seconds that an answer waits at most after its first token, while other prompts are read
 SPARING = 4  # steps from one slice to the next, for a client that has a reader beside other clients
 
 
@@ -29,23 +33,36 @@ class Part(NamedTuple):
     tokens: list[int]
 
 
-def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int, turn: int) -> list[Part]:
+def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int, turn: int, now: float) -> list[Part]:
     """The parts of step number `turn`, at most `most` tokens, at least one."""
     owners = _owners(running)
+    newcomers = [answer for answer in running if answer.reading]
+    newcomers.sort(key=lambda one: (one.background, clients.served(one.client), one.arrived))
     readers = _chosen(running, owners, pace)
+    if newcomers and all(_waits(reader, newcomers[0], clients, pace, now) for reader in running if not reader.reading):
+        readers = []
     parts = [Part(answer, answer.next_tokens(1)) for answer in readers]
     left = min(pace.slice(len(readers)), most - len(readers))
-    newcomers = [answer for answer in running if answer.reading]
     if readers and turn % SPARING and len(set(owners.values())) > 1:
         patient = {owners[answer.id] for answer in readers} | {BACKGROUND}
         newcomers = [answer for answer in newcomers if owners[answer.id] not in patient]
-    for answer in sorted(newcomers, key=lambda one: (one.background, clients.served(one.client), one.arrived)):
+    for answer in newcomers:
         if left <= 0:
             break
         tokens = answer.next_tokens(left)
         parts.append(Part(answer, tokens))
         left -= len(tokens)
     return parts
+
+
+def _waits(reader: Answer, newcomer: Answer, clients: FairQueue, pace: Pace, now: float) -> bool:
+    """Whether `reader` has just begun, and `newcomer` came before that, was served no more, and is soon read."""
+    began = reader.first_token
+    if began is None or newcomer.arrived > began or newcomer.background > reader.background:
+        return False
+    if clients.served(newcomer.client) > clients.served(reader.client):
+        return False
+    return pace.seconds(len(newcomer.tokens) - newcomer.done) <= began + TOGETHER - now
 
 
 def _owners(running: list[Answer]) -> dict[int, str]:
