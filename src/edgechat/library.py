@@ -128,7 +128,7 @@ class Library:
             decode_threads=counts.decode_threads if counts else 0,
             prefill_threads=counts.prefill_threads if counts else 0,
             ubatch=tuned[0].counts.slice if tuned else 0,
-            flash=tuned[0].counts.flash if tuned else False,
+            flash=tuned[0].counts.flash if tuned else True,
             queue=settings.queue,
             digest=file.sha256,
             shelf=str(prefixes(settings.home)),

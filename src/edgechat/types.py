@@ -281,7 +281,7 @@ class Load(ToWorker, frozen=True):
     decode_threads: int = 0  # of them, what was measured as fastest for steps of one token per reader; 0 = all
     prefill_threads: int = 0  # the same for prompts
     ubatch: int = 0  # prompt tokens computed at once, as measured; 0 = the engine's own number
-    flash: bool = False  # attention in one pass over keys and values, where that was measured as faster
+    flash: bool = True  # attention in one pass over keys and values, unless that was measured as slower
     memory: int = 0  # bytes for weights, cache and buffers; 0 = what the worker thinks proper
     queue: int = 64  # answers that may wait
     digest: str = ""  # SHA-256 of the file

@@ -52,8 +52,10 @@ class Slice(NamedTuple):
 class Forecast(Protocol):
     """What is known of a model file before it is loaded. Made from its path; raises ModelFileInvalid."""
 
-    def plan(self, context: int, memory: int) -> ModelInfo:
+    def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
         """What loading it within `memory` bytes would give; `context` 0 takes what is sensible.
+
+        Without `flash` a llama.cpp model needs a buffer for attention.
 
         `notes` tell what would be smaller than it could be. Raises ConfigError, with the number that would fit.
         """

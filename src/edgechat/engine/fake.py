@@ -76,7 +76,8 @@ class Forecast:
     def __init__(self, path: Path) -> None:
         self._script = read(path)
 
-    def plan(self, context: int, memory: int) -> ModelInfo:
+    def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
+        del flash  # it attends to nothing
         if self._script.memory > memory:
             raise ConfigError(f"{memory} bytes of memory do not hold this script: it takes {self._script.memory}.")
         return self.describe(context)
@@ -170,7 +171,7 @@ class Fake:
         threads: int,
         progress: Progress,
         ubatch: int = 0,
-        flash: bool = False,
+        flash: bool = True,
     ) -> None:
         """`ubatch` and `flash` change nothing here but what it says of itself."""
         self.script = read(path)
@@ -180,7 +181,7 @@ class Fake:
             raise ModelFileInvalid(f"the fake engine does not take {path.name}, as its script says.")
         self.template: str | None = self.script.template
         self.tokenizer: Tokenizer = Bytes()
-        engine = "fake" + f", {ubatch} tokens at once" * bool(ubatch) + ", flash attention" * flash
+        engine = "fake" + f", {ubatch} tokens at once" * bool(ubatch) + ", no flash attention" * (not flash)
         self.info = msgspec.structs.replace(info(self.script, context, threads), engine=engine)
         self._cells: dict[int, list[int]] = {}
         self._ballast = b"\1" * min(self.script.takes, memory or self.script.takes)

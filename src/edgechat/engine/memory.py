@@ -1,6 +1,6 @@
 """One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
 
-    memory = process + vocabulary + weights + outputs + step buffers + cells * (KV + attention buffer)
+    memory = process + vocabulary + weights + outputs + step buffers + cells * (KV + mask + attention buffer)
 
 Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
 measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
@@ -20,7 +20,7 @@ from edgechat.errors import ConfigError
 from edgechat.gguf import Header, Tensor
 from edgechat.types import ModelInfo
 
-UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory with flash attention off
+UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory
 SEQUENCES = 32  # running and kept conversations; each costs about half a megabyte
 DEFAULT_CONTEXT = 4096  # where nobody asked: a trained context of 32k would cost gigabytes
 EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are computed at once
@@ -47,8 +47,8 @@ class Plan(NamedTuple):
     notes: tuple[str, ...]
 
 
-def plan(header: Header, context: int, memory: int) -> Plan:
-    """How many tokens fit. `context` 0 and `memory` 0 were not asked for.
+def plan(header: Header, context: int, memory: int, flash: bool = True) -> Plan:
+    """How many tokens fit. `context` 0 and `memory` 0 were not asked for; `flash` needs no attention buffer.
 
     Raises ConfigError when the asked context is more than the model knows, or nothing sensible fits: with the number
     that would.
@@ -56,7 +56,8 @@ def plan(header: Header, context: int, memory: int) -> Plan:
     trained = header.context or DEFAULT_CONTEXT
     if embeds(header):
         context = context or min(EMBEDDING_CONTEXT, trained)
-    return fit(trained, fixed_bytes(header), cell_bytes(header), context, memory)
+    per_cell = cell_bytes(header, flash and not embeds(header))
+    return fit(trained, fixed_bytes(header), per_cell, context, memory)
 
 
 def fit(trained: int, fixed: int, per_cell: int, context: int, memory: int, conversations: int = CONVERSATIONS) -> Plan:
@@ -85,8 +86,8 @@ class Forecast:
     def __init__(self, path: Path) -> None:
         self.header = gguf.read_header(path)
 
-    def plan(self, context: int, memory: int) -> ModelInfo:
-        return self._info(plan(self.header, context, max(memory, 1)))  # here, none left is none
+    def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
+        return self._info(plan(self.header, context, max(memory, 1), flash))  # here, none left is none
 
     def describe(self, context: int) -> ModelInfo:
         trained = self.header.context or DEFAULT_CONTEXT
@@ -125,13 +126,13 @@ def fixed_bytes(header: Header) -> int:
     outputs = SEQUENCES * header.vocabulary * 4
     width, inner = header.number("embedding_length") or 0, header.number("feed_forward_length") or 0
     step = UBATCH * 4 * max(5 * width, 2 * inner)
-    return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + step
+    return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step)
 
 
-def cell_bytes(header: Header) -> int:
-    """Bytes of one token's place: 16-bit KV, and its column of the attention buffer and of the mask."""
+def cell_bytes(header: Header, flash: bool = True) -> int:
+    """Bytes of one token's place: 16-bit KV, its column of the mask, without `flash` its attention buffer."""
     heads = header.number("attention.head_count") or 32
-    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * (heads + 1) * 4
+    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * (2 if flash else (heads + 1) * 4)
 
 
 def repacked(header: Header) -> list[Tensor]:

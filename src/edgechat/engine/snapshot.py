@@ -112,7 +112,8 @@ class Forecast:
     def __init__(self, path: Path) -> None:
         self._snapshot = read(path)
 
-    def plan(self, context: int, memory: int) -> ModelInfo:
+    def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
+        del flash  # PyTorch chooses
         return info(self._snapshot, self._snapshot.plan(context, max(memory, 1)))  # here, none left is none
 
     def describe(self, context: int) -> ModelInfo:

@@ -23,7 +23,7 @@ ENOUGH = 2  # steps without a disturbance, to know what a step usually takes
 Told = Callable[[float], None]
 
 
-def load(path: Path, threads: int, flash: bool = False) -> Scorer:
+def load(path: Path, threads: int, flash: bool = True) -> Scorer:
     """A model, ready to be timed."""
     make = registry.load(registry.ENGINES, ENGINE, "engine")
     engine: Scorer = make(path, CONTEXT, MEMORY, threads, lambda _: None, flash=flash)

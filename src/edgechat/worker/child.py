@@ -109,8 +109,8 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
         post.send(LoadProgress(event=event))
 
     make = registry.load(registry.ENGINES, letter.engine, "engine")
-    measured = {"ubatch": letter.ubatch, "flash": letter.flash}
-    fitted = {name: value for name, value in measured.items() if value}  # only for an engine that is tuned
+    measured = {"ubatch": letter.ubatch or None, "flash": None if letter.flash else False}
+    fitted = {name: value for name, value in measured.items() if value is not None}  # only for an engine that is tuned
     with Trial() as trial:  # it gets ready while the model is read
         engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress, **fitted)
         names = {id: text for text, id in engine.tokenizer.specials.items()}

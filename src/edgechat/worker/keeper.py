@@ -150,7 +150,7 @@ class Keeper:
 
     def _fits_beside(self, old: Resident, wanted: Wanted) -> bool:
         try:
-            return not wanted.forecast.plan(wanted.load.context, self.pool.memory - old.bytes).notes
+            return not wanted.planned(self.pool.memory - old.bytes).notes
         except ConfigError:
             return False
 
@@ -269,15 +269,15 @@ class Keeper:
 
     async def _room(self, wanted: Wanted, spared: Resident | None) -> ModelInfo:
         """Unload others until the model fits whole; alone, it may come with a smaller context. Raises ConfigError."""
-        wanted.forecast.plan(wanted.load.context, self.pool.memory)  # nobody goes for one that will not fit
+        wanted.planned(self.pool.memory)  # nobody goes for one that will not fit
         while True:
             with suppress(ConfigError):
-                planned = wanted.forecast.plan(wanted.load.context, self.pool.room)
+                planned = wanted.planned(self.pool.room)
                 if not planned.notes:
                     return planned
             victim = self.pool.victim(spared)
             if victim is None:
-                return wanted.forecast.plan(wanted.load.context, self.pool.room)
+                return wanted.planned(self.pool.room)
             await self._dismiss(victim)
 
     def _fail(self, resident: Resident, error: EdgechatError) -> None:

@@ -34,6 +34,10 @@ class Wanted(NamedTuple):
     keep: float = inf
     check: Callable[[], None] = lambda: None
 
+    def planned(self, memory: int) -> ModelInfo:
+        """What loading it within `memory` bytes would give. Raises ConfigError."""
+        return self.forecast.plan(self.load.context, memory, self.load.flash)
+
 
 class Resident(Tenant):
     """One model in its worker, from the moment it is asked for until its process is gone."""
