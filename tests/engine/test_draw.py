@@ -6,12 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgechat.engine.bindings import lib
-from edgechat.engine.draw import Draw, Floats, likeliest
+from edgechat.engine.draw import Draw, likeliest
 from edgechat.engine.fake import Bytes
 from edgechat.types import Sampling
 
+Floats = NDArray[np.float32]
 SIZE = Bytes.size
 TOKENIZER = Bytes()
 

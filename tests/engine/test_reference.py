@@ -1,7 +1,7 @@
 """The same prompt, greedy, gives the same tokens as llama.cpp driven by somebody else's code (reference/make.py).
 
 The references were made on a processor with AVX2. One with other instructions adds in another order, so where two
-tokens are about as likely it may take the other one: on AVX-512, 6 of 295, the farthest 0.14 nats apart.
+tokens are about as likely it may take the other one, and so does flash attention, which they were made without.
 """
 
 import json
@@ -19,7 +19,7 @@ from edgechat.types import GenRequest, Message, Sampling
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 NEAR = 0.3  # nats between two tokens that rounding may exchange
-MOST_OTHERS = 0.1  # of an answer's tokens
+MOST_OTHERS = 0.1  # of all tokens
 TOP = 5
 
 
@@ -32,13 +32,15 @@ def test_greedy_answers_are_the_references(model: str, reference: str, request: 
     engine = LlamaCpp(request.getfixturevalue(model), 2048, 0, 2, lambda _: None)
     assert engine.template is not None
     prompter = Prompter(Template(engine.template), engine.tokenizer, engine.info.context)
-    for case in json.loads((REFERENCE / reference).read_text()):
+    cases = json.loads((REFERENCE / reference).read_text())
+    others: list[float] = []
+    for case in cases:
         messages = tuple(Message(role, content) for role, content in case["messages"])
         prompt = prompter.prepare(GenRequest(messages)).tokens
         assert prompt == case["prompt"]
-        others = list(elsewhere(engine, prompt, case["answer"]))
-        assert len(others) <= len(case["answer"]) * MOST_OTHERS
-        assert all(gap < NEAR for gap in others), others
+        others += elsewhere(engine, prompt, case["answer"])
+    assert len(others) <= sum(len(case["answer"]) for case in cases) * MOST_OTHERS
+    assert all(gap < NEAR for gap in others), others
     engine.close()
 
 

@@ -27,7 +27,7 @@ class Room:
         self.clients = FairQueue(100)
         self.running: list[Answer] = []
         self.places: Counter[str] = Counter()
-        self.now = 0.0
+        self.now = 1.0
 
     def add(self, client: str, count: int, prompt: int = 1, background: bool = False) -> None:
         for _ in range(count):
@@ -72,7 +72,7 @@ def test_alone_a_client_fills_the_step() -> None:
 def test_a_prompt_that_is_read_counts_as_its_client_s_place() -> None:
     room, pace = Room(), slow_pace()
     room.add("flooder", 12)
-    room.now = 1.0
+    room.now = 2.0
     room.add("light", 1, prompt=30)
     parts = plan(room.running, room.clients, pace, 512, 0, room.now)
     assert [(part.answer.client, len(part.tokens)) for part in parts] == [("flooder", 1), ("light", LEAST)]
@@ -138,7 +138,6 @@ def read_together(room: Room, newcomer: int, seconds: float) -> bool:
 
 def test_who_arrived_together_is_read_together_for_a_while() -> None:
     room = Room()
-    room.now = 1.0
     room.add("first", 1)
     room.add("second", 1, prompt=40)
     assert read_together(room, 1, 0.0)
@@ -148,22 +147,19 @@ def test_who_arrived_together_is_read_together_for_a_while() -> None:
 
 def test_nobody_in_flow_waits_for_a_newcomer() -> None:
     room = Room()
-    room.now = 1.0
     room.add("first", 1)
     room.now = 1.1
     room.add("second", 1, prompt=40)
     assert not read_together(room, 1, 0.0)
 
 
-def test_nobody_waits_for_one_who_was_served_more_or_is_in_no_hurry() -> None:
+def test_nobody_waits_for_another_s_next_prompt_nor_for_one_in_no_hurry() -> None:
     room = Room()
-    room.now = 1.0
-    room.add("light", 1)
+    room.add("flooder", 1)
     room.add("flooder", 1, prompt=40)
-    room.clients.charge("flooder", 1)
-    assert not read_together(room, 1, 0.0)
-    room.clients.charge("light", 1)
     assert read_together(room, 1, 0.0)
-    room.running.pop()
-    room.add("light", 1, prompt=40, background=True)
+    room.add("light", 1)
     assert not read_together(room, 1, 0.0)
+    room.running = room.running[2:]
+    room.add("light", 1, prompt=40, background=True)
+    assert not read_together(room, room.running[-1].id, 0.0)

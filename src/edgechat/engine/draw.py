@@ -13,16 +13,18 @@ looked for among the likeliest only. Milliseconds a token for Qwen's 151,936, an
 
 from collections import Counter
 from math import log
+from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import structs
-from numpy.typing import NDArray
 
 from edgechat.engine.base import Guide
 from edgechat.engine.logits import bend, hold_to, largest, scored
 from edgechat.types import Sampling, Scored, Tokenizer
 
-Floats = NDArray[np.float32]
+if TYPE_CHECKING:  # a fifth of a worker's start, for those who need it
+    import numpy as np
+    from numpy.typing import NDArray
+
 FLOOR = 745.0  # nats: what is less likely by more has a share of 0.0
 DEPTH = 8.0  # nats below the likeliest: where top p is looked for first; doubled until there is enough
 
@@ -31,6 +33,8 @@ class Draw:
     """Draws the tokens of one answer; `Sampler` of base.py."""
 
     def __init__(self, sampling: Sampling, tokenizer: Tokenizer, guide: Guide | None, top: int | None) -> None:
+        import numpy as np
+
         self.scored: Scored | None = None
         within = {token: bias for token, bias in sampling.logit_bias.items() if 0 <= token < tokenizer.size}
         self._sampling = structs.replace(sampling, logit_bias=within)  # C memory is not asked beyond its end
@@ -38,7 +42,7 @@ class Draw:
         self._tokenizer, self._guide, self._top = tokenizer, guide, top
         self._chance = np.random.default_rng(None if sampling.seed is None else sampling.seed & 0xFFFFFFFF)
 
-    def draw(self, logits: Floats) -> int:
+    def draw(self, logits: "NDArray[np.float32]") -> int:
         """The token after the position whose (vocabulary,) `logits` these are. They are written over."""
         raw = logits.copy() if self._top is not None else None
         bend(logits, self._sampling, self._said)
@@ -52,7 +56,9 @@ class Draw:
             self.scored = scored(raw, token, self._top, self._tokenizer)
         return token
 
-    def _drawn(self, logits: Floats) -> int:
+    def _drawn(self, logits: "NDArray[np.float32]") -> int:
+        import numpy as np
+
         if self._sampling.temperature == 0:
             return int(logits.argmax())
         tokens = likeliest(logits, self._sampling)
@@ -62,8 +68,10 @@ class Draw:
         return place if tokens is None else int(tokens[place])
 
 
-def likeliest(logits: Floats, sampling: Sampling) -> NDArray[np.intp] | None:
+def likeliest(logits: "NDArray[np.float32]", sampling: Sampling) -> "NDArray[np.intp] | None":
     """The tokens that top k, top p and min p leave, the likeliest first; None for all of them."""
+    import numpy as np
+
     if sampling.top_k:
         tokens = largest(logits, sampling.top_k)
         shares = np.exp((logits[tokens] - logits[tokens[0]]).astype(np.float64))
@@ -84,11 +92,11 @@ def likeliest(logits: Floats, sampling: Sampling) -> NDArray[np.intp] | None:
         depth = min(2 * depth, floor)
 
 
-def _kept(shares: NDArray[np.float64], total: float, sampling: Sampling) -> int:
+def _kept(shares: "NDArray[np.float64]", total: float, sampling: Sampling) -> int:
     """How many of the tokens with these `shares` of `total`, the largest first, top p and min p leave; at least one."""
     kept = len(shares)
     if sampling.top_p < 1:
-        kept = int(((np.cumsum(shares) - shares) / total < sampling.top_p).sum())
+        kept = int(((shares.cumsum() - shares) / total < sampling.top_p).sum())
     if sampling.min_p:
         kept = min(kept, int((shares >= sampling.min_p * shares[0]).sum()))
     return max(1, kept)

@@ -22,6 +22,7 @@ from edgechat import gguf
 from edgechat.engine import memory as memory_plan
 from edgechat.engine.base import Guide, Progress, Slice
 from edgechat.engine.bindings import lib
+from edgechat.engine.draw import Draw
 from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling
@@ -29,8 +30,6 @@ from edgechat.types import Loading, ModelInfo, Sampling
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from edgechat.engine.draw import Draw
 
 MAX_BATCH = 512  # tokens the library is set up to take in one step
 _WARNING = 3  # ggml_log_level
@@ -137,7 +136,7 @@ class LlamaCpp:
         memory_plan.give_back(header, path)
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             vocabulary = pool.submit(Vocabulary, self._model)
-            pool.submit(import_module, "edgechat.engine.draw")  # numpy: nobody's first answer waits for it
+            pool.submit(import_module, "numpy")  # nobody's first answer waits for it
             self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)
         self.tokenizer = vocabulary.result()
         self._memory = lib.llama_get_memory(self._context)
@@ -173,9 +172,7 @@ class LlamaCpp:
             raise EngineFailed(f"llama.cpp finds no memory for {cells} tokens of {path.name}: try a smaller --memory.")
         return context
 
-    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> "Draw":
-        from edgechat.engine.draw import Draw
-
+    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Draw:
         return Draw(sampling, self.tokenizer, guide, top)
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:
@@ -183,8 +180,6 @@ class LlamaCpp:
         status = lib.llama_decode(self._context, self._batch)
         if status:
             raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
-        from edgechat.engine.draw import Draw
-
         return [
             part.sampler.draw(self._logits(row)) if isinstance(part.sampler, Draw) else None
             for part, row in zip(batch, rows, strict=True)

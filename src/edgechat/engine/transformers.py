@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgechat.engine import snapshot
 from edgechat.engine.base import Guide, Progress, Slice
-from edgechat.engine.draw import Draw, Floats
+from edgechat.engine.draw import Draw
 from edgechat.engine.transformers_vocabulary import Vocabulary
 from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, ModelInfo, Sampling
 
+Floats = NDArray[np.float32]
 MISSING = (
     "--engine transformers needs PyTorch in a build for the processor, then pip install 'edgechat[transformers]'; "
     "or leave --engine away."

@@ -11,7 +11,7 @@ reader a step may take ALONE seconds: long enough to be fast, short enough for a
 """
 
 READING = 0.060
-STALL = 0.095
+STALL = 0.090
 ALONE = 0.800
 LEAST = 7  # prompt tokens per step: the newcomer goes on whatever the others cost
 UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried

@@ -38,9 +38,7 @@ def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int, turn:
     owners = _owners(running)
     newcomers = [answer for answer in running if answer.reading]
     newcomers.sort(key=lambda one: (one.background, clients.served(one.client), one.arrived))
-    readers = _chosen(running, owners, pace)
-    if newcomers and all(_waits(reader, newcomers[0], clients, pace, now) for reader in running if not reader.reading):
-        readers = []
+    readers = [] if newcomers and _all_wait(newcomers[0], running, pace, now) else _chosen(running, owners, pace)
     parts = [Part(answer, answer.next_tokens(1)) for answer in readers]
     left = min(pace.slice(len(readers)), most - len(readers))
     if readers and turn % SPARING and len(set(owners.values())) > 1:
@@ -55,14 +53,20 @@ def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int, turn:
     return parts
 
 
-def _waits(reader: Answer, newcomer: Answer, clients: FairQueue, pace: Pace, now: float) -> bool:
-    """Whether `reader` has just begun, and `newcomer` came before that, was served no more, and is soon read."""
-    began = reader.first_token
-    if began is None or newcomer.arrived > began or newcomer.background > reader.background:
-        return False
-    if clients.served(newcomer.client) > clients.served(reader.client):
-        return False
-    return pace.seconds(len(newcomer.tokens) - newcomer.done) <= began + TOGETHER - now
+def _all_wait(newcomer: Answer, running: list[Answer], pace: Pace, now: float) -> bool:
+    """Whether all who are answered have just begun, and `newcomer` came before that and is soon read.
+
+    Nobody waits for the next prompt of another client that is being answered already, nor for one in the background.
+    """
+    readers = [one for one in running if not one.reading]
+    answered = {one.client for one in readers}
+    until = now + pace.seconds(len(newcomer.tokens) - newcomer.done)
+    return all(
+        newcomer.arrived <= (one.first_token or now) >= until - TOGETHER
+        and (newcomer.client == one.client or newcomer.client not in answered)
+        and newcomer.background <= one.background
+        for one in readers
+    )
 
 
 def _owners(running: list[Answer]) -> dict[int, str]:
