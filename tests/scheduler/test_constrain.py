@@ -170,6 +170,7 @@ def test_a_schema_that_does_not_compile_is_refused(schema: dict[str, object]) ->
         grammar(schema=json.dumps(schema))
     assert caught.value.param == "response_format"
     assert "\n" not in str(caught.value)
+    assert " | " not in str(caught.value)  # the grammar that the library made of it
 
 
 def test_a_schema_nested_beyond_reason_is_refused() -> None:

@@ -8,6 +8,7 @@ What it costs on two cores with Qwen's 152,000 tokens (scripts/bench_constrain.p
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -268,7 +269,9 @@ def _json(schema: str, lenient: bool = False) -> str:
 
 
 def _one_line(error: str) -> str:
-    return " ".join(error.split()).rstrip(".")[:300]
+    """What is wrong with the schema, without the grammar that the library made of it, line by line."""
+    said = re.split(r"\n\s*\d+ \| ", error, maxsplit=1)[0]
+    return " ".join(re.sub(r"^.*failed to compile JSON schema:", "", said, flags=re.DOTALL).split()).rstrip(".")[:300]
 
 
 def _bit(mask: bytes, token: int) -> bool:
