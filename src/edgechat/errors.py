@@ -32,6 +32,7 @@
         ├── NotReady                no model answers yet
         ├── EngineFailed            the engine's process died, hung or refused
         │   └── EngineOutOfMemory
+        ├── Paused                  an operator has paused it
         ├── ShuttingDown            the server is being stopped
         └── Interrupted             the server stopped before the answer was whole
 
@@ -242,6 +243,13 @@ class EngineFailed(ServiceError):
     """The engine's process died, hung or refused."""
 
     code = "engine_failed"
+
+
+class Paused(ServiceError):
+    """An operator has paused the server: answers under way go on, new ones are not begun."""
+
+    code = "server_paused"
+    retry_after_s = 10.0  # a person ends it: there is no hurry
 
 
 class ShuttingDown(ServiceError):

@@ -31,7 +31,7 @@ from edgechat.worker.supervisor import LAST_WORDS_S
 
 __all__ = ["Readiness", "Runtime", "Served"]
 
-State = Literal["starting", "downloading", "loading", "ready", "failed", "draining"]
+State = Literal["starting", "downloading", "loading", "ready", "paused", "failed", "draining"]
 
 log = structlog.get_logger("serve")
 
@@ -99,6 +99,7 @@ class Runtime:
         self._answers = 0  # open ones
         self._idle = asyncio.Event()
         self._idle.set()
+        self.paused = False  # by an operator; a restart begins unpaused
         self._drained_by: float | None = None  # by the loop's clock; while the server ends
 
     # ── life ──
@@ -114,6 +115,11 @@ class Runtime:
     def draining(self) -> bool:
         """Whether the server ends: no answer is begun any more."""
         return self._drained_by is not None
+
+    def pause(self, paused: bool) -> None:
+        """Whether new answers are turned away at the doors (api/drain.py). Those that are in run and wait as before."""
+        self.paused = paused
+        self._ring()
 
     async def drain(self, seconds: float) -> None:
         """Begin no answer; return when the open ones are whole, or were ended with an error after `seconds`."""
@@ -210,7 +216,8 @@ class Runtime:
             gone = f"{default.name} is not on disk any more, or damaged"
             return msgspec.structs.replace(now, state="failed", why=gone, hint=f"edgechat pull {default.name}")
         if resident is None or resident.ready or now.state not in ("loading", "ready"):
-            return now
+            paused = self.paused and now.state == "ready"
+            return msgspec.structs.replace(now, state="paused", why="an operator paused it") if paused else now
         if now.state == "ready" and resident.failure is not None:
             return msgspec.structs.replace(now, state="failed", why=str(resident.failure))
         why = "the engine's process ended; it is being started again" if resident.measured else now.why

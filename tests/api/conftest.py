@@ -30,6 +30,7 @@ def serving(model: Path, home: Path, ready: bool = True, secret: str | None = No
     app = create_app(runtime)
     app.state.secret = secret
     server = Server(http.config(runtime.settings, app), runtime)
+    app.state.end = server.stop  # the process is the tests' own
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"

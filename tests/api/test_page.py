@@ -334,7 +334,7 @@ def test_every_string_is_there_and_used() -> None:
     assert known
     told = {f"error.{name}" for name in [*re.findall(r'"(\w+)"', known[1]), "internal_error"]}
     assert told | {"error.details"} == {key for key in keys if key.startswith("error.")}
-    for state in ("downloading", "loading", "failed", "draining"):
+    for state in ("downloading", "loading", "failed", "paused", "draining"):
         assert f"status.{state}" in keys
     params = (WEB / "js" / "settings.js").read_text(encoding="utf-8")
     for name in re.findall(r'\["(\w+)", [\d.]+, ', params):

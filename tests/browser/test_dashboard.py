@@ -126,6 +126,44 @@ def test_as_a_table_and_in_another_language(board: Open) -> None:
     expect(page.locator("#plot-queue")).to_contain_text("被拒绝")
 
 
+def test_the_server_is_paused_and_goes_on(board: Open, address: str) -> None:
+    page = board()
+    page.get_by_role("button", name="Refuse new requests").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    assert httpx.post(f"{address}/chat", json={"input": "hello"}).status_code == 503
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator("#state")).to_have_text("已暂停")
+    page.get_by_role("button", name="恢复接受请求").click()
+    expect(page.locator("#state")).to_have_text("就绪")
+    expect(page.locator("#doors")).to_have_text("拒绝新请求")
+
+
+@pytest.mark.parametrize(
+    ("language", "end", "cancel"), [("en", "End the server", "Cancel"), ("zh", "结束服务器", "取消")]
+)
+def test_the_end_is_asked_for_twice(board: Open, language: str, end: str, cancel: str) -> None:
+    """The page asks back; then the wish goes out, here to nobody."""
+    page = board(language)
+    wished: list[str | None] = []
+
+    def refuse(route: Any) -> None:
+        wished.append(route.request.post_data)
+        route.fulfill(status=403, json={})
+
+    page.route("**/api/dash/state", refuse)
+    page.get_by_role("button", name=end).click()
+    dialog = page.get_by_role("dialog")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert page.evaluate("rules => axe.run(document, rules)", RULES)["violations"] == []
+    dialog.get_by_role("button", name=cancel).click()
+    expect(dialog).to_be_hidden()
+    assert wished == []
+    page.get_by_role("button", name=end).click()
+    dialog.get_by_role("button", name=end).click()
+    expect(page.locator("#toasts [role=alert]")).to_be_visible()
+    assert wished == ['{"state":"draining"}']
+
+
 @pytest.mark.parametrize(
     ("name", "language", "options"),
     [

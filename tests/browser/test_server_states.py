@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser.conftest import Chat, Open
-from tests.browser.scripted import MODEL, READY, Gate, Script, delta, failed, finish
+from tests.browser.scripted import MODEL, READY, Gate, Script, delta, failed, finish, problem
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -21,6 +21,15 @@ REPLACED = READY | {
 
 def not_ready(state: str, **more: object) -> dict[str, object]:
     return {"state": state, "model": MODEL, "wanted": None, "why": None, "hint": None, "progress": None} | more
+
+
+def test_a_pause_is_said_and_a_message_that_meets_it_is_refused(tab: Chat, script: Script) -> None:
+    script.ready = not_ready("paused", why="an operator paused it")
+    chat = tab.open()
+    expect(chat.status).to_have_text("The server is paused.")
+    script.will_refuse(503, problem("server_paused", "an operator paused the server: ask again later."))
+    chat.ask("Are you there?")
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("has paused it")
 
 
 def test_a_message_waits_at_the_server_for_the_download(tab: Chat, script: Script) -> None:

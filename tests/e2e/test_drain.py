@@ -72,6 +72,16 @@ def test_sigterm_lets_running_answers_finish_and_turns_new_ones_away(fake_model:
         assert not any(one.is_running() for one in everyone[1:])
 
 
+def test_an_operator_ends_it_as_sigterm_does(fake_model: FakeModel) -> None:
+    with serve("--engine", "fake", "--model", str(fake_model(**SLOW)), EDGECHAT_DRAIN="30") as server:
+        url = server.ready()
+        reader = Reader(url, 100).reading()
+        assert httpx.put(f"{url}/api/dash/state", json={"state": "draining"}).status_code == 202
+        reader.join(30)
+        assert reader.text.endswith("data: [DONE]\n\n")
+        assert server.process.wait(10) == 0
+
+
 def test_what_does_not_finish_in_time_ends_with_an_error_event(fake_model: FakeModel) -> None:
     with serve("--engine", "fake", "--model", str(fake_model(**SLOW)), **DRAIN) as server:
         reader = Reader(server.ready(), 100_000).reading()

@@ -43,6 +43,7 @@ NEEDS = {
     "/dashboard": Need.PUBLIC,  # the frame; what it shows comes from /api/dash
     "/api/models/{name:path}/unload": Need.OPERATOR,
     "/api/dash/events": Need.OPERATOR,
+    "/api/dash/state": Need.OPERATOR,
     "/api/dash/status": Need.OPERATOR,
     "/api/dash/settings": Need.OPERATOR,
     "/api/dash/diagnostics": Need.OPERATOR,

@@ -32,7 +32,7 @@ from edgechat.api import (
 from edgechat.api.access import Access
 from edgechat.api.board import Board
 from edgechat.api.desk import Desk
-from edgechat.api.drain import Drain
+from edgechat.api.drain import Drain, end_process
 from edgechat.api.gate import Gate, Turnstile, places
 from edgechat.api.guard import Guard, Rules
 from edgechat.api.head import Head
@@ -91,6 +91,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.runs = kept
     app.state.downloads = downloads
     app.state.keys = keys_of(settings)
+    app.state.end = end_process
     counted = app.state.metrics = Metrics(runtime)
     desk = runtime.watcher = Desk(settings, app.state.keys, counted, tracing)
     app.state.board = Board(runtime, desk)

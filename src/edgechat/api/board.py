@@ -175,6 +175,7 @@ class Board:
         return {
             "version": __version__,
             **msgspec.to_builtins(self._runtime.readiness),
+            "paused": self._runtime.paused,  # which the state tells only once the model answers
             "uptime_s": round(time.time() - self._started),
             "memory": {"limit": pool.memory, "planned": pool.memory - pool.room},
             "requests": [line.told() for line in self.live.lines.values()],

@@ -4,16 +4,20 @@ The terminal's `edgechat status` and `edgechat doctor --bundle` ask here too.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from edgechat import diagnostics, observe
 from edgechat.api import sse
 from edgechat.api.board import Board
+from edgechat.api.fields import Strict
 from edgechat.api.requests import StrictRoute, TheRuntime
 from edgechat.errors import NotFound
+
+log = structlog.get_logger("dashboard")
 
 router = APIRouter(prefix="/api/dash", route_class=StrictRoute)
 
@@ -52,6 +56,26 @@ async def bundle(request: Request, runtime: TheRuntime) -> Response:
     packed = await asyncio.to_thread(diagnostics.packed, parts)
     kept_as = {"Content-Disposition": 'attachment; filename="edgechat-diagnostics.zip"', "Cache-Control": "no-store"}
     return Response(packed, media_type="application/zip", headers=kept_as)
+
+
+class Wish(Strict):
+    """Body of PUT /api/dash/state.
+
+    `paused`: new answers are refused, those under way and those that wait go on; until `serving`, or a restart.
+    `draining`: the end, as SIGTERM brings it about. Nothing takes it back.
+    """
+
+    state: Literal["serving", "paused", "draining"]
+
+
+@router.put("/state", summary="Pause the server, let it go on, or end it", status_code=202)
+async def change(body: Wish, request: Request, runtime: TheRuntime) -> dict[str, str]:
+    log.warning("an operator wishes", state=body.state)
+    if body.state == "draining":
+        request.app.state.end()
+    else:
+        runtime.pause(body.state == "paused")
+    return {"state": body.state}
 
 
 @router.delete("/requests/{id}", summary="End an answer that is under way", status_code=204)

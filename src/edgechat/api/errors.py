@@ -55,6 +55,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.LimitReached: 429,
     errors.NotReady: 503,
     errors.EngineFailed: 503,
+    errors.Paused: 503,
     errors.ShuttingDown: 503,
     errors.Interrupted: 503,
     errors.EngineOutOfMemory: 503,

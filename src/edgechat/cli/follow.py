@@ -35,7 +35,7 @@ async def follow(runtime: Runtime) -> Readiness:
                 elif not out.is_terminal and (shown is None or now.state != shown.state):
                     out.print(_line(now))
                 shown = now
-            if now.state in ("ready", "failed"):
+            if now.state in ("ready", "paused", "failed"):
                 return now
             await changed.wait()
 

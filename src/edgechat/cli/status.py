@@ -21,7 +21,7 @@ from edgechat.errors import ConfigError, ServiceError
 from edgechat.hub.disk import megabytes
 
 EVERY_S = 1.0
-COLOURS = {"ready": "green", "failed": "red", "draining": "yellow"}
+COLOURS = {"ready": "green", "failed": "red", "paused": "yellow", "draining": "yellow"}
 ERRORS = 5  # are shown
 WIDTH = 40  # characters of a bar
 

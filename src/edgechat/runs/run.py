@@ -116,7 +116,7 @@ class Run:
         """The model; the default is waited for. Raises ModelNotFound, and NotReady where there never will be one."""
         while True:
             changed, readiness = self._runtime.changed, self._runtime.readiness
-            if readiness.state == "ready" or self.turn.model:
+            if readiness.state in ("ready", "paused") or self.turn.model:  # this one was begun before the pause
                 return self._runtime.find(self.turn.model)
             if readiness.state == "failed":
                 raise NotReady(f"no model answers here: {readiness.why}")

@@ -4,6 +4,7 @@
 import * as tables from "./dashboard-tables.js";
 import { age, bytes, number, table } from "./dashboard-tables.js";
 import { readEvents } from "./sse.js";
+import { toast } from "./controls.js";
 import { byId, h } from "./dom.js";
 import * as i18n from "./i18n.js";
 
@@ -88,6 +89,9 @@ function show() {
   byId("model").textContent = [now.model, now.progress == null ? "" : `${Math.round(now.progress * 100)} %`]
     .filter(Boolean)
     .join(" · ");
+  const draining = now.state === "draining";
+  byId("doors").disabled = byId("drain").disabled = draining;
+  i18n.put(byId("doors"), now.paused ? "action.open_doors" : "action.close_doors");
   byId("version").textContent = `edgechat ${now.version}`;
   if (last) {
     const values = {
@@ -200,6 +204,25 @@ async function look() {
   }
 }
 
+// ── what an operator does ──
+
+/** Let the server be "serving", "paused" or "draining". What came of it is told by the stream. */
+async function become(state) {
+  const sent = { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ state }) };
+  const answer = await fetch("/api/dash/state", sent).catch(() => null);
+  if (!answer?.ok) toast("server.refused", { bad: true });
+}
+
+function command() {
+  byId("doors").addEventListener("click", () => now && become(now.paused ? "serving" : "paused"));
+  byId("drain").addEventListener("click", () => byId("ask").showModal());
+  byId("ask-no").addEventListener("click", () => byId("ask").close());
+  byId("ask-yes").addEventListener("click", () => {
+    byId("ask").close();
+    become("draining");
+  });
+}
+
 // ── the frame ──
 
 function build() {
@@ -262,6 +285,7 @@ await i18n.start("dashboard/");
 titled();
 build();
 wire();
+command();
 watch();
 look();
 setInterval(() => paused || document.hidden || look(), LOOK_EVERY);

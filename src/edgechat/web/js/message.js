@@ -9,6 +9,7 @@ import { Body } from "./stream.js";
 const KNOWN = new Set([
   "unreachable", "interrupted", "model_not_ready", "engine_failed", "context_length_exceeded",
   "invalid_request", "busy", "forbidden", "out_of_memory", "storage", "model_not_found",
+  "server_paused",
 ]);
 const TOLD_BY_DETAILS = new Set(["model_not_ready", "invalid_request", "internal_error", "storage"]);
 const BY_STATUS = { 401: "forbidden", 403: "forbidden", 404: "model_not_found", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };

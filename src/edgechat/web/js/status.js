@@ -172,7 +172,7 @@ export class Status {
     if (state === "downloading" && download) return ["status.downloading", fetching(download), progress];
     if (state === "downloading" || state === "loading") return loading(state, progress);
     if (state === "failed") return ["status.failed", { why: [why, hint].filter(Boolean).join(" · ") }];
-    return state === "draining" ? ["status.draining"] : [];
+    return state === "draining" || state === "paused" ? [`status.${state}`] : [];
   }
 
   /** Start, half and end of a download; start and end of loading. */
