@@ -29,7 +29,7 @@ DEFAULT_SHARE = 0.5  # of the memory that is free, where nobody named a number
 LEAST_CONTEXT = 256
 ENDLESS = 1 << 62  # bytes: no bound
 
-PROCESS = 32 << 20  # Python, the libraries, the books of the scheduler
+PROCESS = 44 << 20  # Python, numpy, the libraries, the books of the scheduler
 PER_WORD = 340  # bytes of the vocabulary: a token's text, its merges, the ways to find them
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 # Types that llama.cpp lays out anew, interleaved, where there are instructions for it.
