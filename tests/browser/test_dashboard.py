@@ -211,6 +211,19 @@ def test_models_clients_errors_and_settings_are_there_for_whoever_looks(board: O
     assert download.value.suggested_filename == "edgechat-diagnostics.zip"
 
 
+@pytest.mark.parametrize(("language", "name"), [("en", "edgechat itself: titles"), ("zh-CN", "edgechat 自身：标题")])
+def test_answers_that_nobody_asked_for_are_the_server_s_own(board: Open, language: str, name: str) -> None:
+    """Titles of conversations have no client."""
+    shown = board(language).evaluate(
+        """async () => {
+          const tables = document.querySelector("script[type=module]").src.replace(/[^/]*$/, "dashboard-tables.js");
+          (await import(tables)).clients([{name: "", open: 0, answers: 1, tokens: 129, left: {}}]);
+          return document.querySelector("#clients tbody").textContent;
+        }"""
+    )
+    assert name in shown
+
+
 def test_a_lost_server_is_said(board: Open) -> None:
     page = board()
     page.route("**/api/dash/events", lambda route: route.abort())

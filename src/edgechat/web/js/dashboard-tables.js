@@ -120,7 +120,7 @@ export function clients(all) {
       ["clients.left", "wide"],
     ],
     all.map((one) => [
-      plain(one.name),
+      plain(one.name || t("clients.itself")),
       number(one.open),
       number(one.answers),
       number(one.tokens),
