@@ -3,9 +3,9 @@
 # over the forced cache entry (CMake policies CMP0077 and CMP0126, both new since the package asks for 3.21).
 set(LLAMA_BUILD_COMMON OFF)
 
-# Where the processor has a better way to multiply 4-bit blocks than ggml's own, engine_vnni.cpp takes over; ggml's
-# functions stay under another name. Called at the end of the configuration, when ggml's targets are there.
-function(replace_products)
+# Products of 4-bit blocks and attention are ours (engine_vnni.cpp, engine_attention.cpp), where the processor has what they
+# need; ggml's functions stay under another name. Called at the end of the configuration, when ggml's targets are there.
+function(replace_functions)
     if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
         return()
     endif()
@@ -16,13 +16,21 @@ function(replace_products)
     set_source_files_properties(
         "${ggml}/ggml-cpu/arch/x86/repack.cpp" DIRECTORY "${ggml}" PROPERTIES COMPILE_DEFINITIONS "${renamed}"
     )
+    set_source_files_properties(
+        "${ggml}/ggml-cpu/ops.cpp" DIRECTORY "${ggml}" PROPERTIES
+        COMPILE_DEFINITIONS "ggml_compute_forward_flash_attn_ext=stock_ggml_compute_forward_flash_attn_ext"
+    )
     get_property(targets DIRECTORY "${ggml}" PROPERTY BUILDSYSTEM_TARGETS)
     list(FILTER targets INCLUDE REGEX "^ggml-cpu(-|$)") # one, or one for each generation of processors
     foreach(target ${targets})
         get_target_property(sources ${target} SOURCES)
         if("${sources}" MATCHES "arch/x86/repack.cpp")
-            target_sources(${target} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_vnni.cpp")
+            target_sources(
+                ${target} PRIVATE
+                "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_vnni.cpp"
+                "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_attention.cpp"
+            )
         endif()
     endforeach()
 endfunction()
-cmake_language(DEFER CALL replace_products)
+cmake_language(DEFER CALL replace_functions)

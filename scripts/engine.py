@@ -3,7 +3,8 @@
 Why compile at all: no ready-made wheel of llama.cpp uses the machine's own instructions, and every one of them is
 built with OpenMP, whose threads spin against each other as soon as two engines (or one engine and anything else)
 share the cores. Built natively and with llama.cpp's own thread pool, the same file reads prompts about twice as fast.
-Where the processor has AVX-512 VNNI, products of 4-bit blocks are our own, twice as fast again (engine_vnni.cpp).
+Attention is our own (engine_attention.cpp), and, where the processor has AVX-512 VNNI, products of 4-bit blocks, more than
+twice as fast as llama.cpp's (engine_vnni.cpp).
 
 The wheel lies in the user's cache under a key of version, flags, Python platform and processor: pip's own wheel cache
 knows none of them and would silently hand back another build. A second set-up on the same machine finds it there.
@@ -27,8 +28,8 @@ from typing import TextIO
 
 VERSION = "0.3.36"
 PACKAGE = f"llama-cpp-python=={VERSION}"
-CHANGED = Path(__file__).with_name("engine.cmake")  # what is left out, and which products are replaced
-KERNELS = Path(__file__).with_name("engine_vnni.cpp")
+CHANGED = Path(__file__).with_name("engine.cmake")  # what is left out, and what is replaced by
+KERNELS = sorted(CHANGED.parent.glob("engine_*.cpp"))
 NATIVE = (
     "-DGGML_OPENMP=OFF",  # llama.cpp's own thread pool: fair beside neighbours
     "-DGGML_NATIVE=ON",  # every instruction this processor has
@@ -61,7 +62,7 @@ def wheel_folder(flags: tuple[str, ...]) -> Path:
     """Where a build lies: one folder per version, flags, platform and, where that matters, processor."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     whose = "any" if flags == PORTABLE else processor()
-    ours = (CHANGED.read_text(), KERNELS.read_text())
+    ours = (path.read_text() for path in (CHANGED, *KERNELS))
     key = "\n".join((VERSION, *flags, *ours, sys.platform, platform.machine(), whose))
     return cache / "edgechat" / "engine" / f"{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 

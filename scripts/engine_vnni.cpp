@@ -49,6 +49,10 @@ struct Known {  // of one row's block of activations
     float scale;
 };
 
+struct Quads {  // a block of sixteen columns, unpacked
+    __m512i quads[QUADS];
+};
+
 __m512i table(const int8_t *values) {
     const __m512i four = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)values));
     return _mm512_xor_si512(four, _mm512_set1_epi8(BIAS));
@@ -75,10 +79,11 @@ inline __m512 scales(const Weights &left, const Weights &right) {
     return _mm512_cvtph_ps(_mm256_set_m128i(r, l));
 }
 
-inline __m512i quad(const int8_t *four) {
-    int32_t bits;
-    memcpy(&bits, four, sizeof bits);
-    return _mm512_set1_epi32(bits);
+// dot + the products of sixteen columns' quads with one of a row, which is broadcast from memory on the way. Compilers
+// spend an instruction and a register on that.
+inline __m512i multiply(__m512i dot, __m512i quads, const int8_t *four) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(dot) : "v"(quads), "m"(*(const int32_t *)four));
+    return dot;
 }
 
 inline __m512i quads_of(const int8_t *eight) {
@@ -102,39 +107,49 @@ inline void fetch(const Weights &block) {
     _mm_prefetch(at + 128, _MM_HINT_T0);
 }
 
-// Sixteen columns of ROWS rows; sums stay in registers.
-template <int ROWS>
-void tile(int blocks, const Weights *left, const Weights *right, const block_q8_0x4 *rows, const Known *known,
-          __m512i table, float *s, size_t bs, int columns) {
+// Sixteen columns of ROWS rows; sums stay in registers. Weights are unpacked on the way, or READY in their quads.
+template <int ROWS, bool READY>
+void tile(int blocks, const Weights *left, const Weights *right, const Quads *ready, const block_q8_0x4 *rows,
+          const Known *known, __m512i table, float *s, size_t bs, int columns) {
     __m512 sums[ROWS];
-    for (__m512 &sum : sums) sum = _mm512_setzero_ps();
+#pragma GCC unroll 16
+    for (int row = 0; row < ROWS; row++) sums[row] = _mm512_setzero_ps();
     for (int b = 0; b < blocks; b++) {
         if (ROWS < 16) {  // few rows wait for the memory: ask for the next columns meanwhile
             fetch(left[b + 2 * blocks]);
             fetch(right[b + 2 * blocks]);
         }
         __m512i quads[QUADS];
-        unpack(left[b], right[b], table, quads);
+        if (READY)
+            for (int q = 0; q < QUADS; q++) quads[q] = ready[b].quads[q];
+        else
+            unpack(left[b], right[b], table, quads);
         const __m512 scale = scales(left[b], right[b]);
-#pragma GCC unroll 16
-        for (int row = 0; row < ROWS; row++) {
-            const int at = row / 4 * blocks + b;
-            const int8_t *activations = rows[at].qs + 8 * (row % 4);
-            const Known &one = known[4 * at + row % 4];
-            __m512i dot = _mm512_set1_epi32(one.start);
+#pragma GCC unroll 4
+        for (int four = 0; four < ROWS / 4; four++) {  // in turns, since each product waits for the one before
+            const int at = four * blocks + b;
+            __m512i dots[4];
+#pragma GCC unroll 4
+            for (int row = 0; row < 4; row++) dots[row] = _mm512_set1_epi32(known[4 * at + row].start);
 #pragma GCC unroll 8
             for (int q = 0; q < QUADS; q++)
-                dot = _mm512_dpbusd_epi32(dot, quads[q], quad(activations + 32 * (q / 2) + 4 * (q % 2)));
-            sums[row] = scaled(dot, scale, one.scale, sums[row]);
+#pragma GCC unroll 4
+                for (int row = 0; row < 4; row++)
+                    dots[row] = multiply(dots[row], quads[q], rows[at].qs + 32 * (q / 2) + 8 * row + 4 * (q % 2));
+#pragma GCC unroll 4
+            for (int row = 0; row < 4; row++)
+                sums[4 * four + row] = scaled(dots[row], scale, known[4 * at + row].scale, sums[4 * four + row]);
         }
     }
+#pragma GCC unroll 16
     for (int row = 0; row < ROWS; row++) store(s + row * bs, sums[row], columns);
 }
 
-std::vector<Known> &room(size_t count) {
-    static thread_local std::vector<Known> known;
-    known.resize(count);
-    return known;
+template <class Kept>
+Kept *room(size_t count) {  // a thread's own, kept from call to call
+    static thread_local std::vector<Kept> kept;
+    if (kept.size() < count) kept.resize(count);
+    return kept.data();
 }
 
 void know(const block_q8_0x4 &block, Known *known) {
@@ -150,17 +165,20 @@ void know(const block_q8_0x4 &block, Known *known) {
 
 void gemm(ARGUMENTS, __m512i table) {
     const int blocks = n / BLOCK;
-    const Weights *weights = (const Weights *)vx;
+    const bool many = nr >= 2 * COLUMNS;  // rows: then the weights of sixteen columns are unpacked once for all of them
     const block_q8_0x4 *rows = (const block_q8_0x4 *)vy;
-    std::vector<Known> &known = room((size_t)nr * blocks);
+    Known *known = room<Known>((size_t)nr * blocks);
+    Quads *ready = room<Quads>(many ? blocks : 0);
     for (int i = 0; i < nr / 4 * blocks; i++) know(rows[i], &known[4 * i]);
-    for (int y = 0, step; y < nr; y += step) {
-        step = nr - y >= 16 ? 16 : nr - y >= 8 ? 8 : 4;
-        const auto compute = step == 16 ? tile<16> : step == 8 ? tile<8> : tile<4>;
-        for (int x = 0; x < nc; x += COLUMNS) {
-            const Weights *left = weights + x / 8 * blocks, *right = x + 8 < nc ? left + blocks : left;
-            compute(blocks, left, right, rows + y / 4 * blocks, &known[(size_t)y * blocks], table, s + y * bs + x, bs,
-                    nc - x);
+    for (int x = 0; x < nc; x += COLUMNS) {
+        const Weights *left = (const Weights *)vx + x / 8 * blocks, *right = x + 8 < nc ? left + blocks : left;
+        for (int b = 0; many && b < blocks; b++) unpack(left[b], right[b], table, ready[b].quads);
+        for (int y = 0, step; y < nr; y += step) {
+            step = nr - y >= 16 ? 16 : nr - y >= 8 ? 8 : 4;
+            const auto several = many ? tile<16, true> : tile<16, false>;
+            const auto compute = step == 16 ? several : step == 8 ? tile<8, false> : tile<4, false>;
+            compute(blocks, left, right, ready, rows + y / 4 * blocks, &known[(size_t)y * blocks], table,
+                    s + y * bs + x, bs, nc - x);
         }
     }
 }
@@ -180,7 +198,7 @@ void gemv(ARGUMENTS, __m512i table) {
     const __m512i low = _mm512_set1_epi8(0x0F);
     const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     const int blocks = n / BLOCK;
-    std::vector<Known> &known = room(blocks);
+    Known *known = room<Known>(blocks);
     for (int y = 0; y < nr; y++) {
         const block_q8_0 *row = (const block_q8_0 *)vy + y * blocks;
         for (int b = 0; b < blocks; b++) know(row[b], &known[b]);
