@@ -1,4 +1,4 @@
-"""What a step costs deep in a conversation: one reader's token, eight readers', and a reader's beside a newcomer's slice.
+"""What a step costs deep in a conversation: a reader's token, alone, beside seven others, beside a newcomer's slice.
 
 Attention is what grows with depth, so this shows it (scripts/engine_attention.cpp). Milliseconds, the best of several
 steps: others can only slow one down.
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgechat import registry
 from edgechat.engine.base import Scorer, Slice
-from edgechat.engine.llama_cpp import LlamaCpp
 from edgechat.tune.timing import SLICE, filler, timed
 from edgechat.types import Sampling
 
@@ -37,7 +37,8 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    engine = LlamaCpp(Path(sys.argv[1]), 2 * max(DEPTHS), 0, threads, lambda _: None)
+    make = registry.load(registry.ENGINES, "llama_cpp", "engine")
+    engine: Scorer = make(Path(sys.argv[1]), 2 * max(DEPTHS), 0, threads, lambda _: None)
     sampler = engine.sampler(Sampling(temperature=0))
     (token,) = filler(engine, 1)
     print(f"{threads} threads{'prompt tok/s':>20}{'a token, ms':>16}{f'a token and {NEWCOMER} of a prompt, ms':>36}")
@@ -54,9 +55,7 @@ def main() -> None:
     for seq in range(READERS):
         engine.trim(seq)
         read(engine, seq, SHALLOW)
-    step = best(
-        engine, ([Slice(seq, SHALLOW + i, [token], sampler) for seq in range(READERS)] for i in range(ROUNDS))
-    )
+    step = best(engine, ([Slice(seq, SHALLOW + i, [token], sampler) for seq in range(READERS)] for i in range(ROUNDS)))
     print(f"a token for each of {READERS}, {SHALLOW} deep: {step:.1f} ms")
 
 

@@ -3,8 +3,8 @@
 Why compile at all: no ready-made wheel of llama.cpp uses the machine's own instructions, and every one of them is
 built with OpenMP, whose threads spin against each other as soon as two engines (or one engine and anything else)
 share the cores. Built natively and with llama.cpp's own thread pool, the same file reads prompts about twice as fast.
-Attention is our own (engine_attention.cpp), and, where the processor has AVX-512 VNNI, products of 4-bit blocks, more than
-twice as fast as llama.cpp's (engine_vnni.cpp).
+Attention is our own (engine_attention.cpp), and, where the processor has AVX-512 VNNI, products of 4-bit blocks, more
+than twice as fast as llama.cpp's (engine_vnni.cpp).
 
 The wheel lies in the user's cache under a key of version, flags, Python platform and processor: pip's own wheel cache
 knows none of them and would silently hand back another build. A second set-up on the same machine finds it there.

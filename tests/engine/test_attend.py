@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def tolerance() -> float:
     return OURS if replaced else GGML
 
 
-def function(where: str, name: str, result: object, *arguments: object) -> Callable[..., int]:
+def function(where: str, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """A function of one of ggml's libraries."""
     found = library(where)[name]
     found.restype, found.argtypes = result, arguments
@@ -103,7 +104,7 @@ def ggml(given: Case, threads: int, softcap: float = 0) -> Array:
     data = function(base, "ggml_get_data", POINTER, POINTER)
 
     def filled(kind: int, array: NDArray[np.generic]) -> int:
-        made = tensor(room, kind, *reversed(array.shape), *[1] * (4 - array.ndim))
+        made: int = tensor(room, kind, *reversed(array.shape), *[1] * (4 - array.ndim))
         whole = np.ascontiguousarray(array)
         ctypes.memmove(data(made), whole.ctypes.data, whole.nbytes)
         return made
@@ -114,7 +115,7 @@ def ggml(given: Case, threads: int, softcap: float = 0) -> Array:
     result = attention(room, queries, *others, SCALE, 0, softcap)
     graph = function(base, "ggml_new_graph", POINTER, POINTER)(room)
     function(base, "ggml_build_forward_expand", None, POINTER, POINTER)(graph, result)
-    plan: Plan = function(cpu, "ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)  # type: ignore[assignment]
+    plan: Plan = function(cpu, "ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)
     work = ctypes.create_string_buffer(plan.work_size + 1)
     plan.work_data = ctypes.addressof(work)
     assert function(cpu, "ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan))(graph, plan) == 0
@@ -131,7 +132,8 @@ def formula(given: Case, softcap: float = 0) -> NDArray[np.float64]:
     scores = np.einsum("thd,hcd->thc", given.queries.astype(np.float64), keys) * SCALE
     scores = softcap * np.tanh(scores / softcap) if softcap else scores
     weights = np.exp(scores) * given.seen[:, None, :]
-    return np.einsum("thc,hcd->thd", weights / weights.sum(axis=2, keepdims=True), values)
+    result: NDArray[np.float64] = np.einsum("thc,hcd->thd", weights / weights.sum(axis=2, keepdims=True), values)
+    return result
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -1,7 +1,9 @@
 """The same prompt, greedy, gives the same tokens as llama.cpp driven by somebody else's code (reference/make.py).
 
 The references were made on a processor with AVX2. One with other instructions adds in another order, so where two
-tokens are about as likely it may take the other one, and so does flash attention, which they were made without.
+tokens are about as likely it may take the other one, and so does flash attention, which they were made without. How
+far apart is "about": with activations in single precision instead of eight bits the references' tokens are up to 0.4
+nats behind, with AVX-512 up to 0.65.
 """
 
 import json
@@ -18,7 +20,7 @@ from edgechat.prompt.tokens import Prompter
 from edgechat.types import GenRequest, Message, Sampling
 
 REFERENCE = Path(__file__).parent.parent / "reference"
-NEAR = 0.3  # nats between two tokens that rounding may exchange
+NEAR = 1.0  # nats between two tokens that rounding may exchange
 MOST_OTHERS = 0.1  # of all tokens
 TOP = 5
 
