@@ -34,3 +34,17 @@ function(replace_functions)
     endforeach()
 endfunction()
 cmake_language(DEFER CALL replace_functions)
+
+# The memory of a new context is cleared without being touched (engine_memory.cpp).
+function(replace_clearing)
+    if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
+        return()
+    endif()
+    set(llama "${CMAKE_SOURCE_DIR}/vendor/llama.cpp/src")
+    set_source_files_properties(
+        "${llama}/llama-kv-cache.cpp" "${llama}/llama-context.cpp" DIRECTORY "${llama}" PROPERTIES
+        COMPILE_DEFINITIONS "ggml_backend_buffer_clear=engine_clear"
+    )
+    target_sources(llama PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_memory.cpp")
+endfunction()
+cmake_language(DEFER CALL replace_clearing)

@@ -1,7 +1,6 @@
 """The nouns everyone uses, and the letters between the server and a worker.
 
-Values only: no input, no output, no import from the package. Everything here is a frozen msgspec structure, so it
-travels over a pipe as it is.
+Values only: no input, no output, no import from the package. All are frozen msgspec structures: they travel over pipes.
 """
 
 from collections.abc import AsyncGenerator
@@ -264,6 +263,7 @@ class ModelInfo(Struct, frozen=True):
     thinks: bool = False  # its template knows of thinking before the answer
     thinking_switch: bool = False  # … and can turn it off
     dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
+    later: int = 0  # bytes of `memory` that are taken only as conversations grow
 
 
 # Letters to a worker …

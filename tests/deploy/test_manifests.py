@@ -170,7 +170,7 @@ def test_what_the_image_copies_is_sent_to_the_builder_and_nothing_else() -> None
         name for word, rest in steps() if word == "COPY" and not rest.startswith("--from") for name in rest.split()[:-1]
     }
     assert copied == let_in
-    assert all((root / name).exists() for name in let_in)
+    assert all(any(root.glob(name)) for name in let_in)
 
 
 def test_compose_holds_the_container_as_tight_as_kubernetes_does() -> None:

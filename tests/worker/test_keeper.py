@@ -272,6 +272,14 @@ async def test_what_takes_more_than_it_said_is_loaded_once_more_with_less(model:
         assert 10 * UNIT < keeper.pool.tenants[0].bytes <= 20 * UNIT  # as measured
 
 
+async def test_what_it_takes_only_later_counts_now(model: Model) -> None:
+    async with keeping(memory=100) as keeper:
+        failed = (await events_of(keeper, model("a", memory=1, later=100 * UNIT)))[-1]
+        assert isinstance(failed, Failed)
+        assert "it takes --memory 1.0" in failed.message
+        assert not loaded(keeper)
+
+
 async def test_what_takes_more_than_there_is_even_so_is_refused_with_the_number(model: Model) -> None:
     async with keeping(memory=1) as keeper:  # less than a bare process
         failed = (await events_of(keeper, model("a", memory=1)))[-1]

@@ -127,7 +127,7 @@ async def test_a_bad_model_fails_at_start_with_its_own_words(tmp_path: Path) -> 
 async def test_a_worker_that_dies_while_loading_is_not_started_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgechat.worker.supervisor.sys.executable", "/bin/false")
+    monkeypatch.setattr("edgechat.worker.spare.sys.executable", "/bin/false")
     with pytest.raises(EngineFailed, match=r"status 1.*edgechat doctor"):
         async with worker(tmp_path / "any"):
             pass
@@ -256,7 +256,7 @@ async def test_a_worker_that_talks_nonsense_is_ended(
     liar.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\n{script}\n")
     liar.chmod(0o755)
     monkeypatch.setattr("edgechat.worker.supervisor.LAST_WORDS_S", 0.5)
-    monkeypatch.setattr("edgechat.worker.supervisor.sys.executable", str(liar))
+    monkeypatch.setattr("edgechat.worker.spare.sys.executable", str(liar))
     with pytest.raises(EngineFailed):
         async with asyncio.timeout(30), worker(tmp_path / "any"):
             pass
@@ -268,7 +268,7 @@ async def test_whoever_floods_leaves_no_pipe_open(tmp_path: Path, monkeypatch: p
     liar, before = tmp_path / "liar", psutil.Process().num_fds()
     liar.write_text("#!/bin/sh\nexec cat /dev/urandom\n")
     liar.chmod(0o755)
-    monkeypatch.setattr("edgechat.worker.supervisor.sys.executable", str(liar))
+    monkeypatch.setattr("edgechat.worker.spare.sys.executable", str(liar))
     with pytest.raises(EngineFailed):
         async with worker(tmp_path / "any") as w:
             pytest.fail(f"{w.info}")
@@ -280,7 +280,7 @@ async def test_a_death_for_want_of_memory_says_so(tmp_path: Path, monkeypatch: p
     dying = tmp_path / "dying"
     dying.write_text("#!/bin/sh\necho 'ggml_aligned_malloc: failed to allocate 900 MB' >&2; kill -ABRT $$\n")
     dying.chmod(0o755)
-    monkeypatch.setattr("edgechat.worker.supervisor.sys.executable", str(dying))
+    monkeypatch.setattr("edgechat.worker.spare.sys.executable", str(dying))
     with pytest.raises(EngineOutOfMemory, match="smaller --context"):
         async with worker(tmp_path / "any"):
             pass

@@ -7,6 +7,7 @@ import typer
 
 from edgechat import __version__
 from edgechat.errors import EdgechatError
+from edgechat.worker import spare
 
 app = typer.Typer(
     name="edgechat",
@@ -35,6 +36,8 @@ COMMANDS = (
     "serve", "chat", "models", "keep", "update", "quantize", "history", "status", "doctor", "tune", "bench", "key",
 )  # fmt: skip
 ASKED = tuple(sys.argv[1:2])
+if ASKED == ("serve",):
+    spare.prepare("llama_cpp")  # it gets ready while this process imports the rest
 for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts sooner without all others
     import_module(f"edgechat.cli.{command}").register(app)
 

@@ -30,4 +30,7 @@ _folder = Path(lib.__file__).with_name("lib")
 if any(_folder.glob("libggml-cpu-*")):
     lib._lib.ggml_backend_load_all_from_path(os.fsencode(_folder))
 
-__all__ = ["lib"]
+# Whether a context's memory is taken only as conversations grow: our own build does that (scripts/engine_memory.cpp).
+clears_lazily = hasattr(lib._lib, "engine_clear")
+
+__all__ = ["clears_lazily", "lib"]

@@ -7,7 +7,7 @@ Its "model" is a JSON file; every field may be left out:
      "step_ms": 0,                        time of every step
      "load_ms": 0, "load_fails": true,
      "context": 4096, "cells": 16384,     tokens of one conversation, and of all in memory
-     "memory": 1000,                      bytes that it says it takes
+     "memory": 1000, "later": 500,        bytes that it says it takes; and those of them that are not taken yet
      "template": "…",                     default: in the manner of ChatML
      "dimensions": 8,                     it gives vectors of that many numbers, and no answers
      "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
@@ -52,6 +52,7 @@ class Script(Struct, frozen=True):
     context: int = 4096
     cells: int | None = None
     memory: int = 0
+    later: int = 0
     takes: int = 0
     abort_on: str | None = None
     template: str = TEMPLATE
@@ -99,6 +100,7 @@ def info(script: Script, context: int, threads: int) -> ModelInfo:
         threads=threads,
         engine="fake",
         dimensions=script.dimensions,
+        later=script.later,
     )
 
 

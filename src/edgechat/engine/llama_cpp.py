@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from edgechat import gguf
 from edgechat.engine import memory as memory_plan
 from edgechat.engine.base import Guide, Progress, Slice
-from edgechat.engine.bindings import lib
+from edgechat.engine.bindings import clears_lazily, lib
 from edgechat.engine.draw import Draw
 from edgechat.engine.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
@@ -132,19 +132,24 @@ class LlamaCpp:
         header = gguf.read_header(path)
         planned = memory_plan.plan(header, context, memory, flash)
         self.template = header.template
-        self._model = load_model(path, progress)
-        memory_plan.give_back(header, path)
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
-            vocabulary = pool.submit(Vocabulary, self._model)
             pool.submit(import_module, "numpy")  # nobody's first answer waits for it
-            self._context = self._new_context(planned.cells, threads, path, min(ubatch, UBATCH), flash)
-        self.tokenizer = vocabulary.result()
-        self._memory = lib.llama_get_memory(self._context)
-        self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
+            self._model = load_model(path, progress)
+            memory_plan.give_back(header, path)
+            vocabulary = pool.submit(Vocabulary, self._model)
+            self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
+            self._memory = lib.llama_get_memory(self._context)
+            self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
+            progress(Loading(stage="warm-up"))
+            self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
+            self.trim(0)
+            self.tokenizer = vocabulary.result()
+        self.set_threads(threads)
         self.info = ModelInfo(
             context=planned.context,
             cells=planned.cells,
             memory=planned.bytes,
+            later=planned.cells * (header.kv_bytes_per_token or 0) if clears_lazily else 0,
             notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
@@ -152,18 +157,15 @@ class LlamaCpp:
             threads=threads,
             engine=f"llama.cpp{' with flash attention' * flash} {lib.llama_print_system_info().decode().strip(' |')}",
         )
-        progress(Loading(stage="warm-up"))
-        self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
-        self.trim(0)
 
-    def _new_context(self, cells: int, threads: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:
+    def _new_context(self, cells: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = cells
         parameters.n_batch = MAX_BATCH
         parameters.n_ubatch = ubatch
         parameters.n_seq_max = SEQUENCES
         parameters.n_outputs_max = SEQUENCES
-        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.n_threads = parameters.n_threads_batch = 1  # for the warm-up: others use the cores, too
         parameters.flash_attn_type = int(flash)
         parameters.kv_unified = True
         parameters.no_perf = True

@@ -3,7 +3,7 @@
     reader thread   stdin ─► intake (prompt, grammar) ─► loop's letters         ends the process when stdin ends
     main thread     loop: engine steps ─► stdout              (a model that embeds: embedding.py)
 
-Started by supervisor.py as `python -m edgechat.worker.child`.
+Started by spare.py as `python -m edgechat.worker.child [ENGINE]`, with the engine that will likely be wanted.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -120,14 +121,23 @@ def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
     return engine, Prompter(Template(source, bos), engine.tokenizer, engine.info.context)
 
 
+def _prepare(engine: str = "") -> None:
+    """Import what `engine` needs while the first letter is on its way. What cannot be imported is told when it is."""
+    with suppress(Exception):
+        if engine:
+            registry.load(registry.ENGINES, engine, "engine")
+            importlib.import_module("numpy")
+
+
 def main() -> None:
     """Serve letters until the server closes stdin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business
     source, post = sys.stdin.buffer, Post(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the letters
+    threading.Thread(target=_prepare, args=sys.argv[1:], daemon=True).start()
     first = _read(source)
     if not isinstance(first, Load):
-        return
+        os._exit(0)
     try:
         serve = _embedding(first, source, post) if embedding.embeds(first) else _answering(first, source, post)
     except EdgechatError as error:

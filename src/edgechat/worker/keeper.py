@@ -251,7 +251,7 @@ class Keeper:
             load = msgspec.structs.replace(resident.wanted.load, memory=memory, threads=self.pool.cores)
             resident.worker = worker = Worker(load, lambda: self._settle(resident), resident.wanted.check)
             info = await worker.start()
-            taken = await asyncio.to_thread(tree_bytes, worker.pid) if worker.pid else 0
+            taken = info.later + (await asyncio.to_thread(tree_bytes, worker.pid) if worker.pid else 0)
             resident.bytes = max(info.memory, taken)
             over = taken - room
             if over <= 0:

@@ -7,10 +7,6 @@ A new process knows nothing of the old one's answers: those ended when it died, 
 """
 
 import asyncio
-import os
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -19,7 +15,6 @@ from itertools import count
 import msgspec
 import structlog
 
-from edgechat import machine
 from edgechat.errors import EdgechatError, NotReady, RequestRefused, from_code
 from edgechat.types import (
     Answered,
@@ -46,6 +41,7 @@ from edgechat.types import (
 )
 from edgechat.worker import deaths, letters
 from edgechat.worker.poison import Breaker, content_of
+from edgechat.worker.process import Process
 
 PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
@@ -117,7 +113,7 @@ class Worker:
         """
         self._stopping = True
         process = self._process
-        if process is not None and process.stdin is not None:
+        if process is not None:
             process.stdin.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(last_words_s):
@@ -190,7 +186,7 @@ class Worker:
 
     def _post(self, letter: AnyToWorker) -> None:
         """Write a letter without waiting: it must go out even while its sender is being cancelled."""
-        if self._process is not None and self._process.stdin is not None:
+        if self._process is not None:
             self._process.stdin.write(letters.pack(letter))
 
     # ── the process ──
@@ -221,16 +217,10 @@ class Worker:
 
     async def _run_once(self) -> deaths.Death:
         """One life of the process, and how it ended. Every open answer hears of the end at once."""
-        command = (sys.executable, "-m", "edgechat.worker.child")
         kills = deaths.kills_for_memory()
         self._ended_for = None
         self._stderr.clear()
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=machine.plain_environment(), start_new_session=True
-        )
-        self._process = process
-        assert process.stdout is not None
-        assert process.stderr is not None
+        self._process = process = await Process.start()
         listener = asyncio.create_task(self._listen(process.stderr))
         watch = asyncio.create_task(self._watch())
         try:
@@ -243,14 +233,12 @@ class Worker:
         finally:
             self._process = None
             self._ready.clear()
-            self._kill(process)
+            process.kill()
             status = await process.wait()
             listener.cancel()
             watch.cancel()
             await asyncio.wait({listener, watch})
-            with suppress(TimeoutError):  # what is not read to its end stays open
-                async with asyncio.timeout(LAST_WORDS_S):
-                    await process.communicate()
+            process.close()
             more_kills = deaths.kills_for_memory() > kills
             cause: deaths.Cause | None = "stopped" if self._stopping else self._ended_for
             death = deaths.explain(status, cause, more_kills, list(self._stderr))
@@ -311,13 +299,7 @@ class Worker:
     def _end_process(self, cause: deaths.Cause) -> None:
         self._ended_for = cause
         if self._process is not None:
-            self._kill(self._process)
-
-    @staticmethod
-    def _kill(process: Process) -> None:
-        """End the process and whatever it started: they are a session of their own, and hold our pipes."""
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            self._process.kill()
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         """Keep the process's last words; they name the cause when it dies."""

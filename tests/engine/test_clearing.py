@@ -1,0 +1,77 @@
+"""Memory of a context is cleared without being touched (scripts/engine_memory.cpp), and is zero all the same."""
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgechat.engine.bindings import clears_lazily, lib
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library clears by itself here")
+PAGE = mmap.PAGESIZE
+LARGE = 64 << 20  # bytes
+
+
+def base() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(Path(lib.__file__).with_name("lib") / "libggml-base.so"))
+    library.ggml_backend_buft_alloc_buffer.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    for name in ("ggml_backend_cpu_buffer_type", "ggml_backend_buft_alloc_buffer", "ggml_backend_buffer_get_base"):
+        getattr(library, name).restype = ctypes.c_void_p
+    return library
+
+
+@contextmanager
+def buffer(size: int) -> Iterator[tuple[ctypes.c_void_p, int]]:
+    """A buffer of ggml's for the processor, and the address of its bytes."""
+    ggml = base()
+    held = ctypes.c_void_p(ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), size))
+    try:
+        yield held, ggml.ggml_backend_buffer_get_base(held)
+    finally:
+        ggml.ggml_backend_buffer_free(held)
+
+
+def clear(held: ctypes.c_void_p, value: int = 0) -> None:
+    lib._lib.engine_clear(held, ctypes.c_uint8(value))
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+@pytest.mark.parametrize("size", [1, PAGE - 1, PAGE, 2 * PAGE, 5 * PAGE + 13, (4 << 20) + 100])
+@pytest.mark.parametrize("value", [0, 7])
+def test_every_byte_that_was_used_is_cleared_and_no_other(size: int, value: int) -> None:
+    assert clears_lazily
+    with buffer(size + 2 * PAGE) as (_, outer), buffer(size) as (held, address):
+        ctypes.memset(outer, 5, size + 2 * PAGE)
+        for _ in range(2):
+            ctypes.memset(address, 255, size)
+            clear(held, value)
+            assert ctypes.string_at(address, size) == bytes([value]) * size
+        assert ctypes.string_at(outer, size + 2 * PAGE) == bytes([5]) * (size + 2 * PAGE)
+
+
+def test_a_new_buffer_takes_no_memory_until_it_is_used() -> None:
+    before = resident()
+    with buffer(LARGE) as (held, address):
+        clear(held)
+        assert resident() - before < LARGE // 8
+        ctypes.memset(address, 1, LARGE)
+        assert resident() - before > LARGE // 8 * 7
+        clear(held)
+        assert resident() - before < LARGE // 8
+
+
+def test_pages_that_cannot_be_given_back_are_cleared_as_well() -> None:
+    with buffer(8 * PAGE) as (held, address):
+        ctypes.memset(address, 255, 8 * PAGE)
+        if ctypes.CDLL(None).mlock(ctypes.c_void_p(address), ctypes.c_size_t(8 * PAGE)):
+            pytest.skip("no page may be locked here")
+        clear(held)
+        assert ctypes.string_at(address, 8 * PAGE) == bytes(8 * PAGE)
