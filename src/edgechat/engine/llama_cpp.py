@@ -18,6 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from edgechat import gguf
 from edgechat.engine import memory as memory_plan
 from edgechat.engine.base import Guide, Progress, Slice
@@ -141,7 +143,9 @@ class LlamaCpp:
             self._memory = lib.llama_get_memory(self._context)
             self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
             progress(Loading(stage="warm-up"))
+            before = psutil.Process().memory_info().rss
             self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
+            touched = psutil.Process().memory_info().rss - before  # of the cache, most of all: its pages may be large
             self.trim(0)
             self.tokenizer = vocabulary.result()
         self.set_threads(threads)
@@ -149,7 +153,7 @@ class LlamaCpp:
             context=planned.context,
             cells=planned.cells,
             memory=planned.bytes,
-            later=planned.cells * (header.kv_bytes_per_token or 0) if clears_lazily else 0,
+            later=max(0, planned.cells * (header.kv_bytes_per_token or 0) - touched) if clears_lazily else 0,
             notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
