@@ -37,7 +37,8 @@ COMMANDS = (
 )  # fmt: skip
 ASKED = tuple(sys.argv[1:2])
 if ASKED == ("serve",):
-    spare.prepare("llama_cpp")  # it gets ready while this process imports the rest
+    other = any(word.startswith("--engine") for word in sys.argv)
+    spare.prepare("" if other else "llama_cpp")  # it gets ready while this process imports the rest
 for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts sooner without all others
     import_module(f"edgechat.cli.{command}").register(app)
 

@@ -15,7 +15,7 @@ _waiting: list[subprocess.Popen[bytes]] = []
 
 
 def prepare(engine: str) -> None:
-    """Start a process that gets `engine` ready; `take` hands it out."""
+    """Start a process that gets `engine` ready, if one is named; `take` hands it out."""
     _waiting.append(_start(engine))
 
 
