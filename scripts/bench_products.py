@@ -1,4 +1,4 @@
-"""Products of 4-bit blocks per second: ggml's own functions beside those of engine_vnni.cpp, in one thread.
+"""Products of 4-bit blocks per second: ggml's own functions beside those of engine_interleaved.cpp, in one thread.
 
 The matrix is small enough for the processor's cache, so that the arithmetic is measured and not the memory.
 

@@ -3,8 +3,9 @@
 # over the forced cache entry (CMake policies CMP0077 and CMP0126, both new since the package asks for 3.21).
 set(LLAMA_BUILD_COMMON OFF)
 
-# Products of 4-bit blocks and attention are ours (engine_vnni.cpp, engine_attention.cpp), where the processor has what they
-# need; ggml's functions stay under another name. Called at the end of the configuration, when ggml's targets are there.
+# Products of matrices (engine_interleaved.cpp, engine_blocks.cpp) and attention (engine_attention.cpp) are ours, where the
+# processor has what they need; ggml's functions stay under another name. Called at the end of the configuration, when
+# ggml's targets are there.
 function(replace_functions)
     if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
         return()
@@ -20,16 +21,18 @@ function(replace_functions)
         "${ggml}/ggml-cpu/ops.cpp" DIRECTORY "${ggml}" PROPERTIES
         COMPILE_DEFINITIONS "ggml_compute_forward_flash_attn_ext=stock_ggml_compute_forward_flash_attn_ext"
     )
+    set_source_files_properties(
+        "${ggml}/ggml-cpu/llamafile/sgemm.cpp" DIRECTORY "${ggml}" PROPERTIES
+        COMPILE_DEFINITIONS "llamafile_sgemm=stock_llamafile_sgemm"
+    )
     get_property(targets DIRECTORY "${ggml}" PROPERTY BUILDSYSTEM_TARGETS)
     list(FILTER targets INCLUDE REGEX "^ggml-cpu(-|$)") # one, or one for each generation of processors
     foreach(target ${targets})
         get_target_property(sources ${target} SOURCES)
         if("${sources}" MATCHES "arch/x86/repack.cpp")
-            target_sources(
-                ${target} PRIVATE
-                "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_vnni.cpp"
-                "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_attention.cpp"
-            )
+            foreach(ours interleaved blocks attention)
+                target_sources(${target} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/engine_${ours}.cpp")
+            endforeach()
         endif()
     endforeach()
 endfunction()

@@ -3,8 +3,8 @@
 Why compile at all: no ready-made wheel of llama.cpp uses the machine's own instructions, and every one of them is
 built with OpenMP, whose threads spin against each other as soon as two engines (or one engine and anything else)
 share the cores. Built natively and with llama.cpp's own thread pool, the same file reads prompts about twice as fast.
-Attention is our own (engine_attention.cpp), and, where the processor has AVX-512 VNNI, products of 4-bit blocks, more
-than twice as fast as llama.cpp's (engine_vnni.cpp).
+Attention is our own (engine_attention.cpp), and so are products of matrices, where the processor has AVX-512 VNNI:
+about twice as fast as llama.cpp's (engine_interleaved.cpp, engine_blocks.cpp).
 
 The wheel lies in the user's cache under a key of version, flags, Python platform and processor: pip's own wheel cache
 knows none of them and would silently hand back another build. A second set-up on the same machine finds it there.
@@ -29,7 +29,7 @@ from typing import TextIO
 VERSION = "0.3.36"
 PACKAGE = f"llama-cpp-python=={VERSION}"
 CHANGED = Path(__file__).with_name("engine.cmake")  # what is left out, and what is replaced by
-KERNELS = sorted(CHANGED.parent.glob("engine_*.cpp"))
+KERNELS = sorted(CHANGED.parent.glob("engine_*.*"))
 NATIVE = (
     "-DGGML_OPENMP=OFF",  # llama.cpp's own thread pool: fair beside neighbours
     "-DGGML_NATIVE=ON",  # every instruction this processor has

@@ -4,61 +4,22 @@ Held against the formula in double precision, over what a server does to a cache
 one buffer, several tokens of each at once, cells that are empty or another's.
 """
 
-import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgechat.engine.bindings import lib
+from tests.engine.graph import CPU, Graph, library
 
 Array = NDArray[np.float32]
-F32, F16 = 0, 1
 SCALE = 0.2
 OURS, GGML = 1e-4, 1e-2  # how far off results may be: ggml adds up values in half precision
 SHAPES = [(14, 2, 64), (3, 3, 64), (6, 1, 128), (2, 2, 80)]  # query heads, heads of keys, numbers of a key
-POINTER, NUMBER, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-
-
-class Plan(ctypes.Structure):
-    """ggml_cplan."""
-
-    _fields_ = (
-        ("work_size", ctypes.c_size_t),
-        ("work_data", POINTER),
-        ("n_threads", ctypes.c_int),
-        ("threadpool", POINTER),
-        ("abort", POINTER),
-        ("abort_data", POINTER),
-        ("use_ref", ctypes.c_bool),
-    )
-
-
-class Room(ctypes.Structure):
-    """ggml_init_params."""
-
-    _fields_ = (("size", ctypes.c_size_t), ("buffer", POINTER), ("no_alloc", ctypes.c_bool))
-
-
-def library(name: str) -> ctypes.CDLL:
-    """One of ggml's."""
-    return ctypes.CDLL(str(next(Path(lib.__file__).with_name("lib").glob(f"{name}*.so"))))
 
 
 def tolerance() -> float:
-    replaced = hasattr(library("libggml-cpu"), "stock_ggml_compute_forward_flash_attn_ext")
-    return OURS if replaced else GGML
-
-
-def function(where: str, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """A function of one of ggml's libraries."""
-    found = library(where)[name]
-    found.restype, found.argtypes = result, arguments
-    return found
+    return OURS if hasattr(library(CPU), "stock_ggml_compute_forward_flash_attn_ext") else GGML
 
 
 @dataclass
@@ -95,34 +56,12 @@ def conversations(tokens: int, of: int, cells: int) -> NDArray[np.bool_]:
     return seen
 
 
-def ggml(given: Case, threads: int, softcap: float = 0) -> Array:
+def ggml(given: Case, threads: int, softcap: float = 0.0) -> Array:
     """(tokens, heads, depth) as the engine's library computes it."""
-    base, cpu = "libggml-base", "libggml-cpu"
-    function(cpu, "ggml_cpu_init", None)()
-    room = function(base, "ggml_init", POINTER, Room)(Room(64 << 20, None, False))
-    tensor = function(base, "ggml_new_tensor_4d", POINTER, POINTER, ctypes.c_int, *[NUMBER] * 4)
-    data = function(base, "ggml_get_data", POINTER, POINTER)
-
-    def filled(kind: int, array: NDArray[np.generic]) -> int:
-        made: int = tensor(room, kind, *reversed(array.shape), *[1] * (4 - array.ndim))
-        whole = np.ascontiguousarray(array)
-        ctypes.memmove(data(made), whole.ctypes.data, whole.nbytes)
-        return made
-
-    queries = filled(F32, given.queries.transpose(1, 0, 2))
-    others = (filled(F16, array) for array in (given.keys, given.values, given.mask))
-    attention = function(base, "ggml_flash_attn_ext", POINTER, *[POINTER] * 5, *[REAL] * 3)
-    result = attention(room, queries, *others, SCALE, 0, softcap)
-    graph = function(base, "ggml_new_graph", POINTER, POINTER)(room)
-    function(base, "ggml_build_forward_expand", None, POINTER, POINTER)(graph, result)
-    plan: Plan = function(cpu, "ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)
-    work = ctypes.create_string_buffer(plan.work_size + 1)
-    plan.work_data = ctypes.addressof(work)
-    assert function(cpu, "ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan))(graph, plan) == 0
-    found = np.empty_like(given.queries)
-    ctypes.memmove(found.ctypes.data, data(result), found.nbytes)
-    function(base, "ggml_free", None, POINTER)(room)
-    return found
+    graph = Graph()
+    queries = graph.array(given.queries.transpose(1, 0, 2))
+    others = (graph.array(array) for array in (given.keys, given.values, given.mask))
+    return graph.compute(given.queries.shape, threads, "ggml_flash_attn_ext", queries, *others, SCALE, 0.0, softcap)
 
 
 def formula(given: Case, softcap: float = 0) -> NDArray[np.float64]:
@@ -176,4 +115,4 @@ def test_a_token_that_sees_nothing_gets_nothing() -> None:
 
 def test_what_is_left_to_ggml_is_right_too() -> None:
     given = case((4, 2, 64), np.tri(4, 90, 60, dtype=bool))
-    np.testing.assert_allclose(ggml(given, 2, softcap=5), formula(given, softcap=5), rtol=0, atol=GGML)
+    np.testing.assert_allclose(ggml(given, 2, softcap=5.0), formula(given, softcap=5.0), rtol=0, atol=GGML)

@@ -1,4 +1,4 @@
-"""Products of 4-bit blocks as this processor computes them (scripts/engine_vnni.cpp, where it has the instructions).
+"""Products of interleaved 4-bit blocks (scripts/engine_interleaved.cpp, where the processor has the instructions).
 
 Held against ggml's own reference, which the library brings along for every processor.
 """
