@@ -35,6 +35,7 @@ def test_streamed_is_what_is_not_streamed(official: openai.OpenAI) -> None:
         "logprobs": True,
         "top_logprobs": 3,
     }
+    official.chat.completions.create(**asked)  # both find the prompt read: how it is read decides how it is rounded
     whole = official.chat.completions.create(**asked)
     chunks = list(official.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
