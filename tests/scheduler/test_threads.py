@@ -130,12 +130,12 @@ def test_it_begins_with_the_measured_counts() -> None:
     assert (threads.count, threads.prefill) == (2, 4)
 
 
-def reading(threads: Threads, cores: float, steps: int) -> list[int]:
-    """The counts of `steps` with a prompt, on a machine that has so many `cores` for us."""
+def reading(threads: Threads, cores: float, steps: int, tokens: int = 64) -> list[int]:
+    """The counts of `steps` with `tokens` of a prompt, on a machine that has so many `cores` for us."""
     counts = []
     for _ in range(steps):
         counts.append(threads.prefill)
-        threads.read(min(1.0, cores / threads.prefill))
+        threads.read(tokens, min(1.0, cores / threads.prefill))
     return counts
 
 
@@ -144,6 +144,11 @@ def test_prompts_leave_a_neighbour_its_core_too() -> None:
     assert reading(Threads(2), 1.4, 3) == [2, 1, 1]
     assert reading(Threads(4), 3.2, 3) == [4, 3, 3]
     assert reading(Threads(1), 0.5, 3) == [1, 1, 1]
+
+
+def test_the_last_token_of_a_prompt_says_nothing() -> None:
+    """Much of its step is the next token's choice, by one thread: the next long prompt is read by all."""
+    assert reading(Threads(2), 1.4, 9, tokens=1) == [2] * 9
 
 
 def test_prompts_take_all_threads_again_when_the_neighbour_has_left() -> None:

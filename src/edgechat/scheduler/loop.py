@@ -222,7 +222,7 @@ class Loop:
         share = (time.process_time() - spent) / (seconds * threads)
         self._pace.measured(readers, prompt, seconds)
         if prompt:
-            self._threads.read(share)
+            self._threads.read(prompt, share)
         else:
             self._threads.measured(readers, seconds, share)
             if self._threads.fewer and self._steps % LOOK_ROUND == 0:

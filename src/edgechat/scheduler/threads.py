@@ -8,7 +8,8 @@ neighbouring counts are tried for a few steps, and the fastest stays. With fewer
 stand idle are a sign that the neighbour has left. Without a sign a look is very rare: it costs about a step.
 
 Prompts are another matter: their steps are long, compute-bound, and all different. There the processor time alone
-decides: as many threads as got a whole core, and all of them again a few steps later.
+decides: as many threads as got a whole core, and all of them again a few steps later. A step with hardly a token of a
+prompt (its last one, where the rest was kept) is none: much of it is choosing the next token, which takes one thread.
 """
 
 EVERY = 512  # steps between two looks at another count without a sign
@@ -22,6 +23,7 @@ RECENT = 0.2  # weight of the newest step in the mean
 SLOWER = 1.35  # times the usual is a sign
 GLARING = 4  # times the usual is as good as FIRST of them: two threads on one core may take seconds for a step
 STARVED = 0.85  # of the processor time that the threads could have had is a sign
+FEW = 8  # tokens of a prompt: a step with fewer says nothing of how prompts are read
 AGAIN = 8  # steps with a prompt, after which all threads are tried again
 BETTER = 0.95  # a count replaces another when its steps take less than this share
 
@@ -61,8 +63,10 @@ class Threads:
         self._trials: list[int] = []
         self._trial: list[float] = []  # share of the mean time that each step of the trial took
 
-    def read(self, share: float) -> None:
-        """A step with a prompt got `share` (0 to 1) of the processor time that `prefill` threads could have had."""
+    def read(self, tokens: int, share: float) -> None:
+        """A step with `tokens` of prompts got `share` (0 to 1) of the time that `prefill` threads could have had."""
+        if tokens < FEW:
+            return
         self._read += 1
         if share < STARVED and self.prefill > 1:
             self.prefill = max(1, min(self.prefill - 1, round(share * self.prefill)))
