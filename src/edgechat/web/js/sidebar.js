@@ -260,8 +260,8 @@ export class Sidebar extends EventTarget {
     this.#tell("open", id);
   }
 
-  #changed(id) {
-    this.touched(id);
+  async #changed(id) {
+    await this.touched(id); // its title is read from the list
     this.#tell("changed", id);
   }
 
