@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.engine.bindings import clears_lazily, lib
+from tests.engine.graph import BASE, library
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library clears by itself here")
 PAGE = mmap.PAGESIZE
@@ -17,11 +18,11 @@ LARGE = 64 << 20  # bytes
 
 
 def base() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(Path(lib.__file__).with_name("lib") / "libggml-base.so"))
-    library.ggml_backend_buft_alloc_buffer.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    ggml = library(BASE)
+    ggml.ggml_backend_buft_alloc_buffer.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     for name in ("ggml_backend_cpu_buffer_type", "ggml_backend_buft_alloc_buffer", "ggml_backend_buffer_get_base"):
-        getattr(library, name).restype = ctypes.c_void_p
-    return library
+        getattr(ggml, name).restype = ctypes.c_void_p
+    return ggml
 
 
 @contextmanager

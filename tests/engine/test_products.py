@@ -5,13 +5,12 @@ Held against ggml's own reference, which the library brings along for every proc
 
 import ctypes
 import platform
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgechat.engine.bindings import lib
+from tests.engine.graph import CPU, library
 
 WEIGHTS, ACTIVATIONS, ROWS = 8, 4, 1  # scales of a block: columns or rows that lie interleaved
 BITS = {WEIGHTS: 4, ACTIVATIONS: 8, ROWS: 8}
@@ -20,9 +19,9 @@ TOLERANCE = 1e-5  # of the largest result: scales are multiplied and added in an
 
 def product(name: str, size: int, columns: int, rows: int, weights: bytes, activations: bytes) -> NDArray[np.float32]:
     """(rows, columns) by a function of ggml's."""
-    library = ctypes.CDLL(str(next(Path(lib.__file__).with_name("lib").glob("libggml-cpu*.so"))))
-    library.ggml_cpu_init()  # its tables
-    function = library[name]
+    ggml = library(CPU)
+    ggml.ggml_cpu_init()  # its tables
+    function = ggml[name]
     pointer, number = ctypes.c_void_p, ctypes.c_int
     function.argtypes = (number, pointer, ctypes.c_size_t, pointer, pointer, number, number)
     result = np.full((rows, columns), np.nan, dtype=np.float32)
