@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.schemas import schema_number
 
 from edgechat.engine.base import Slice
-from edgechat.engine.llama_cpp import LlamaCpp
+from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, Grammar

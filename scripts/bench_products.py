@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from edgechat.engine.bindings import lib
+from edgechat.bindings import lib
 
 SIZE, COLUMNS = 896, 1216  # weights of a column; columns
 BLOCK, TOGETHER = 32, 4  # weights that share a scale; rows that lie interleaved where there are several

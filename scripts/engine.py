@@ -40,7 +40,7 @@ PORTABLE = (
     "-DGGML_NATIVE=OFF",
     "-DLLAVA_BUILD=OFF",
     "-DGGML_BACKEND_DL=ON",
-    "-DGGML_CPU_ALL_VARIANTS=ON",  # a module for each generation, loaded by engine/bindings.py from beside the library
+    "-DGGML_CPU_ALL_VARIANTS=ON",  # a module for each generation, loaded by bindings.py from beside the library
     "-DCMAKE_INSTALL_BINDIR:STRING=llama_cpp/lib",  # … where CMake would not put them
 )
 WHY = f"""\

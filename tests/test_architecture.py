@@ -11,14 +11,13 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 
 # A module imports only from the rows above it; neighbours in a row are strangers.
 ROWS = [
-    {"errors", "types", "registry", "settings", "gguf", "machine"},
-    {"observe"},
-    {"reports"},
-    {"hub", "prompt", "engine", "history", "keys", "presence"},
+    {"errors", "types", "registry", "settings", "machine", "bindings"},
+    {"letters", "observe"},
+    {"gguf", "hub", "prompt", "history", "keys", "presence"},
+    {"engine"},
     {"scheduler"},
-    {"worker", "remote", "tune"},
-    {"cascade", "library", "diagnostics"},
-    {"upkeep"},
+    {"worker", "tune"},
+    {"models"},
     {"runtime"},
     {"runs"},
     {"api", "bench"},
@@ -94,10 +93,10 @@ REACHES_OUT = {
     "bench/local.py": {"httpx", "socket"},
     "bench/restart.py": {"asyncio.open_connection"},
     "presence.py": {"httpx"},  # this home folder's own server, where a command looks for it
-    "reports.py": {"sentry_sdk", "sentry_sdk.utils"},  # extras, off until somebody sets where to
-    "api/tracing.py": {"opentelemetry"},
-    "api/connection.py": {"socket"},  # constants
-    "api/doorstep.py": {"socket"},  # accepts
+    "observe/sentry.py": {"sentry_sdk", "sentry_sdk.utils"},  # extras, off until somebody sets where to
+    "observe/tracing.py": {"opentelemetry"},
+    "api/doors/connection.py": {"socket"},  # constants
+    "api/doors/doorstep.py": {"socket"},  # accepts
     "cli/serve.py": {"socket"},  # listens
     "cli/server.py": {"socket"},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgechat import __version__, cli
-from edgechat.api.wire import ChatRequest
+from edgechat.api.openai.wire import ChatRequest
 from edgechat.hub.catalog import Catalog
 from edgechat.settings import Settings
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgechat.engine.bindings import lib
-from edgechat.engine.llama_cpp import Vocabulary
+from edgechat.bindings import lib
+from edgechat.engine.llama.engine import Vocabulary
 
 
 @contextmanager

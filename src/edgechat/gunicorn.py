@@ -15,7 +15,7 @@ from uvicorn_worker import UvicornWorker
 
 from edgechat import presence
 from edgechat.api.app import create_app
-from edgechat.api.server import config as server_config
+from edgechat.api.doors.server import config as server_config
 from edgechat.cli import options
 from edgechat.cli.serve import claimed, url_of
 from edgechat.cli.server import Server

@@ -9,19 +9,19 @@ from typing import Any
 from edgechat.errors import UnknownName
 
 ENGINES = {
-    "llama_cpp": "edgechat.engine.llama_cpp:LlamaCpp",
-    "transformers": "edgechat.engine.transformers:Transformers",
+    "llama_cpp": "edgechat.engine.llama.engine:LlamaCpp",
+    "transformers": "edgechat.engine.torch.engine:Transformers",
     "fake": "edgechat.engine.fake:Fake",
 }
 # What is known before an engine loads a model, by the engine's name.
 FORECASTS = {
-    "llama_cpp": "edgechat.engine.memory:Forecast",
-    "transformers": "edgechat.engine.snapshot:Forecast",
+    "llama_cpp": "edgechat.engine.llama.memory:Forecast",
+    "transformers": "edgechat.engine.torch.snapshot:Forecast",
     "fake": "edgechat.engine.fake:Forecast",
 }
 # For models that give vectors instead of answers.
 EMBEDDERS = {
-    "llama_cpp": "edgechat.engine.llama_embedder:LlamaEmbedder",
+    "llama_cpp": "edgechat.engine.llama.embedder:LlamaEmbedder",
     "fake": "edgechat.engine.fake:FakeEmbedder",
 }
 SOURCES = {
@@ -31,11 +31,11 @@ SOURCES = {
     "hf": "edgechat.hub.huggingface:HuggingFace",
 }
 # What comes with an extra.
-EXTRAS = {"otel": "edgechat.api.tracing:Tracing"}
+EXTRAS = {"otel": "edgechat.observe.tracing:Tracing"}
 # The web framework takes half a second to import; commands that do not serve need not wait for it.
 DOORS = {
     "http": "edgechat.api.app:create_app",
-    "uvicorn": "edgechat.api.server:config",
+    "uvicorn": "edgechat.api.doors.server:config",
     "server": "edgechat.cli.server:Server",
 }
 

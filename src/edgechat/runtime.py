@@ -4,7 +4,7 @@ choose ─► pull (downloading) ─► load (loading) ─► ready
    │         └─ the default cannot be had: the small model that comes as a package, and why
    └─ a model that the user named is never replaced: failed, and why
 
-Every other model on disk is loaded when somebody asks for it (library.py, worker/keeper.py).
+Every other model on disk is loaded when somebody asks for it (models/library.py, models/keeper.py).
 """
 
 import asyncio
@@ -16,18 +16,18 @@ import msgspec
 import structlog
 
 from edgechat import machine, registry
-from edgechat.engine.memory import DEFAULT_SHARE, free_memory
+from edgechat.engine.fit import DEFAULT_SHARE, free_memory
 from edgechat.errors import EdgechatError, HubError, NotReady, ShuttingDown, StorageError, from_code
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
-from edgechat.library import Library, Served, named, prefixes
+from edgechat.models.keeper import Keeper
+from edgechat.models.library import Library, Served, named, prefixes
+from edgechat.models.supervisor import LAST_WORDS_S
+from edgechat.models.upkeep import Upkeep
 from edgechat.scheduler.shelf import erase
 from edgechat.settings import Settings
 from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Embed, Failed, GenRequest, Struct
-from edgechat.upkeep import Upkeep
-from edgechat.worker.keeper import Keeper
-from edgechat.worker.supervisor import LAST_WORDS_S
 
 __all__ = ["Readiness", "Runtime", "Served"]
 
@@ -117,7 +117,7 @@ class Runtime:
         return self._drained_by is not None
 
     def pause(self, paused: bool) -> None:
-        """Whether new answers are turned away at the doors (api/drain.py). Those that are in run and wait as before."""
+        """Whether new answers are turned away (api/doors/drain.py). Those that are in run and wait as before."""
         self.paused = paused
         self._ring()
 

@@ -1,6 +1,7 @@
-"""The nouns everyone uses, and the letters between the server and a worker.
+"""The nouns everyone uses.
 
-Values only: no input, no output, no import from the package. All are frozen msgspec structures: they travel over pipes.
+Values only: no input, no output, no import from the package. All are frozen msgspec structures: they travel over pipes
+(letters.py).
 """
 
 from collections.abc import AsyncGenerator
@@ -264,96 +265,6 @@ class ModelInfo(Struct, frozen=True):
     thinking_switch: bool = False  # … and can turn it off
     dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
-
-
-# Letters to a worker …
-class ToWorker(Struct, frozen=True, tag=True):
-    """A letter from the server to its worker."""
-
-
-class Load(ToWorker, frozen=True):
-    """The first letter: what to serve. `path` is a file that was verified by the sender."""
-
-    engine: str
-    path: str
-    context: int  # tokens per conversation; 0 = as the model was trained, within the worker's own cap
-    threads: int  # the most it may use
-    decode_threads: int = 0  # of them, what was measured as fastest for steps of one token per reader; 0 = all
-    prefill_threads: int = 0  # the same for prompts
-    ubatch: int = 0  # prompt tokens computed at once, as measured; 0 = the engine's own number
-    flash: bool = True  # attention in one pass over keys and values, unless that was measured as slower
-    memory: int = 0  # bytes for weights, cache and buffers; 0 = what the worker thinks proper
-    queue: int = 64  # answers that may wait
-    digest: str = ""  # SHA-256 of the file
-    shelf: str = ""  # folder for prefixes that outlive the process
-    shelf_bytes: int = 0  # most bytes there; 0 = none
-
-
-class Generate(ToWorker, frozen=True):
-    """Answer `request`; every event comes back under `id`."""
-
-    id: int
-    request: GenRequest
-
-
-class Ask(ToWorker, frozen=True):
-    """Answer `question`; one event comes back under `id`."""
-
-    id: int
-    question: AnyQuestion
-
-
-class Cancel(ToWorker, frozen=True):
-    """Nobody reads `id` any more."""
-
-    id: int
-
-
-class Forget(ToWorker, frozen=True):
-    """The conversation is deleted: nothing of it stays in memory or on disk."""
-
-    conversation: str
-
-
-class Cores(ToWorker, frozen=True):
-    """Use at most `count` threads from now on: others need the rest."""
-
-    count: int
-
-
-# … and back.
-class FromWorker(Struct, frozen=True, tag=True):
-    """A letter from a worker to its server."""
-
-
-class LoadProgress(FromWorker, frozen=True):
-    """Loading goes on."""
-
-    event: Loading
-
-
-class Ready(FromWorker, frozen=True):
-    """The model answers."""
-
-    info: ModelInfo
-
-
-class LoadFailed(FromWorker, frozen=True):
-    """The model cannot be served; the worker ends. `code` is one of errors.py."""
-
-    code: str
-    message: str
-
-
-class Told(FromWorker, frozen=True):
-    """An event of the answer `id`."""
-
-    id: int
-    event: AnyEvent
-
-
-AnyToWorker = Load | Generate | Ask | Cancel | Forget | Cores
-AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
 
 
 class Backend(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from edgechat.api import server as http
 from edgechat.api.app import create_app
+from edgechat.api.doors import server as http
 from edgechat.cli.serve import listen
 from edgechat.cli.server import Server
 from edgechat.runtime import Runtime

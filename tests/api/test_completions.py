@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-from edgechat.api.completions import CompletionRequest, Scores, piece_text
+from edgechat.api.openai.completions import CompletionRequest, Scores, piece_text
 from edgechat.types import Sampling, Scored
 from tests.api.conftest import serving
 from tests.conftest import FakeModel

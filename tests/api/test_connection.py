@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edgechat.api import connection
+from edgechat.api.doors import connection
 from tests.api.conftest import serving
 
 POST = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

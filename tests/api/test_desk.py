@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from edgechat.api.desk import limits_of
+from edgechat.api.watch.desk import limits_of
 from edgechat.keys import Key, Keys, Limits
 from edgechat.settings import Settings
 from tests.api.conftest import serving

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from edgechat.api import doorstep
-from edgechat.api.doorstep import Doorstep
-from edgechat.api.gate import Gate
+from edgechat.api.doors import doorstep
+from edgechat.api.doors.doorstep import Doorstep
+from edgechat.api.doors.gate import Gate
 from tests.api.test_connection import asking, everything
 
 

@@ -10,9 +10,9 @@ import openai
 import pytest
 
 from edgechat.keys import Keys, Limits
-from edgechat.types import Load
-from edgechat.worker import probe
-from edgechat.worker.supervisor import Worker
+from edgechat.letters import Load
+from edgechat.models import probe
+from edgechat.models.supervisor import Worker
 from tests.api.conftest import serving
 
 ROUTE = "/v1/embeddings"

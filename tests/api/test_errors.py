@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from edgechat import errors
 from edgechat.api.errors import SHAPES, STATUS, Problem, anthropic, ollama, openai, response, shape_of
-from edgechat.api.wire import INERT, NEUTRAL, ChatRequest
+from edgechat.api.openai.wire import INERT, NEUTRAL, ChatRequest
 from tests.api.conftest import serving
 from tests.conftest import FakeModel
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from edgechat.api.gate import SEATS, Gate
+from edgechat.api.doors.gate import SEATS, Gate
 from edgechat.scheduler import loop
 from tests.api.conftest import serving
 from tests.api.test_connection import POST, connect, everything

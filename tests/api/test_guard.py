@@ -5,7 +5,7 @@ import socket
 import httpx
 import pytest
 
-from edgechat.api.guard import MAX_BODY, refusal
+from edgechat.api.doors.guard import MAX_BODY, refusal
 
 HOST = ("host", "127.0.0.1:8080")
 JSON = ("content-type", "application/json")

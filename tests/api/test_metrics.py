@@ -11,8 +11,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgechat.api import metrics
-from edgechat.observe import Sink
+from edgechat.api.watch import metrics
+from edgechat.observe.logs import Sink
 from tests.api.conftest import serving
 
 MODELS = 10_000 if os.environ.get("EDGECHAT_TORTURE") else 200

@@ -59,7 +59,7 @@ def test_the_articles_chat(client: httpx.Client) -> None:
 
 def test_readiness_follows_the_worker(client: httpx.Client) -> None:
     """The engine dies: 503 with the reason, the process lives, and it answers again by itself."""
-    (worker,) = [child for child in psutil.Process().children() if "edgechat.worker.child" in " ".join(child.cmdline())]
+    (worker,) = [child for child in psutil.Process().children() if "edgechat.worker.main" in " ".join(child.cmdline())]
     worker.kill()
     worker.wait(5)
     seen = set()

@@ -8,10 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from edgechat.api.anthropic.wire import MessagesRequest
-from edgechat.api.completions import CompletionRequest
 from edgechat.api.ollama import wire as ollama
+from edgechat.api.openai.completions import CompletionRequest
+from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.responses.wire import ResponsesRequest
-from edgechat.api.wire import ChatRequest
 
 CHAT: dict[str, Any] = {"model": "", "messages": [{"role": "user", "content": "x"}]}
 BODIES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {

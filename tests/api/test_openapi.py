@@ -7,8 +7,8 @@ import httpx
 import jsonschema
 import pytest
 
-from edgechat.api.completions import CompletionRequest
 from edgechat.api.errors import shape_of
+from edgechat.api.openai.completions import CompletionRequest
 from edgechat.api.openapi import AWAY, EXAMPLES, REFUSED
 
 STREAMED = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/api/chat", "/api/generate")

@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from edgechat.api import page
-from edgechat.api.live import Phase
-from edgechat.api.page import MEDIA_TYPES, WEB, Page, mount_page
-from edgechat.api.picker import Row
+from edgechat.api.page import assets
+from edgechat.api.page.assets import MEDIA_TYPES, WEB, Page, mount_page
+from edgechat.api.page.picker import Row
+from edgechat.api.watch.live import Phase
 from edgechat.keys import Limits
 from edgechat.runtime import State
 
@@ -429,4 +429,4 @@ def test_contrast(scheme: str) -> None:
 
 
 def test_the_policy_is_the_specified_one() -> None:
-    assert page.CONTENT_SECURITY_POLICY == POLICY
+    assert assets.CONTENT_SECURITY_POLICY == POLICY

@@ -15,13 +15,13 @@ from openai.types.chat import completion_create_params as chat_create_params
 from openai.types.responses import response_create_params
 
 from edgechat.api.anthropic.wire import MessagesRequest, Prompt
-from edgechat.api.completions import CompletionRequest
-from edgechat.api.embeddings import EmbeddingRequest
 from edgechat.api.fields import Body
 from edgechat.api.ollama.wire import ChatRequest as OllamaChatRequest
 from edgechat.api.ollama.wire import GenerateRequest
+from edgechat.api.openai.completions import CompletionRequest
+from edgechat.api.openai.embeddings import EmbeddingRequest
+from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.responses.wire import ResponsesRequest
-from edgechat.api.wire import ChatRequest
 
 TURNS = [{"role": "user", "content": "hello"}]
 ROUTES: dict[str, tuple[type[Body], dict[str, Any]]] = {

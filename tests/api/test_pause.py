@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from edgechat import presence
-from edgechat.api.drain import ASKING
+from edgechat.api.doors.drain import ASKING
 from edgechat.cli.status import look, seen
 from edgechat.keys import Keys, Limits
 from tests.api.conftest import serving

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from edgechat.api import server as http
+from edgechat.api.doors import server as http
 from edgechat.cli.serve import listen
 from edgechat.settings import Settings
 

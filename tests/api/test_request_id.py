@@ -3,7 +3,7 @@ import re
 import httpx
 import pytest
 
-from edgechat.api.request_id import request_id
+from edgechat.api.doors.request_id import request_id
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", "/nowhere", "/v1/messages"])

@@ -5,7 +5,7 @@ import httpx
 import psutil
 
 from edgechat import __version__
-from edgechat.api.status import defaults
+from edgechat.api.page.status import defaults
 from edgechat.types import Sampling
 
 

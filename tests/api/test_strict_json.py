@@ -7,12 +7,12 @@ import pytest
 from pydantic import BaseModel
 
 from edgechat.api.anthropic import wire as anthropic
-from edgechat.api.completions import CompletionRequest
-from edgechat.api.embeddings import EmbeddingRequest
 from edgechat.api.ollama import wire as ollama
+from edgechat.api.openai.completions import CompletionRequest
+from edgechat.api.openai.embeddings import EmbeddingRequest
+from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.responses import wire as responses
 from edgechat.api.strict_json import DEEPEST, MOST_GROUPS, MOST_NAMES, check_shape, strict_json
-from edgechat.api.wire import ChatRequest
 
 
 def nested(levels: int, opens: str = "[", closes: str = "]") -> bytes:

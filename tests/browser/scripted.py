@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.middleware.base import RequestResponseEndpoint
 
-from edgechat.api.page import mount_page
+from edgechat.api.page.assets import mount_page
 from tests.browser.records import Records
 
 MODEL = "qwen1.5-0.5b-chat"

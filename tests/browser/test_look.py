@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgechat.api.page import WEB
+from edgechat.api.page.assets import WEB
 from tests.browser.conftest import TIMEOUT_MS, Chat, Open
 from tests.browser.scripted import MODEL, READY, Gate, Script, delta, finish
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from edgechat import gguf
+from edgechat.gguf.header import read_header
 from tests import ggufs
 from tests.cli.conftest import Bench, Command
-from tests.engine.test_quantize import METADATA, SHAPES
+from tests.gguf.test_quantize import METADATA, SHAPES
 from tests.hub.conftest import TINY, TINY_FILE
 
 MADE = "tiny-q4_k_m-q8_0-q4_0"
@@ -26,7 +26,7 @@ def test_the_product_is_kept_with_its_lineage(pulled: Bench, command: Command) -
     assert f"edgechat serve --model {MADE}" in ran.said
     stored = pulled.store.find(MADE)
     assert stored is not None
-    assert {tensor.type for tensor in gguf.read_header(stored.path).tensors} == {"Q8_0", "Q4_0", "F32"}
+    assert {tensor.type for tensor in read_header(stored.path).tensors} == {"Q8_0", "Q4_0", "F32"}
     row = next(row for row in json.loads(command("models", "--json").said) if row["name"] == MADE)
     assert row["made_from"].startswith("tiny-q4_k_m (SHA-256 ")
     assert row["made_from"].endswith(" as Q8_0/Q4_0")

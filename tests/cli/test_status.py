@@ -16,10 +16,11 @@ import pytest
 import structlog
 from rich.console import Console
 
-from edgechat import observe, presence
+from edgechat import presence
 from edgechat.cli.status import age, look, seen
-from edgechat.diagnostics import masked
 from edgechat.keys import Keys, Limits
+from edgechat.observe import logs
+from edgechat.observe.bundle import masked
 from edgechat.settings import Settings
 from tests.api.conftest import serving
 from tests.cli.conftest import Command
@@ -49,7 +50,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     """A server with its card, and a model whose answers are canaries."""
     (tmp_path / "fake.json").write_text(json.dumps({"reply": f"So {WORDS}."}))
     home = tmp_path / "home"
-    observe.configure("info", "json")  # it logs to standard error, as it would from its own process
+    logs.configure("info", "json")  # it logs to standard error, as it would from its own process
     with serving(tmp_path / "fake.json", home, secret="s", **SECRETS) as base:
         (home / "server.json").write_bytes(msgspec.json.encode(presence.Card(os.getpid(), base, "s")))
         yield base
@@ -163,7 +164,7 @@ def test_a_bundle_has_all_that_helps_and_nobodys_words(command: Command, server:
     ask: dict[str, Any] = {"messages": [{"role": "user", "content": WORDS}], "response_format": bad}
     assert httpx.post(f"{server}/v1/chat/completions", json=ask).status_code == 400
     assert httpx.post(f"{server}/v1/chat/completions", json=ask | {"model": WORDS}).status_code == 404
-    observe.configure("debug", "json")
+    logs.configure("debug", "json")
     log = structlog.get_logger()
     log.error("a bug", exc_info=ValueError(WORDS))
     log.error("worker ended", words=WORDS, status=134)

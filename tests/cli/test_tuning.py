@@ -8,7 +8,7 @@ from edgechat.cli import doctor, tuning
 from edgechat.errors import ConfigError
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Store
-from edgechat.library import Library
+from edgechat.models.library import Library
 from edgechat.settings import Settings
 from tests.scripts import publish, tuned
 

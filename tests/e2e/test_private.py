@@ -21,7 +21,7 @@ import httpx
 import psutil
 import pytest
 
-from edgechat.diagnostics import unpacked
+from edgechat.observe.bundle import unpacked
 from tests.conftest import FakeModel
 from tests.e2e.conftest import SERVE, Server, run, serve, started
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechat.engine.bindings import lib
+from edgechat.bindings import lib
 
 F32, F16, Q5_0, Q8_0 = 0, 1, 6, 8  # ggml_type
 ROOM = 64 << 20  # bytes for all tensors

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgechat.engine.base import Slice
-from edgechat.engine.llama_cpp import LlamaCpp
+from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.tune.divergence import compare, log_probabilities
 from edgechat.tune.quality import Quality
 from edgechat.types import Sampling

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SCRIPT = "import sys; from edgechat.engine.bindings import lib; lib.llama_max_devices; print(*sorted(sys.modules))"
+SCRIPT = "import sys; from edgechat.bindings import lib; lib.llama_max_devices; print(*sorted(sys.modules))"
 
 
 @pytest.mark.parametrize("unwanted", ["numpy", "jinja2", "llama_cpp.llama"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.engine.bindings import clears_lazily, lib
+from edgechat.bindings import clears_lazily, lib
 from tests.engine.graph import BASE, library
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library clears by itself here")

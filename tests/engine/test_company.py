@@ -23,7 +23,7 @@ TEXT = "Once upon a time, there was a little girl who lived by the sea. Every mo
 
 @pytest.fixture
 def engine(smollm2: Path) -> Iterator[Any]:
-    from edgechat.engine.llama_cpp import LlamaCpp
+    from edgechat.engine.llama.engine import LlamaCpp
 
     engine = LlamaCpp(smollm2, 1024, 0, 1, lambda _: None)
     yield engine
@@ -32,7 +32,7 @@ def engine(smollm2: Path) -> Iterator[Any]:
 
 def logprobs(engine: Any) -> NDArray[np.float32]:
     """Of the token after row 0 of the last step, whatever came behind it in the batch."""
-    from edgechat.engine.bindings import lib
+    from edgechat.bindings import lib
 
     logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(engine._context, 0), shape=(engine.info.vocabulary,))
     top = logits.max()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.engine.bindings import lib
-from edgechat.engine.llama_cpp import LlamaCpp
+from edgechat.bindings import lib
+from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.types import GenRequest, Message, Tool, ToolCall

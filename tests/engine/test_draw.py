@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgechat.engine.bindings import lib
+from edgechat.bindings import lib
 from edgechat.engine.draw import Draw, likeliest
 from edgechat.engine.fake import Bytes
 from edgechat.types import Sampling

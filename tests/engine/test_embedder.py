@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.engine.llama_embedder import LlamaEmbedder
-from edgechat.engine.memory import EMBEDDING_CONTEXT, Forecast
+from edgechat.engine.llama.embedder import LlamaEmbedder
+from edgechat.engine.llama.memory import EMBEDDING_CONTEXT, Forecast
 from edgechat.errors import ContextLengthExceeded
-from edgechat.types import Answered, Ask, Embed, Failed
+from edgechat.letters import Ask
+from edgechat.types import Answered, Embed, Failed
 from tests.ggufs import text, value
-from tests.worker.test_embedding import told_by
+from tests.worker.test_vectors import told_by
 
 pytestmark = pytest.mark.model
 LAST = 3  # llama_pooling_type

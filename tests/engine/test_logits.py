@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from edgechat.engine.bindings import lib
+from edgechat.bindings import lib
 from edgechat.engine.logits import bend, largest
 from edgechat.types import Sampling
 

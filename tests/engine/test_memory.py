@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import gguf
-from edgechat.engine import memory
-from edgechat.engine.quantize import Recipe, quantize
+from edgechat.engine import fit
+from edgechat.engine.llama import memory
 from edgechat.errors import ConfigError
-from edgechat.types import Done, GenRequest, Load, Message, Sampling
-from edgechat.worker.measure import tree_bytes
-from edgechat.worker.supervisor import Worker
+from edgechat.gguf.header import Header, read_header
+from edgechat.gguf.quantize import Recipe, quantize
+from edgechat.letters import Load
+from edgechat.models.measure import tree_bytes
+from edgechat.models.supervisor import Worker
+from edgechat.types import Done, GenRequest, Message, Sampling
 from tests import ggufs
 
 
 @pytest.fixture
-def header(tmp_path: Path) -> gguf.Header:
+def header(tmp_path: Path) -> Header:
     """A model of 40 MB with a cache of 12,288 bytes per token, trained for 8192 tokens."""
     metadata = {
         "general.architecture": "qwen2",
@@ -26,10 +28,10 @@ def header(tmp_path: Path) -> gguf.Header:
         "qwen2.attention.head_count": 14,
         "qwen2.attention.head_count_kv": 2,
     }
-    return gguf.read_header(ggufs.write(tmp_path / "m.gguf", ggufs.gguf(metadata, {"w": (1000, 10_000)})))
+    return read_header(ggufs.write(tmp_path / "m.gguf", ggufs.gguf(metadata, {"w": (1000, 10_000)})))
 
 
-def test_a_plan_keeps_within_its_number(header: gguf.Header) -> None:
+def test_a_plan_keeps_within_its_number(header: Header) -> None:
     plan = memory.plan(header, 0, 600_000_000)
     assert plan.context == 4096
     assert plan.cells >= 4096
@@ -37,33 +39,33 @@ def test_a_plan_keeps_within_its_number(header: gguf.Header) -> None:
     assert plan.notes == ()
 
 
-def test_more_memory_holds_more_conversations_up_to_a_bound(header: gguf.Header) -> None:
+def test_more_memory_holds_more_conversations_up_to_a_bound(header: Header) -> None:
     cells = [memory.plan(header, 1024, size).cells for size in (400_000_000, 450_000_000, 8_000_000_000)]
     assert cells == sorted(cells)
-    assert cells[-1] == 1024 * memory.CONVERSATIONS
+    assert cells[-1] == 1024 * fit.CONVERSATIONS
 
 
-def test_a_context_nobody_asked_for_shrinks_and_says_so(header: gguf.Header) -> None:
+def test_a_context_nobody_asked_for_shrinks_and_says_so(header: Header) -> None:
     room = memory.fixed_bytes(header) + 3000 * memory.cell_bytes(header)
     plan = memory.plan(header, 0, room)
-    assert memory.LEAST_CONTEXT <= plan.context < 4096
+    assert fit.LEAST_CONTEXT <= plan.context < 4096
     assert plan.bytes <= room
     assert "instead of 4096" in plan.notes[0]
 
 
-def test_a_context_that_was_asked_for_is_refused_with_the_number_that_fits(header: gguf.Header) -> None:
+def test_a_context_that_was_asked_for_is_refused_with_the_number_that_fits(header: Header) -> None:
     with pytest.raises(ConfigError, match=r"it takes --memory (\d\.\d\d)GB") as caught:
         memory.plan(header, 8192, memory.fixed_bytes(header) + 8000 * memory.cell_bytes(header))
     needed = float(str(caught.value).rpartition("--memory ")[2].removesuffix("GB."))
     assert memory.plan(header, 8192, int((needed + 0.01) * 1e9)).context == 8192
 
 
-def test_what_the_model_never_learned_is_refused(header: gguf.Header) -> None:
+def test_what_the_model_never_learned_is_refused(header: Header) -> None:
     with pytest.raises(ConfigError, match="trained for 8192"):
         memory.plan(header, 8193, 0)
 
 
-def test_too_little_for_the_weights_is_refused(header: gguf.Header) -> None:
+def test_too_little_for_the_weights_is_refused(header: Header) -> None:
     with pytest.raises(ConfigError, match="it takes --memory"):
         memory.plan(header, 0, 50_000_000)
 
@@ -89,12 +91,12 @@ async def test_what_is_predicted_is_what_a_full_worker_takes(
     else:
         await quantize(source, path, Recipe.parse(recipe), threads=2, allow_requantize=True)
     predicted = memory.Forecast(path).describe(context)
-    worker = Worker(Load("llama_cpp", str(path), context, 2, memory=memory.ENDLESS))
+    worker = Worker(Load("llama_cpp", str(path), context, 2, memory=fit.ENDLESS))
     try:
         info = await worker.start()
-        assert (info.memory, info.cells) == (predicted.memory, context * memory.CONVERSATIONS)
+        assert (info.memory, info.cells) == (predicted.memory, context * fit.CONVERSATIONS)
         assert worker.pid is not None
-        await asyncio.gather(*(fill(worker, number) for number in range(memory.CONVERSATIONS)))
+        await asyncio.gather(*(fill(worker, number) for number in range(fit.CONVERSATIONS)))
         taken = tree_bytes(worker.pid)
         if not taken:
             pytest.skip("this system does not tell what a process takes")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.engine import pages
+from edgechat.engine.llama import pages
 
 PAGE = mmap.PAGESIZE
 SIZE = 64 * PAGE

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechat import gguf
-from edgechat.engine.llama_cpp import LlamaCpp
-from edgechat.engine.recast import recast
+from edgechat.engine.llama.engine import LlamaCpp
+from edgechat.gguf.header import read_header
+from edgechat.gguf.recast import recast
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.tune.divergence import Floats, log_probabilities
@@ -53,7 +53,7 @@ def referee(smollm2_folder: Path, judge: Any) -> tuple[Any, Any]:
 def engine(smollm2: Path, referee: object, tmp_path_factory: pytest.TempPathFactory) -> LlamaCpp:
     """The same weights as F16; nothing is made where nobody judges it."""
     path = tmp_path_factory.mktemp("referee") / "f16.gguf"
-    tensors = gguf.read_header(smollm2).tensors
+    tensors = read_header(smollm2).tensors
     recast(smollm2, path, {tensor.name: "F16" for tensor in tensors if len(tensor.shape) > 1}, 2)
     return LlamaCpp(path, 512, 0, 2, lambda _: None)
 

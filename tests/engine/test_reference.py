@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.engine.base import Slice
-from edgechat.engine.llama_cpp import LlamaCpp
+from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.types import GenRequest, Message, Sampling

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.engine import snapshot
+from edgechat.engine.torch import snapshot
 from edgechat.errors import ConfigError, ModelFileInvalid
 
 CONFIG = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from edgechat.engine import transformers as engines
 from edgechat.engine.base import Slice
-from edgechat.engine.transformers import Transformers
-from edgechat.engine.transformers_vocabulary import SPACE, _by_letter, _by_word, _letters
+from edgechat.engine.torch import engine as engines
+from edgechat.engine.torch.engine import Transformers
+from edgechat.engine.torch.vocabulary import SPACE, _by_letter, _by_word, _letters
 from edgechat.errors import ConfigError, ModelFileInvalid
 from edgechat.types import Sampling
 

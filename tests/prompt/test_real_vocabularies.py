@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from edgechat import gguf
-from edgechat.engine.bindings import lib
-from edgechat.engine.llama_cpp import Vocabulary
+from edgechat.bindings import lib
+from edgechat.engine.llama.engine import Vocabulary
+from edgechat.gguf.header import read_header
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.prompt.tools import spelled_out
@@ -46,7 +46,7 @@ class Real(NamedTuple):
 def real(request: pytest.FixtureRequest) -> Iterator[Real]:
     path: Path = request.getfixturevalue(request.param)
     with vocabulary_of(path) as vocabulary:
-        template = Template(gguf.read_header(path).template or "")
+        template = Template(read_header(path).template or "")
         yield Real(vocabulary, template, Prompter(template, vocabulary, 1 << 20))
 
 

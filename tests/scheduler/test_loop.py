@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from edgechat.engine.fake import Fake
+from edgechat.letters import Cancel
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.loop import RUNNING, Loop, Stop, Submit
-from edgechat.types import AnyEvent, Cancel, Delta, Done, Failed, GenRequest, Guards, Message, Prefill, Queued
+from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Guards, Message, Prefill, Queued
 
 
 class Bench:

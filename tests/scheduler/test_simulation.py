@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from edgechat.engine.fake import Fake
+from edgechat.letters import Cancel, Forget
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.loop import Loop, Stop, Submit
 from edgechat.scheduler.shelf import Shelf
-from edgechat.types import AnyEvent, Cancel, Delta, Done, Failed, Forget, GenRequest, Message
+from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Message
 
 LIVES = 10_000 if os.environ.get("EDGECHAT_TORTURE") else 150
 STEPS = 4000  # far more than any life needs: more means that somebody starved

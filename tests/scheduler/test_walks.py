@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edgechat.engine.llama_cpp import Vocabulary
+from edgechat.engine.llama.engine import Vocabulary
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.types import GenRequest, Message
 from tests.schemas import schema_number

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgechat.engine.recast import twin
 from edgechat.errors import EngineFailed, ModelFileInvalid, NoSpace
+from edgechat.gguf.recast import twin
 from edgechat.tune import letters
 from edgechat.tune.lab import Lab
 from tests.disks import small_disk

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import gguf
-from edgechat.gguf import Header
+from edgechat.gguf.header import Header, read_header
 from edgechat.tune import recipes
 from edgechat.tune.recipes import Recipe
 from tests import ggufs
@@ -25,7 +24,7 @@ def header(tmp_path: Path, layer: dict[str, tuple[int, ...]] = LAYER, **more: tu
     tensors = {f"blk.{n}.{name}": shape for n in range(2) for name, shape in layer.items()}
     tensors |= {"token_embd.weight": (512, 64)} | {f"{name}.weight": shape for name, shape in more.items()}
     data = ggufs.gguf({"general.architecture": "test", "test.block_count": 2}, tensors)
-    return gguf.read_header(ggufs.write(tmp_path / "m.gguf", data))
+    return read_header(ggufs.write(tmp_path / "m.gguf", data))
 
 
 def test_a_row_that_is_no_multiple_of_256_allows_no_k_types(tmp_path: Path) -> None:
@@ -49,7 +48,7 @@ def test_a_few_rows_that_are_no_multiple_get_the_next_finer_type(tmp_path: Path)
 
 def test_a_model_without_known_matrices_allows_nothing(tmp_path: Path) -> None:
     data = ggufs.gguf({"general.architecture": "other"}, {"blk.0.ssm_in.weight": (512, 512)})
-    assert recipes.recipes(gguf.read_header(ggufs.write(tmp_path / "m.gguf", data))) == []
+    assert recipes.recipes(read_header(ggufs.write(tmp_path / "m.gguf", data))) == []
 
 
 def test_body_and_head_get_their_types_and_all_else_stays(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from edgechat import gguf, machine
-from edgechat.engine.memory import LEAST_CONTEXT, cell_bytes
+from edgechat import machine
+from edgechat.engine.fit import LEAST_CONTEXT
+from edgechat.engine.llama.memory import cell_bytes
 from edgechat.errors import ConfigError, NoSpace
+from edgechat.gguf.header import read_header
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 from edgechat.tune import letters, recipes, record
@@ -106,8 +108,8 @@ async def test_memory_bounds_what_is_tried(model: Stored, store: Store, lab: Fak
 async def test_what_memory_holds_has_room_for_a_conversation(
     model: Stored, store: Store, lab: FakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgechat.engine.memory.fixed_bytes", recipes.size)
-    free, per_token = Wish(), cell_bytes(gguf.read_header(model.path))
+    monkeypatch.setattr("edgechat.engine.llama.memory.fixed_bytes", recipes.size)
+    free, per_token = Wish(), cell_bytes(read_header(model.path))
     smallest = min(
         one.size for one in (await tuned(model, Store(store.models.parent / "a"), FakeLab(), free)).candidates
     )

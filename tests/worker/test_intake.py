@@ -7,11 +7,12 @@ from typing import Any, cast
 import pytest
 
 from edgechat.engine.fake import TEMPLATE, Bytes
+from edgechat.letters import Ask, Cancel, Generate
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
-from edgechat.types import Answered, AnyQuestion, Ask, Cancel, Failed, Generate, GenRequest, Message, Tokenize
+from edgechat.types import Answered, AnyQuestion, Failed, GenRequest, Message, Tokenize
 from edgechat.worker.intake import Intake
 
 WAIT_S = 20  # for a thread's turn on a busy machine

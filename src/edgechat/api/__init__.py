@@ -1,1 +1,1 @@
-"""HTTP: a thin skin over the runtime. One file per dialect; errors and refusals in one place each."""
+"""HTTP: a thin skin over the runtime. One room per dialect; errors and refusals in one place each."""

@@ -9,36 +9,20 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from edgechat import __version__, registry
-from edgechat.api import (
-    anthropic,
-    completions,
-    conversations,
-    dashboard,
-    embeddings,
-    errors,
-    exchange,
-    login,
-    metrics,
-    native,
-    ollama,
-    openai,
-    openapi,
-    picker,
-    responses,
-    runs,
-    status,
-    tokens,
-)
-from edgechat.api.access import Access
-from edgechat.api.board import Board
-from edgechat.api.desk import Desk
-from edgechat.api.drain import Drain, end_process
-from edgechat.api.gate import Gate, Turnstile, places
-from edgechat.api.guard import Guard, Rules
-from edgechat.api.head import Head
-from edgechat.api.metrics import CountRequests, Metrics
-from edgechat.api.page import mount_page
-from edgechat.api.request_id import RequestId
+from edgechat.api import anthropic, errors, native, ollama, openapi, responses
+from edgechat.api.doors.access import Access
+from edgechat.api.doors.drain import Drain, end_process
+from edgechat.api.doors.gate import Gate, Turnstile, places
+from edgechat.api.doors.guard import Guard, Rules
+from edgechat.api.doors.head import Head
+from edgechat.api.doors.request_id import RequestId
+from edgechat.api.openai import chat, completions, embeddings, tokens
+from edgechat.api.page import conversations, dashboard, exchange, login, picker, runs, status
+from edgechat.api.page.assets import mount_page
+from edgechat.api.watch import metrics
+from edgechat.api.watch.board import Board
+from edgechat.api.watch.desk import Desk
+from edgechat.api.watch.metrics import CountRequests, Metrics
 from edgechat.errors import ConfigError
 from edgechat.history.store import History
 from edgechat.keys import Sessions, is_exposed, keys_of
@@ -46,11 +30,11 @@ from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 
 if TYPE_CHECKING:  # an extra
-    from edgechat.api.tracing import Tracing
+    from edgechat.observe.tracing import Tracing
 
 # In the order of docs/api.md.
 DIALECTS = (
-    openai, completions, responses, embeddings, anthropic, ollama, tokens,
+    chat, completions, responses, embeddings, anthropic, ollama, tokens,
     native, runs, conversations, exchange, login, status, picker, dashboard, metrics,
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgechat.errors import InvalidRequest
-from edgechat.library import sampled
+from edgechat.models.library import sampled
 from edgechat.types import Message, Sampling, Tool, ToolCall
 
 T = TypeVar("T")

@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from edgechat.api.anthropic.messages import MessageReply
-from edgechat.api.completions import CompletionReply
 from edgechat.api.errors import Problem, shape_of
 from edgechat.api.ollama.routes import ChatReply as OllamaChatReply
 from edgechat.api.ollama.routes import GenerateReply
 from edgechat.api.ollama.routes import model_object as ollama_model
-from edgechat.api.openai import ChatReply
-from edgechat.api.openai import model_object as openai_model
+from edgechat.api.openai.chat import ChatReply
+from edgechat.api.openai.chat import model_object as openai_model
+from edgechat.api.openai.completions import CompletionReply
 from edgechat.api.reply import Part, Reply, put_together
 from edgechat.api.responses.routes import ResponseReply
 from edgechat.api.responses.wire import ResponsesRequest

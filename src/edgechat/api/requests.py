@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from edgechat.api.access import Caller
+from edgechat.api.doors.access import Caller
 from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs

@@ -7,12 +7,12 @@ the smallest   prompt and answer with 1, 2, 4 … threads
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from edgechat import gguf
 from edgechat.bench.client import Address
 from edgechat.bench.local import Model, served
 from edgechat.bench.report import Report, Row, number, report
 from edgechat.bench.run import Measured, Outcome, measure
 from edgechat.errors import ConfigError
+from edgechat.gguf.header import read_header
 from edgechat.hub.store import Store
 from edgechat.types import Struct
 
@@ -98,7 +98,7 @@ def _stand_ins(models: Mapping[str, str]) -> Iterator[str]:
     """The labels of files that say of themselves that they only have a model's shape."""
     for label, reference in models.items():
         path = Path(reference)
-        if path.suffix == ".gguf" and path.is_file() and STAND_IN in (gguf.read_header(path).name or ""):
+        if path.suffix == ".gguf" and path.is_file() and STAND_IN in (read_header(path).name or ""):
             yield label
 
 

@@ -7,7 +7,7 @@ import typer
 
 from edgechat import __version__
 from edgechat.errors import EdgechatError
-from edgechat.worker import spare
+from edgechat.models import spare
 
 app = typer.Typer(
     name="edgechat",

@@ -12,7 +12,6 @@ import typer
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rich.status import Status
 
-from edgechat import observe
 from edgechat.cli import options
 from edgechat.cli.follow import out, until_up
 from edgechat.cli.history import NOBODY, full_id
@@ -21,6 +20,7 @@ from edgechat.history import conversations
 from edgechat.history.exchange import latest_branch
 from edgechat.history.records import Conversation, Turn
 from edgechat.history.store import History
+from edgechat.observe import logs
 from edgechat.runs import log
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
@@ -56,7 +56,7 @@ def chat(
         raise ConfigError(f"unexpected argument {conversation!r}: to go on with a conversation, add --resume.")
     settings = options.load(config, model=model, context=context, threads=threads, engine=engine, home=home)
     if settings.log_level == "info":  # what is no trouble has no place between question and answer
-        observe.configure("warning", settings.log_format)
+        logs.configure("warning", settings.log_format)
     history = History(settings.home)
     history.open()
     with start_blocking_portal() as portal:

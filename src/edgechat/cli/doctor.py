@@ -15,13 +15,14 @@ import psutil
 import typer
 from rich.table import Table
 
-from edgechat import diagnostics, machine, presence
+from edgechat import machine, presence
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, EdgechatError, ServiceError
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
+from edgechat.observe import bundle
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth
 from edgechat.tune.record import Records
@@ -45,7 +46,7 @@ FEATURES = {
     "SVE": "sve",
 }
 REBUILD = "build the engine on this machine: make setup"
-PROBE = "from edgechat.engine.bindings import lib; print(lib.llama_print_system_info().decode())"
+PROBE = "from edgechat.bindings import lib; print(lib.llama_print_system_info().decode())"
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]bad[/]"}
 
 
@@ -98,13 +99,13 @@ def doctor(
 
 def _write(path: Path, settings: Settings, checks: list[Check]) -> None:
     """The bundle, with what a running server adds. Raises ConfigError where `path` is taken."""
-    parts = diagnostics.gathered(settings)
+    parts = bundle.gathered(settings, Store(settings.home).kept)
     card = presence.find(settings.home)
     if card is not None:
         with suppress(ServiceError):  # it hangs or is on its way: then the rest must do
-            parts |= diagnostics.unpacked(presence.ask(card, "/api/dash/diagnostics"))
+            parts |= bundle.unpacked(presence.ask(card, "/api/dash/diagnostics"))
     parts["doctor.json"] = msgspec.to_builtins(checks)
-    packed = diagnostics.packed(parts)
+    packed = bundle.packed(parts)
     if path.exists():
         raise ConfigError(f"{path} is there already: take another name.")
     with writing(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:

@@ -10,11 +10,12 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from edgechat import gguf
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.engine import memory
+from edgechat.engine.fit import LEAST_CONTEXT
+from edgechat.engine.llama import memory
 from edgechat.errors import ConfigError, ModelFileInvalid
+from edgechat.gguf.header import Header, read_header
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
@@ -139,17 +140,17 @@ def _state(row: Row) -> str:
 def _row(kept: Kept, store: Store, settings: Settings) -> Row:
     """A model on disk. What it takes of the memory is what the file takes that tuning chose for it, where one did."""
     model, wrong = kept.model, kept.wrong
-    header: gguf.Header | None = None
+    header: Header | None = None
     tuned = Records(settings.home).serving(model, store) if settings.engine == TUNED_ENGINE else None
     loaded = tuned[1] if tuned else model
     if wrong is None and model.path.is_file():
         try:
-            header = gguf.read_header(model.path)
+            header = read_header(model.path)
         except ModelFileInvalid as error:
             wrong = str(error)
     ram, short = None, None
     if header is not None:
-        ram, short = _ram(header if loaded is model else gguf.read_header(loaded.path), settings)
+        ram, short = _ram(header if loaded is model else read_header(loaded.path), settings)
     return Row(
         name=model.name,
         source=model.source,
@@ -172,12 +173,12 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
     )
 
 
-def _ram(header: gguf.Header, settings: Settings) -> tuple[int, str | None]:
+def _ram(header: Header, settings: Settings) -> tuple[int, str | None]:
     """(bytes that the engine plans for the model here, or would need at least; why it cannot be served so)."""
     try:
         return memory.plan(header, settings.context, int(settings.memory)).bytes, None
     except ConfigError as error:
-        wanted = min(header.context or memory.LEAST_CONTEXT, settings.context or memory.LEAST_CONTEXT)
+        wanted = min(header.context or LEAST_CONTEXT, settings.context or LEAST_CONTEXT)
         return memory.fixed_bytes(header) + wanted * memory.cell_bytes(header), str(error)
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edgechat import observe, reports, settings
+from edgechat import settings
 from edgechat.errors import StorageError
+from edgechat.observe import logs, sentry
 from edgechat.settings import Settings
 
 
@@ -50,7 +51,7 @@ def writing() -> Iterator[None]:
 def load(config: Path | None = None, **flags: Any) -> Settings:
     """Settings from file, environment and `flags`; logging set up by them."""
     found = settings.load(flags, config)
-    report = reports.reporter(found.sentry_dsn) if found.sentry_dsn else None
+    report = sentry.reporter(found.sentry_dsn) if found.sentry_dsn else None
     rotation = int(found.log_max_bytes), found.log_days
-    observe.configure(found.log_level, found.log_format, found.log_file, *rotation, report)
+    logs.configure(found.log_level, found.log_format, found.log_file, *rotation, report)
     return found

@@ -10,9 +10,9 @@ from edgechat import machine
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.cli.models import watch
-from edgechat.engine.quantize import BODIES, Recipe
-from edgechat.engine.quantize import quantize as write
 from edgechat.errors import StorageError
+from edgechat.gguf.quantize import BODIES, Recipe
+from edgechat.gguf.quantize import quantize as write
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.pull import Published, in_thread, pull

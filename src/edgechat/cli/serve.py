@@ -11,7 +11,7 @@ import psutil
 import typer
 
 from edgechat import presence, registry
-from edgechat.api.tls import check_tls
+from edgechat.api.doors.tls import check_tls
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
 from edgechat.cli.tuning import check as check_tuning

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from edgechat.api.doorstep import Doorstep
+from edgechat.api.doors.doorstep import Doorstep
 from edgechat.runtime import Runtime
 
 BACKLOG = 2048  # connections that the system keeps while the loop is busy

@@ -1,7 +1,7 @@
 """What `edgechat serve` says about tuning, and tuning while it serves.
 
 The measuring process runs at the lowest priority. When it is done, the running server finds the result on disk, loads
-the chosen file beside the old one and switches (upkeep.py): no request fails.
+the chosen file beside the old one and switches (models/upkeep.py): no request fails.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import structlog
 
 from edgechat.errors import ConfigError, EdgechatError
 from edgechat.hub.stored import Stored
-from edgechat.library import Library
+from edgechat.models.library import Library
 from edgechat.settings import Settings
 from edgechat.tune.lab import Lab
 from edgechat.tune.letters import ENGINE

@@ -15,10 +15,10 @@ from edgechat.errors import ConfigError, EdgechatError, EngineFailed, HubUnreach
 from edgechat.hub.store import Store, Stored
 from edgechat.hub.update import Beside, UpToDate
 from edgechat.hub.update import update as look
+from edgechat.letters import Load
+from edgechat.models import probe
+from edgechat.models.supervisor import Worker
 from edgechat.settings import Settings
-from edgechat.types import Load
-from edgechat.worker import probe
-from edgechat.worker.supervisor import Worker
 
 PROBE_CONTEXT = 512  # tokens: enough for a greeting, and little memory beside a server that runs
 LOAD_S = 300.0  # from a slow card

@@ -1,1 +1,1 @@
-"""Engines: one binding per file, all of them speaking the contract in base.py."""
+"""Engines: base.py is the contract; a room or a file for each that speaks it."""

@@ -18,7 +18,7 @@ from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown,
 from edgechat.history import turns
 from edgechat.history.records import Failure, Outcome, Started, Status, Turn
 from edgechat.history.store import History
-from edgechat.library import sampled
+from edgechat.models.library import sampled
 from edgechat.runs import log
 from edgechat.runs.log import Log
 from edgechat.runtime import Runtime, Served

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from edgechat import machine
 from edgechat.engine.base import Engine, Sampler, Slice
 from edgechat.errors import ContextLengthExceeded, EdgechatError, QueueFull
+from edgechat.letters import Cancel, Cores, Forget
 from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.constrain import Grammar
@@ -25,7 +26,7 @@ from edgechat.scheduler.pool import Pool
 from edgechat.scheduler.rate import Rate
 from edgechat.scheduler.shelf import Shelf
 from edgechat.scheduler.threads import Threads
-from edgechat.types import AnyEvent, Cancel, Cores, Done, Failed, Forget, GenRequest, Prefill, Queued
+from edgechat.types import AnyEvent, Done, Failed, GenRequest, Prefill, Queued
 
 RUNNING = 16  # answers that have a seat at once
 MOST_OF_ONE = 12  # of them, one client's: the next client finds a seat at once

@@ -12,8 +12,8 @@ from queue import SimpleQueue
 
 import msgspec
 
-from edgechat.engine.recast import recast
 from edgechat.errors import EdgechatError, EngineFailed
+from edgechat.gguf.recast import recast
 from edgechat.tune import attention, measure
 from edgechat.tune.letters import (
     AnyAnswer,

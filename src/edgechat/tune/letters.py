@@ -34,7 +34,7 @@ class Read(Order, frozen=True):
 
 
 class Recast(Order, frozen=True):
-    """Write `model` to `target` with tensors in other `types`; see engine/recast.py."""
+    """Write `model` to `target` with tensors in other `types`; see gguf/recast.py."""
 
     model: str
     target: str

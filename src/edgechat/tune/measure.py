@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from edgechat import gguf
 from edgechat.engine.base import Scorer, Slice
-from edgechat.engine.recast import twin
+from edgechat.gguf.header import read_header
+from edgechat.gguf.recast import twin
 from edgechat.hub.disk import writing
 from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import PASSAGES, SCORED
@@ -104,7 +104,7 @@ def _passage(engine: Scorer, name: str) -> list[int]:
 def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: Told) -> dict[str, Cost]:
     """What each type costs per layer and as a head; see speed.py. The first type is timed beside every other one."""
     found: dict[str, Cost] = {}
-    share = layers_share(gguf.read_header(model), MORE)
+    share = layers_share(read_header(model), MORE)
     standard = _twins(model, folder, kinds[0], threads)
     try:
         usual = _time_twins(standard)

@@ -14,7 +14,7 @@ import re
 from dataclasses import replace
 from math import prod
 
-from edgechat.gguf import TENSOR_TYPES, Header, Tensor
+from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor
 from edgechat.types import Struct
 
 # Bits per weight of the types that are tried, roughest first.

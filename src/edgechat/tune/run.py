@@ -12,10 +12,10 @@ from typing import NamedTuple
 import structlog
 from filelock import Timeout
 
-from edgechat import gguf, machine
-from edgechat.engine import memory as memory_plan
+from edgechat import machine
+from edgechat.engine.llama import memory as memory_plan
 from edgechat.errors import ConfigError, EngineFailed
-from edgechat.gguf import Header
+from edgechat.gguf.header import Header, read_header
 from edgechat.hub.disk import writing
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
@@ -67,7 +67,7 @@ class _Run:
         self.model, self.store, self.lab, self.work, self.progress = model, store, lab, work, progress
         self.wish, self.floor = wish, FLOORS[wish.quality]
         self.threads = wish.threads or machine.cores()
-        self.header = gguf.read_header(model.path)
+        self.header = read_header(model.path)
         self.kinds = recipes.kinds(self.header)
         if not self.kinds:
             raise ConfigError(f"{model.name} is a {self.header.architecture}: its matrices are not known here.")
@@ -266,7 +266,7 @@ def _best_source(model: Stored, header: Header, store: Store) -> tuple[Stored, H
     best, best_header = model, header
     for other in store.list():
         if other.made_from is None and other.path.suffix == ".gguf":
-            read = gguf.read_header(other.path)
+            read = read_header(other.path)
             if recipes.same_model(read, header) and recipes.fineness(read) > recipes.fineness(best_header):
                 best, best_header = other, read
     return best, best_header

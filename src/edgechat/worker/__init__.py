@@ -1,1 +1,1 @@
-"""The process boundary: a model file is untrusted, so everything that reads it lives in a child without secrets."""
+"""The child's side of the process border: a model file is untrusted, so what reads it lives here, without secrets."""

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from edgechat.errors import EdgechatError
+from edgechat.letters import Ask, Cancel, Generate
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
-from edgechat.types import Ask, Cancel, Failed, Generate
+from edgechat.types import Failed
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from edgechat.api.fields import (
     naming_tools,
 )
 from edgechat.errors import InvalidRequest
-from edgechat.library import sampled
+from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
 
 CHOICES: dict[str, ToolChoice] = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}

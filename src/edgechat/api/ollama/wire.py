@@ -26,7 +26,7 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.errors import InvalidRequest
-from edgechat.library import sampled
+from edgechat.models.library import sampled
 from edgechat.settings import Seconds
 from edgechat.types import GenRequest, Guards, Message, Sampling, Tool, ToolCall
 

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
-from edgechat.api.openai import logprobs_of
+from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import StrictRoute, TheRuntime, addressed
 from edgechat.api.responses.wire import ResponsesRequest

@@ -25,7 +25,7 @@ from edgechat.api.fields import (
     parts_of,
 )
 from edgechat.errors import InvalidRequest
-from edgechat.library import sampled
+from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
 
 ECHOED = ("id", "status")  # of items that come from an earlier response

@@ -1,0 +1,1 @@
+"""Before any route: connections, hosts and origins, credentials, places in the queue; each may refuse."""

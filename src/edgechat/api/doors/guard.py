@@ -1,0 +1,138 @@
+"""Where a request may come from and what it may look like, decided before anything else sees it.
+
+Any web page that the user visits can send requests to 127.0.0.1. So: only names that this server is known by are
+accepted as Host (against DNS rebinding), no foreign Origin, and state changes only as JSON, which a foreign page cannot
+send unasked. Who sends it is the next door's question (access.py).
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgechat.api.doors.refusal import refuse
+from edgechat.api.errors import Problem
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+SAFE = ("GET", "HEAD", "OPTIONS")
+MAX_BODY = 4 << 20  # bytes
+LARGER = {"/api/import": 64 << 20}  # bytes: years of conversations come back in one file
+MAX_HEADERS = 100
+MAX_URL = 8_192  # bytes
+
+Headers = Iterable[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is let in. `hosts` are names without a port, lower case; `origins` are whole: https://app.example.org."""
+
+    hosts: frozenset[str] = frozenset(LOOPBACK)
+    origins: frozenset[str] = frozenset()
+    max_body: int = MAX_BODY
+
+    @classmethod
+    def of(cls, hosts: Collection[str], origins: Collection[str], max_body: int = MAX_BODY) -> "Rules":
+        """The rules with further `hosts` and `origins`."""
+        return cls(frozenset((*LOOPBACK, *(host.lower() for host in hosts))), frozenset(origins), max_body)
+
+
+class Guard:
+    """ASGI middleware; `refusal` holds the rules, and is pure."""
+
+    def __init__(self, app: ASGIApp, rules: Rules | None = None) -> None:
+        self._app = app
+        self._rules = rules or Rules()
+        self._larger = {path: replace(self._rules, max_body=most) for path, most in LARGER.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif why := self._refusal(scope):
+            await refuse(why, scope, receive, send)
+        else:
+            await self._app(scope, _Limited(receive, self._for(scope).max_body), send)
+
+    def _for(self, scope: Scope) -> Rules:
+        return self._larger.get(scope["path"], self._rules)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if len(scope["headers"]) > MAX_HEADERS:
+            return Problem.http(431, f"A request has at most {MAX_HEADERS} headers.")
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL:
+            return Problem.http(414, f"The address is longer than {MAX_URL} bytes.")
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        local = (scope.get("server") or ("", None))[0]
+        return refusal(scope["method"], headers, self._for(scope), local)
+
+
+class _Limited:
+    """`receive`, cut off after `most` bytes of body: a length that was not announced is counted."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > self._most:
+                raise HTTPException(413, f"The body is larger than {self._most} bytes")
+        return message
+
+
+def refusal(method: str, headers: Headers, rules: Rules = Rules(), local: str = "") -> Problem | None:
+    """Why a request may not come in; None lets it in.
+
+    `headers` have lower-case names. `local` is the address that the client connected to: it is always a good name,
+    since nobody can make a foreign page's name lead a browser there and still send the bare address as Host.
+    """
+    pairs = list(headers)
+    found = dict(pairs)
+    named = [value for name, value in pairs if name == "host"]
+    if len(named) != 1:
+        return Problem.http(400, "A request names exactly one Host.")
+    name = _name(named[0])
+    if name not in rules.hosts and not (local and name == (f"[{local}]" if ":" in local else local)):
+        return Problem.http(
+            403, "This Host is not served here: use 127.0.0.1 or localhost, or list the name in `hosts`."
+        )
+    if method in SAFE:
+        return None
+    origin = found.get("origin")
+    if origin not in rules.origins:
+        if origin is not None and not _same(origin, named[0]):
+            return Problem.http(403, "Another page's requests are not answered.")
+        if found.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return Problem.http(403, "Another page's requests are not answered.")
+    return _unreadable(method, found, rules.max_body)
+
+
+def _unreadable(method: str, found: dict[str, str], max_body: int) -> Problem | None:
+    """Why a body would not be read. Only a POST needs one: no page can send another method elsewhere unasked."""
+    has_body = method == "POST" or found.get("content-length", "0") != "0" or "transfer-encoding" in found
+    if has_body and found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return Problem.http(415, "Send the body as application/json.")
+    if found.get("content-encoding", "identity") != "identity":
+        return Problem.http(415, "Send the body without Content-Encoding.")
+    length = found.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > max_body:
+        return Problem.http(413, f"The body is larger than {max_body} bytes.")
+    return None
+
+
+def _same(origin: str, host: str) -> bool:
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and parts.netloc == host
+
+
+def _name(host: str) -> str:
+    """The Host header without its port; nothing is decoded or guessed."""
+    name, colon, port = host.rpartition(":")
+    return name.lower() if colon and port.isdecimal() else host.lower()

@@ -1,0 +1,72 @@
+"""The messages of OpenAI's chat API."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from edgechat.api.fields import Many, Strict, TextPart, text_of, text_parts_only
+from edgechat.api.openai.functions import Call
+from edgechat.errors import InvalidRequest
+from edgechat.types import Message
+
+
+class ChatMessage(Strict):
+    """One turn. Pictures and sound are refused: the served models read text.
+
+    An assistant's message may come back as it was sent: thinking, calls and the empty fields included.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    tool_calls: Many[Call] | None = None
+    tool_call_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    reasoning_content: str | None = None
+    refusal: None = None
+    audio: None = None
+    function_call: None = None
+    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    content: str | Many[TextPart] | None = Field(default=None, validate_default=True)
+
+    _text_only = field_validator("content", mode="before")(text_parts_only)
+
+    @field_validator("tool_calls", "reasoning_content")
+    @classmethod
+    def _from_the_assistant(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("role", "assistant") != "assistant":
+            raise ValueError("only an assistant's message has it")
+        return value
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _from_a_tool(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("role", "tool") != "tool":
+            raise ValueError("only a tool's message has it")
+        return value
+
+    @field_validator("content")
+    @classmethod
+    def _needed(cls, content: Any, info: ValidationInfo) -> Any:
+        if content is None and "role" in info.data and not info.data.get("tool_calls"):
+            raise ValueError("a message has content, unless it calls tools")
+        return content
+
+    def value(self) -> Message:
+        """The turn as the rest of the house knows it."""
+        return Message(
+            role="system" if self.role == "developer" else self.role,
+            content=text_of(self.content),
+            name=self.name,
+            reasoning=self.reasoning_content or "",
+            tool_calls=tuple(call.value() for call in self.tool_calls or ()),
+            tool_call_id=self.tool_call_id,
+        )
+
+
+def check_calls(messages: Sequence[Message]) -> None:
+    """Refuse a tool's message that answers no call. Raises InvalidRequest."""
+    called: set[str] = set()
+    for at, message in enumerate(messages):
+        called |= {call.id for call in message.tool_calls}
+        if message.role == "tool" and message.tool_call_id not in called:
+            raise InvalidRequest("a tool's message answers a call before it.", f"messages.{at}.tool_call_id")

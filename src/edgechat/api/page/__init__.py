@@ -1,0 +1,1 @@
+"""What the page talks to: itself as files, runs, conversations, models, login, the dashboard."""

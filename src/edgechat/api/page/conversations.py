@@ -1,0 +1,92 @@
+"""Conversations: list, search, read, rename, pin, delete and undo (the page's own API)."""
+
+from asyncio import wrap_future
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import Field, StrictBool, StrictInt
+
+from edgechat.api.fields import Strict
+from edgechat.api.page.runs import Owner, TheRuns
+from edgechat.api.requests import StrictRoute
+from edgechat.errors import InvalidRequest
+from edgechat.history import conversations, removal
+
+router = APIRouter(prefix="/api/conversations", route_class=StrictRoute)
+
+
+class Change(Strict):
+    """Body of PATCH. With `version`, only if the conversation is still that one; else 409 with the current one."""
+
+    version: StrictInt | None = None
+    title: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    pinned: StrictBool | None = None
+
+
+@router.get("", summary="Conversations, pinned ones first, then by last change; with q those that hold its words")
+async def page(
+    runs: TheRuns,
+    owner: Owner,
+    cursor: str | None = None,
+    q: Annotated[str, Query(max_length=1000)] = "",
+    deleted: bool = False,
+    limit: Annotated[int, Query(ge=1, le=200)] = conversations.PAGE,
+) -> dict[str, Any]:
+    heads = await wrap_future(runs.history.read(conversations.page, owner, cursor, q, deleted, limit))
+    return msgspec.to_builtins(heads)  # type: ignore[no-any-return]
+
+
+@router.get("/deleted-messages", summary="Single messages that were deleted, the newest deletion first")
+async def deleted_messages(
+    runs: TheRuns, owner: Owner, limit: Annotated[int, Query(ge=1, le=200)] = conversations.PAGE
+) -> dict[str, Any]:
+    return {"messages": msgspec.to_builtins(await wrap_future(runs.history.read(removal.page, owner, limit)))}
+
+
+@router.get("/{id}", summary="One conversation with its whole tree")
+async def get(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    return msgspec.to_builtins(await wrap_future(runs.history.read(conversations.get, owner, id)))  # type: ignore[no-any-return]
+
+
+@router.patch("/{id}", summary="Rename or pin")
+async def change(id: str, body: Change, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    changes = body.model_dump(exclude_none=True, exclude={"version"})
+    if not changes:
+        raise InvalidRequest("nothing to change: give title or pinned.", "title")
+    changed = await wrap_future(runs.history.write(conversations.change, owner, id, body.version, changes))
+    return msgspec.to_builtins(changed)  # type: ignore[no-any-return]
+
+
+@router.delete("/{id}", status_code=204, summary="Delete; restore takes it back, purge does not wait for that")
+async def delete(id: str, runs: TheRuns, owner: Owner, purge: bool = False) -> None:
+    await _delete(runs, owner, id, purge)
+
+
+@router.delete("", summary="Delete all conversations")
+async def delete_all(runs: TheRuns, owner: Owner, purge: bool = False) -> dict[str, int]:
+    return {"deleted": await _delete(runs, owner, None, purge)}
+
+
+@router.post("/{id}/restore", summary="Undo a deletion")
+async def restore(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    return msgspec.to_builtins(await wrap_future(runs.history.write(conversations.restore, owner, id)))  # type: ignore[no-any-return]
+
+
+@router.delete("/{id}/messages/{message_id}", summary="Delete a message with what follows it")
+async def delete_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    left = await wrap_future(runs.history.free(removal.delete, owner, id, message_id))
+    return msgspec.to_builtins(left)  # type: ignore[no-any-return]
+
+
+@router.post("/{id}/messages/{message_id}/restore", summary="Undo that")
+async def restore_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    whole = await wrap_future(runs.history.write(removal.restore, owner, id, message_id))
+    return msgspec.to_builtins(whole)  # type: ignore[no-any-return]
+
+
+async def _delete(runs: TheRuns, owner: str, id: str | None, purge: bool) -> int:
+    if purge:
+        return await runs.purge(owner, id)
+    await runs.stop_conversation(owner, id)
+    return await wrap_future(runs.history.free(conversations.delete, owner, id))

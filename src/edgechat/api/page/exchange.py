@@ -1,0 +1,70 @@
+"""What goes out of the store and comes in as a whole: export, import, system prompts (the page's own API)."""
+
+import asyncio
+from asyncio import wrap_future
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import Response
+from pydantic import Field, StrictInt
+
+from edgechat.api.fields import Strict
+from edgechat.api.page.runs import Owner, TheRuns
+from edgechat.api.requests import StrictRoute
+from edgechat.history import exchange, intake
+from edgechat.history import presets as kept
+
+PRESETS = "presets"
+
+router = APIRouter(prefix="/api", route_class=StrictRoute)
+
+
+Form = Annotated[Literal["json", "md"], Query(alias="format")]
+
+
+class Preset(Strict):
+    """A system prompt with a name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    text: Annotated[str, Field(max_length=100_000)]
+
+
+class Presets(Strict):
+    """Body of PUT /api/presets: all of them, in place of version `version`."""
+
+    version: Annotated[StrictInt, Field(ge=0, lt=1 << 53)]
+    presets: Annotated[list[Preset], Field(max_length=500)]
+
+
+@router.get("/export", summary="One conversation, or all, as a file")
+async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_id: str | None = None) -> Response:
+    write = exchange.as_json if form == "json" else exchange.as_markdown
+    data = await wrap_future(runs.history.read(write, owner, conversation_id))
+    name = f"edgechat-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
+    kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(data, media_type=kind, headers=headers)
+
+
+@router.post("/import", summary="Take in a file: ours, OpenAI-style messages, a ChatGPT export; all of it or nothing")
+async def take(document: Annotated[Any, Body()], runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    found = await asyncio.to_thread(intake.conversations_in, document)  # years of conversations take a while
+    taken = await wrap_future(runs.history.write(intake.take, owner, found))
+    return msgspec.structs.asdict(taken)
+
+
+@router.get("/presets", summary="System prompts to choose from")
+async def presets(runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    return _presets(await wrap_future(runs.history.read(kept.get, owner, PRESETS, [])))
+
+
+@router.put("/presets", summary="Replace them; 409 where they were changed elsewhere")
+async def put_presets(body: Presets, runs: TheRuns, owner: Owner) -> dict[str, Any]:
+    plain = [preset.model_dump() for preset in body.presets]
+    return _presets(await wrap_future(runs.history.write(kept.put, owner, PRESETS, body.version, plain)))
+
+
+def _presets(document: kept.Document) -> dict[str, Any]:
+    return {"version": document.version, "presets": document.body}

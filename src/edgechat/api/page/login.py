@@ -1,0 +1,60 @@
+"""The page's way in: the key once, then a cookie that scripts cannot read and other sites cannot send."""
+
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from edgechat.api.doors.access import COOKIE, WRONG_KEY, session_of
+from edgechat.api.errors import response as problem
+from edgechat.api.fields import Strict
+from edgechat.api.requests import StrictRoute, caller_of
+from edgechat.keys import SESSION_S, Keys, Sessions
+
+router = APIRouter(prefix="/api", route_class=StrictRoute)
+log = structlog.get_logger("api")
+
+
+class Login(Strict):
+    """Body of POST /api/login."""
+
+    key: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+@router.get("/login", summary="Whether a key is needed, and who is logged in")
+async def who(request: Request) -> dict[str, Any]:
+    caller = caller_of(request)
+    return {"needed": not (caller.operator or caller.realm), "name": caller.name, "operator": caller.operator}
+
+
+@router.post("/login", summary="Log the page in with a key")
+async def login(body: Login, request: Request) -> Response:
+    keys: Keys = request.app.state.keys
+    key = keys.find(body.key)
+    if key is None:
+        log.warning("a login failed", client=caller_of(request).client)
+        return problem(request.scope, WRONG_KEY)
+    response = JSONResponse({"needed": False, "name": key.name, "operator": key.operator})
+    _set(response, request, _sessions(request).open(key), SESSION_S)
+    return response
+
+
+@router.post("/logout", summary="Log the page out")
+async def logout(request: Request) -> Response:
+    if token := session_of(request.headers.get("cookie", "")):
+        _sessions(request).close(token)
+    response = Response(status_code=204)
+    _set(response, request, "", 0)
+    return response
+
+
+def _sessions(request: Request) -> Sessions:
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+def _set(response: Response, request: Request, value: str, age: int) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, value, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")

@@ -1,0 +1,38 @@
+"""What the page shows beside a conversation: the server's state, its memory, and how answers are made by default."""
+
+from itertools import islice
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+
+from edgechat import __version__
+from edgechat.api.requests import StrictRoute, TheRuntime
+from edgechat.api.watch.board import Board
+from edgechat.types import Sampling
+
+router = APIRouter(prefix="/api", route_class=StrictRoute)
+
+TOLD = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")  # of a model's sampling, as in a run's params
+MINUTE = 60  # samples
+
+
+@router.get("/status", summary="State, memory, speed, and how answers are made where nothing else is asked for")
+async def status(request: Request, runtime: TheRuntime) -> dict[str, Any]:
+    board: Board = request.app.state.board
+    served, sample = runtime.served, board.last()
+    return {
+        "version": __version__,
+        **msgspec.to_builtins(runtime.readiness),
+        "defaults": defaults(served.sampling) if served else {},
+        # Bytes: what this process and its workers hold, and what the machine could still give.
+        "memory": {"rss": sample.rss, "available": sample.free},
+        "running": sample.running,
+        "waiting": sample.waiting,
+        "speed": [one.decode for one in islice(board.samples, max(0, len(board.samples) - MINUTE), None)],
+    }
+
+
+def defaults(sampling: Sampling) -> dict[str, Any]:
+    """What a request gets that does not ask for anything else."""
+    return {name: getattr(sampling, name) for name in TOLD}

@@ -1,0 +1,250 @@
+"""llama.cpp, through the low-level C API of llama-cpp-python.
+
+Only the C API gives what a scheduler needs: sequences, batches of our own making, samplers, states. Nearly all of a
+step's time is spent in C, so a loop in Python costs nothing.
+
+Choices, each measured on two cores: flash attention on, unless tuning found it slower (near the beginning of a
+conversation a step is a sixth shorter, and a small model's conversation takes a third less memory; far into one, a
+reader's step beside a newcomer's prompt is a tenth longer); logits only where a token is drawn (they would take 300 MB
+for a full batch of Qwen's vocabulary); 16-bit KV.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from edgechat.bindings import clears_lazily, lib
+from edgechat.engine.base import Guide, Progress, Slice
+from edgechat.engine.draw import Draw
+from edgechat.engine.llama import memory as memory_plan
+from edgechat.engine.llama.memory import SEQUENCES, UBATCH
+from edgechat.errors import EngineFailed, ModelFileInvalid
+from edgechat.gguf.header import read_header
+from edgechat.types import Loading, ModelInfo, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_BATCH = 512  # tokens the library is set up to take in one step
+_WARNING = 3  # ggml_log_level
+_CONTROL, _USER_DEFINED = 8, 16  # llama_token_attr
+
+
+@lib.llama_log_callback
+def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
+    """Pass on what matters: the library's chatter stays inside."""
+    if level == _WARNING + 1:
+        sys.stderr.write(text.decode(errors="replace"))
+
+
+class Vocabulary:
+    """Tokenizer over the model's vocabulary. Reading it is safe from any thread."""
+
+    def __init__(self, model: ctypes.c_void_p) -> None:
+        self._vocab = lib.llama_model_get_vocab(model)
+        self.size = int(lib.llama_vocab_n_tokens(self._vocab))
+        kinds = [lib.llama_vocab_get_attr(self._vocab, token) for token in range(self.size)]
+        self.specials = self._with(_CONTROL, kinds)
+        self.added = self._with(_USER_DEFINED, kinds)
+        adds_bos = lib.llama_vocab_get_add_bos(self._vocab)
+        self.bos: int | None = int(lib.llama_vocab_bos(self._vocab)) if adds_bos else None
+
+    def _with(self, attribute: int, kinds: Sequence[int]) -> dict[str, int]:
+        return {
+            lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace"): token
+            for token, kind in enumerate(kinds)
+            if kind & attribute
+        }
+
+    def encode(self, text: str, whole: bool = False) -> list[int]:
+        """Ids of `text` as plain content; `whole` puts the control tokens around it that the model expects."""
+        data = text.encode()
+        most = len(data) + 8
+        ids = (lib.llama_token * most)()
+        count = lib.llama_tokenize(self._vocab, data, len(data), ids, most, whole, False)
+        if count < 0:
+            raise EngineFailed("the text could not be turned into tokens.")
+        return ids[:count]
+
+    def piece(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def is_end(self, token: int) -> bool:
+        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+
+
+def load_model(path: Path, progress: Progress) -> ctypes.c_void_p:
+    """The weights at `path`. Raises ModelFileInvalid when llama.cpp does not take them."""
+    lib.llama_log_set(_log, ctypes.c_void_p(0))
+    lib.llama_backend_init()
+    parameters = lib.llama_model_default_params()
+
+    @lib.llama_progress_callback
+    def told(fraction: float, _data: ctypes.c_void_p) -> bool:
+        progress(Loading(stage="weights", fraction=round(fraction, 2)))
+        return True
+
+    parameters.progress_callback = told
+    model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
+    if not model:
+        raise ModelFileInvalid(
+            f"llama.cpp does not take {path.name}: its architecture is unknown or its tensors do not fit."
+        )
+    return model
+
+
+class LlamaCpp:
+    """A GGUF model in llama.cpp; `Engine` of base.py."""
+
+    max_batch = MAX_BATCH
+    sequences = SEQUENCES
+
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        memory: int,
+        threads: int,
+        progress: Progress,
+        ubatch: int = UBATCH,
+        flash: bool = True,
+    ) -> None:
+        """Load the GGUF at `path`: `context` tokens a conversation, all within `memory` bytes (0: see memory.py).
+
+        `ubatch` tokens, at most UBATCH, are computed at once; `flash` computes attention in one pass.
+
+        Raises ModelFileInvalid when the file is no whole GGUF, ConfigError when it does not fit, EngineFailed when
+        llama.cpp refuses it.
+        """
+        progress(Loading(stage="header"))
+        header = read_header(path)
+        planned = memory_plan.plan(header, context, memory, flash)
+        self.template = header.template
+        with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
+            pool.submit(import_module, "numpy")  # nobody's first answer waits for it
+            self._model = load_model(path, progress)
+            memory_plan.give_back(header, path)
+            vocabulary = pool.submit(Vocabulary, self._model)
+            self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
+            self._memory = lib.llama_get_memory(self._context)
+            self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
+            progress(Loading(stage="warm-up"))
+            before = psutil.Process().memory_info().rss
+            self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
+            touched = psutil.Process().memory_info().rss - before  # of the cache, most of all: its pages may be large
+            self.trim(0)
+            self.tokenizer = vocabulary.result()
+        self.set_threads(threads)
+        self.info = ModelInfo(
+            context=planned.context,
+            cells=planned.cells,
+            memory=planned.bytes,
+            later=max(0, planned.cells * (header.kv_bytes_per_token or 0) - touched) if clears_lazily else 0,
+            notes=planned.notes,
+            vocabulary=self.tokenizer.size,
+            parameters=int(lib.llama_model_n_params(self._model)),
+            recipe=header.quantisation,
+            threads=threads,
+            engine=f"llama.cpp{' with flash attention' * flash} {lib.llama_print_system_info().decode().strip(' |')}",
+        )
+
+    def _new_context(self, cells: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:
+        parameters = lib.llama_context_default_params()
+        parameters.n_ctx = cells
+        parameters.n_batch = MAX_BATCH
+        parameters.n_ubatch = ubatch
+        parameters.n_seq_max = SEQUENCES
+        parameters.n_outputs_max = SEQUENCES
+        parameters.n_threads = parameters.n_threads_batch = 1  # for the warm-up: others use the cores, too
+        parameters.flash_attn_type = int(flash)
+        parameters.kv_unified = True
+        parameters.no_perf = True
+        context = lib.llama_init_from_model(self._model, parameters)
+        if not context:
+            raise EngineFailed(f"llama.cpp finds no memory for {cells} tokens of {path.name}: try a smaller --memory.")
+        return context
+
+    def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Draw:
+        return Draw(sampling, self.tokenizer, guide, top)
+
+    def step(self, batch: Sequence[Slice]) -> list[int | None]:
+        rows = self._fill(batch)
+        status = lib.llama_decode(self._context, self._batch)
+        if status:
+            raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
+        return [
+            part.sampler.draw(self._logits(row)) if isinstance(part.sampler, Draw) else None
+            for part, row in zip(batch, rows, strict=True)
+        ]
+
+    def _logits(self, row: int) -> "NDArray[np.float32]":
+        """(vocabulary,) logits after the batch's row `row`, in the library's memory: the next step writes over them."""
+        import numpy as np
+
+        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, row), (self.info.vocabulary,))
+
+    def _fill(self, batch: Sequence[Slice]) -> list[int]:
+        """Write `batch` into the C structure; returns the row of each slice's last token."""
+        into, row, rows = self._batch, 0, []
+        for part in batch:
+            for position, token in enumerate(part.tokens, part.start):
+                into.token[row] = token
+                into.pos[row] = position
+                into.n_seq_id[row] = 1
+                into.seq_id[row][0] = part.seq
+                into.logits[row] = 0
+                row += 1
+            into.logits[row - 1] = part.sampler is not None
+            rows.append(row - 1)
+        into.n_tokens = row
+        return rows
+
+    def logits(self, seq: int, start: int, tokens: Sequence[int]) -> "NDArray[np.float32]":
+        import numpy as np
+
+        (row,) = self._fill([Slice(seq, start, tokens)])
+        for each in range(row + 1):
+            self._batch.logits[each] = 1
+        status = lib.llama_decode(self._context, self._batch)
+        if status:
+            raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
+        held = np.ctypeslib.as_array(lib.llama_get_logits(self._context), (row + 1, self.info.vocabulary))
+        return held.copy()  # the next step writes over it
+
+    def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
+        lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end)
+
+    def share(self, source: int, target: int, start: int, end: int) -> None:
+        lib.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def save(self, seq: int) -> bytes:
+        size = lib.llama_state_seq_get_size(self._context, seq)
+        state = (ctypes.c_uint8 * size)()
+        written = lib.llama_state_seq_get_data(self._context, state, size, seq)
+        return memoryview(state)[:written].tobytes()  # a slice of `state` itself would be a list of Python integers
+
+    def restore(self, seq: int, state: bytes) -> bool:
+        data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(lib.llama_state_seq_set_data(self._context, data, len(state), seq))
+
+    def set_threads(self, count: int) -> None:
+        lib.llama_set_n_threads(self._context, count, count)  # its own line is drawn at one token, not at prompts
+
+    def close(self) -> None:
+        lib.llama_batch_free(self._batch)
+        lib.llama_free(self._context)
+        lib.llama_model_free(self._model)

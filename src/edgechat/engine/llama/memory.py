@@ -1,0 +1,111 @@
+"""One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
+
+    memory = process + vocabulary + weights + outputs + step buffers + cells * (KV + mask + attention buffer)
+
+Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
+measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
+came from (pages.py), except for an embedding that is the head as well: its rows are still looked up there.
+"""
+
+import platform
+from math import prod
+from pathlib import Path
+
+from edgechat.engine.fit import DEFAULT_CONTEXT, ENDLESS, Plan, fit
+from edgechat.engine.llama import pages
+from edgechat.gguf.header import Header, Tensor, parts, read_header
+from edgechat.types import ModelInfo
+
+UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory
+SEQUENCES = 32  # running and kept conversations; each costs about half a megabyte
+EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are computed at once
+
+PROCESS = 44 << 20  # Python, numpy, the libraries, the books of the scheduler
+PER_WORD = 340  # bytes of the vocabulary: a token's text, its merges, the ways to find them
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
+# Types that llama.cpp lays out anew, interleaved, where there are instructions for it.
+REPACKED = frozenset(
+    {"Q4_0", "IQ4_NL", "Q4_K"} | ({"Q8_0"} if platform.machine() in ("aarch64", "arm64") else {"Q2_K"})
+)
+
+
+def plan(header: Header, context: int, memory: int, flash: bool = True) -> Plan:
+    """How many tokens fit. `context` 0 and `memory` 0 were not asked for; `flash` needs no attention buffer.
+
+    Raises ConfigError when the asked context is more than the model knows, or nothing sensible fits: with the number
+    that would.
+    """
+    trained = header.context or DEFAULT_CONTEXT
+    if embeds(header):
+        context = context or min(EMBEDDING_CONTEXT, trained)
+    per_cell = cell_bytes(header, flash and not embeds(header))
+    return fit(trained, fixed_bytes(header), per_cell, context, memory)
+
+
+class Forecast:
+    """A GGUF before it is loaded; `Forecast` of base.py."""
+
+    def __init__(self, path: Path) -> None:
+        self.header = read_header(path)
+
+    def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
+        return self._info(plan(self.header, context, max(memory, 1), flash))  # here, none left is none
+
+    def describe(self, context: int) -> ModelInfo:
+        trained = self.header.context or DEFAULT_CONTEXT
+        return self._info(plan(self.header, min(context, trained), ENDLESS))
+
+    def _info(self, planned: Plan) -> ModelInfo:
+        header = self.header
+        return ModelInfo(
+            context=planned.context,
+            cells=planned.cells,
+            memory=planned.bytes,
+            vocabulary=header.vocabulary,
+            parameters=sum(prod(tensor.shape) for tensor in header.tensors),
+            recipe=header.quantisation,
+            threads=0,
+            engine="",
+            notes=planned.notes,
+            dimensions=(header.number("embedding_length") or 0) if embeds(header) else 0,
+        )
+
+
+def embeds(header: Header) -> bool:
+    """Whether the model pools what it reads into one vector: then it gives no answers."""
+    return bool(header.number("pooling_type"))
+
+
+def fixed_bytes(header: Header) -> int:
+    """Bytes that do not depend on the context."""
+    weights = sum(tensor.size or 0 for tensor in header.tensors)
+    again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
+    outputs = SEQUENCES * header.vocabulary * 4
+    width, inner = header.number("embedding_length") or 0, header.number("feed_forward_length") or 0
+    step = UBATCH * 4 * max(5 * width, 2 * inner)
+    return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step)
+
+
+def cell_bytes(header: Header, flash: bool = True) -> int:
+    """Bytes of one token's place: 16-bit KV, its column of the mask, without `flash` its attention buffer."""
+    heads = header.number("attention.head_count") or 32
+    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * (2 if flash else (heads + 1) * 4)
+
+
+def repacked(header: Header) -> list[Tensor]:
+    """The matrices that llama.cpp copies into a layout of its own. Rows of an embedding are looked up as they are."""
+    is_tied = not any(tensor.name == HEAD for tensor in header.tensors)
+    return [
+        tensor
+        for tensor in header.tensors
+        if len(tensor.shape) > 1 and tensor.type in REPACKED and (is_tied or tensor.name != EMBEDDING)
+    ]
+
+
+def give_back(header: Header, path: Path) -> int:
+    """Give the pages back that were copied, of the model at `path`, which is loaded; returns their bytes."""
+    given = 0
+    for part, file in enumerate(parts(path)):
+        copied = [tensor for tensor in repacked(header) if tensor.part == part and tensor.name != EMBEDDING]
+        given += pages.give_back(file, ((tensor.offset, tensor.size or 0) for tensor in copied))
+    return given

@@ -1,0 +1,1 @@
+"""PyTorch by Transformers: the referee, and folders of safetensors."""

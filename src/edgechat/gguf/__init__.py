@@ -1,0 +1,1 @@
+"""GGUF files: their header read with suspicion, and their weights written again in another type."""

@@ -1,0 +1,164 @@
+"""Write a model again in other tensor types, in a process of its own: llama.cpp's quantiser knows no cancel.
+
+    recipe   IQ4_NL            llama.cpp's own mixture of that name
+             IQ4_NL/IQ4_NL     the same body, and the head (the output matrix) in a type of its own
+    source ─► header checked, size asked (dry run), room checked ─► child ─► target.part ─► target
+
+In a small model with a large vocabulary the head is a quarter of all weights, and is read for every token.
+"""
+
+import asyncio
+import re
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from math import prod
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from edgechat import machine
+from edgechat.errors import ConfigError, EngineFailed, NoSpace, UnknownName
+from edgechat.gguf.header import TENSOR_TYPES, read_header
+from edgechat.types import Struct
+
+# What a body may be, by llama.cpp's llama_ftype, and a head, by its ggml_type.
+BODIES = {
+    "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_0": 8, "Q5_1": 9, "Q4_K_M": 15,
+    "Q4_K_S": 14, "Q4_0": 2, "Q4_1": 3, "IQ4_NL": 25, "IQ4_XS": 30, "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11,
+    "Q2_K": 10,
+}  # fmt: skip
+HEADS = {name: id for id, (name, _, _) in TENSOR_TYPES.items() if not name.startswith(("I8", "I16", "I32", "F32"))}
+WHOLE = frozenset({"F32", "F16", "BF16", "Q8_0"})  # types that lose nothing worth telling
+MARGIN = 64 << 20  # bytes left free on the disk for everyone else
+
+_STEP = re.compile(r"\[\s*\d+/\s*\d+\][^\[]*\[([\d,\s]+)\]")
+_SIZE = re.compile(r"quant size\s*=\s*([\d.]+) MiB")
+_WHY = re.compile(r"failed to quantize: (.*)")
+
+
+class Recipe(Struct, frozen=True):
+    """The types to write: `body` one of BODIES, `head` one of HEADS or None for what the body's mixture has."""
+
+    body: str
+    head: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The recipe that `text` writes as BODY or BODY/HEAD, in any case. Raises UnknownName."""
+        body, slash, head = text.upper().partition("/")
+        if body not in BODIES:
+            raise UnknownName("quantisation", body, list(BODIES))
+        if slash and head not in HEADS:
+            raise UnknownName("type for the head", head, list(HEADS))
+        return cls(body, head or None)
+
+    def __str__(self) -> str:
+        return f"{self.body}/{self.head}" if self.head else self.body
+
+
+class Job(Struct, frozen=True):
+    """What the child is told, as one line of JSON (quantizer.py). A `head` of None is the body's own choice."""
+
+    source: str
+    target: str
+    body: int
+    head: int | None
+    threads: int
+    dry_run: bool
+
+
+async def quantize(
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    threads: int,
+    allow_requantize: bool = False,
+    tell: Callable[[float], None] | None = None,
+) -> None:
+    """Write the GGUF at `source` to `target` by `recipe`; `tell` hears the done fraction, from 0 to 1.
+
+    Cancelled, it ends the child and leaves nothing; `target` appears only when it is whole. Raises ConfigError when
+    the source is quantised below 8 bits already and `allow_requantize` is not set (every rounding is a loss more),
+    ModelFileInvalid, NoSpace, EngineFailed.
+    """
+    header = await asyncio.to_thread(read_header, source)
+    if header.quantisation not in WHOLE and not allow_requantize:
+        raise ConfigError(
+            f"the source is {header.quantisation} already, and rounding twice costs quality: take one in F16 or Q8_0, "
+            "or say --allow-requantize."
+        )
+    part = target.with_name(target.name + ".part")
+    head = HEADS[recipe.head] if recipe.head else None
+    job = Job(str(source), str(part), BODIES[recipe.body], head, threads, dry_run=True)
+    _check_room(target.parent, await _run(job))
+    elements, done = max(sum(prod(tensor.shape) for tensor in header.tensors), 1), 0
+
+    def step(line: str) -> None:
+        nonlocal done
+        if found := _STEP.search(line):
+            done += prod(int(side) for side in found[1].split(","))
+            if tell is not None:
+                tell(min(done / elements, 1.0))
+
+    try:
+        await _run(msgspec.structs.replace(job, dry_run=False), step)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_room(folder: Path, said: list[str]) -> None:
+    """Raise NoSpace if what the dry run said does not fit into `folder`."""
+    sizes = [float(found[1]) for line in said if (found := _SIZE.search(line))]
+    needed = int(sizes[-1] * (1 << 20)) + MARGIN if sizes else MARGIN
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise NoSpace(f"{folder}: {needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} MB are free. Make room.")
+
+
+async def _run(job: Job, hear: Callable[[str], None] | None = None) -> list[str]:
+    """One life of the child; returns the last lines it said."""
+    # No secret of ours goes along: the source is a stranger's file.
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "edgechat.gguf.quantizer"),
+        stdin=PIPE,
+        stdout=DEVNULL,
+        stderr=PIPE,
+        env=machine.plain_environment(),
+        start_new_session=True,
+    )
+    said: deque[str] = deque(maxlen=20)
+    try:
+        assert child.stdin is not None
+        child.stdin.write(msgspec.json.encode(job) + b"\n")
+        async for line in _lines(child):
+            said.append(line)
+            if hear is not None:
+                hear(line)
+        status = await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if status:
+        raise _failure(job, status, list(said))
+    return list(said)
+
+
+async def _lines(child: Process) -> AsyncIterator[str]:
+    assert child.stderr is not None
+    while line := await child.stderr.readline():
+        yield line.decode(errors="replace").rstrip()
+
+
+def _failure(job: Job, status: int, said: list[str]) -> EngineFailed | NoSpace:
+    """Our error for what the library said when it gave up."""
+    why = next((found[1] for line in reversed(said) if (found := _WHY.search(line))), f"it ended with {status}")
+    folder = Path(job.target).parent
+    if "iostream error" in why and shutil.disk_usage(folder).free < MARGIN:
+        return NoSpace(f"{folder}: the disk is full. Make room and try again.")
+    return EngineFailed(f"llama.cpp could not quantise {Path(job.source).name}: {why[:200]}.")

@@ -1,0 +1,114 @@
+"""Interprocess messages: all that is said between a server and its workers, and how it travels.
+
+    server ─► Load, then Generate · Ask · Cancel · Forget · Cores ─►  worker
+           ◄─ LoadProgress …, Ready | LoadFailed, then Told …      ◄─
+
+A letter is a four-byte length, then msgpack. Both ends know the types; nothing else gets through.
+"""
+
+import struct
+
+import msgspec
+
+from edgechat.types import AnyEvent, AnyQuestion, GenRequest, Loading, ModelInfo, Struct
+
+
+class ToWorker(Struct, frozen=True, tag=True):
+    """A letter from the server to its worker."""
+
+
+class Load(ToWorker, frozen=True):
+    """The first letter: what to serve. `path` is a file that was verified by the sender."""
+
+    engine: str
+    path: str
+    context: int  # tokens per conversation; 0 = as the model was trained, within the worker's own cap
+    threads: int  # the most it may use
+    decode_threads: int = 0  # of them, what was measured as fastest for steps of one token per reader; 0 = all
+    prefill_threads: int = 0  # the same for prompts
+    ubatch: int = 0  # prompt tokens computed at once, as measured; 0 = the engine's own number
+    flash: bool = True  # attention in one pass over keys and values, unless that was measured as slower
+    memory: int = 0  # bytes for weights, cache and buffers; 0 = what the worker thinks proper
+    queue: int = 64  # answers that may wait
+    digest: str = ""  # SHA-256 of the file
+    shelf: str = ""  # folder for prefixes that outlive the process
+    shelf_bytes: int = 0  # most bytes there; 0 = none
+
+
+class Generate(ToWorker, frozen=True):
+    """Answer `request`; every event comes back under `id`."""
+
+    id: int
+    request: GenRequest
+
+
+class Ask(ToWorker, frozen=True):
+    """Answer `question`; one event comes back under `id`."""
+
+    id: int
+    question: AnyQuestion
+
+
+class Cancel(ToWorker, frozen=True):
+    """Nobody reads `id` any more."""
+
+    id: int
+
+
+class Forget(ToWorker, frozen=True):
+    """The conversation is deleted: nothing of it stays in memory or on disk."""
+
+    conversation: str
+
+
+class Cores(ToWorker, frozen=True):
+    """Use at most `count` threads from now on: others need the rest."""
+
+    count: int
+
+
+class FromWorker(Struct, frozen=True, tag=True):
+    """A letter from a worker to its server."""
+
+
+class LoadProgress(FromWorker, frozen=True):
+    """Loading goes on."""
+
+    event: Loading
+
+
+class Ready(FromWorker, frozen=True):
+    """The model answers."""
+
+    info: ModelInfo
+
+
+class LoadFailed(FromWorker, frozen=True):
+    """The model cannot be served; the worker ends. `code` is one of errors.py."""
+
+    code: str
+    message: str
+
+
+class Told(FromWorker, frozen=True):
+    """An event of the answer `id`."""
+
+    id: int
+    event: AnyEvent
+
+
+AnyToWorker = Load | Generate | Ask | Cancel | Forget | Cores
+AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
+
+LENGTH = struct.Struct("<I")
+MAX_LETTER = 64 << 20  # bytes; a longer one means that the other side lost its way
+
+_encoder = msgspec.msgpack.Encoder()
+to_worker: msgspec.msgpack.Decoder[AnyToWorker] = msgspec.msgpack.Decoder(AnyToWorker)
+from_worker: msgspec.msgpack.Decoder[AnyFromWorker] = msgspec.msgpack.Decoder(AnyFromWorker)
+
+
+def pack(letter: AnyToWorker | AnyFromWorker) -> bytes:
+    """`letter` with its length in front."""
+    body = _encoder.encode(letter)
+    return LENGTH.pack(len(body)) + body

@@ -1,0 +1,174 @@
+"""What can be asked for: the default model, every other one on disk, and the aliases that point at them.
+
+Reading a header takes a tenth of a second, so what is known of a file is kept by its hash. `learn` reads in a thread.
+"""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgechat import registry
+from edgechat.engine.base import Forecast
+from edgechat.errors import ModelError, ModelNotFound
+from edgechat.hub.catalog import Catalog
+from edgechat.hub.store import Hold, Store, Stored
+from edgechat.letters import Load
+from edgechat.models.resident import Wanted
+from edgechat.settings import Settings
+from edgechat.tune.letters import ENGINE as TUNED_ENGINE
+from edgechat.tune.record import Records, Tuned
+from edgechat.types import ModelInfo, Sampling, Struct
+
+
+class Served(Struct, frozen=True):
+    """A model that answers when it is asked."""
+
+    name: str
+    sha256: str
+    recipe: str  # the type most of its weights have
+    sampling: Sampling
+    info: ModelInfo  # as it is loaded; as it would be, where it is not
+    since: int  # Unix time
+    loaded: bool = False
+
+
+class Library:
+    """The models of one server, by name."""
+
+    def __init__(self, settings: Settings, store: Store, catalog: Catalog) -> None:
+        self.settings = settings
+        self.store = store
+        self.catalog = catalog
+        self.records = Records(settings.home)
+        self.default: Stored | None = None  # once it is known; it may lie outside the store
+        self._forecasts: dict[str, Forecast] = {}  # by SHA-256
+
+    def find(self, name: str | None) -> Stored | None:
+        """The model called `name`, or that an alias of that name points at; None and "" are the default."""
+        if not name:
+            name = self.default.name if self.default else ""
+        name = self.settings.aliases.get(name, name)
+        if self.default is not None and self.default.pulled is None and name == self.default.name:
+            return self.default  # it lies outside the store
+        return self.store.find(name) or self.store.by_reference(name)
+
+    def get(self, name: str) -> Stored:
+        """The same. Raises ModelNotFound, which says what there is."""
+        stored = self.find(name)
+        if stored is None:
+            known = self.catalog.find(name)
+            hint = f"get it with `edgechat pull {name}`." if known else f"there is {', '.join(self.names()) or 'none'}."
+            raise ModelNotFound(f"no model {name!r} is here; {hint}", "model")
+        return stored
+
+    def names(self) -> list[str]:
+        """Everything that can be asked for: the default, the others, the aliases."""
+        names = [self.default.name] if self.default and self.find(None) else []
+        names += [stored.name for stored in self.store.list() if stored.name not in names]
+        return names + [alias for alias in self.settings.aliases if alias not in names and self.find(alias)]
+
+    def tuned(self, stored: Stored) -> tuple[Tuned, Stored] | None:
+        """What tuning found for `stored` on this machine, and the file it chose, if that is here."""
+        return self.records.serving(stored, self.store) if self.settings.engine == TUNED_ENGINE else None
+
+    def file(self, stored: Stored) -> Stored:
+        """What is loaded for `stored`: the file that tuning chose, or itself."""
+        tuned = self.tuned(stored)
+        return tuned[1] if tuned else stored
+
+    async def learn(self) -> None:
+        """Read the headers that were not read yet, beside the loop. What cannot be read is passed over."""
+        for stored in [*self.store.list(), *([self.default] if self.default else [])]:
+            try:
+                await asyncio.to_thread(self.forecast, stored)
+            except ModelError:
+                continue
+
+    def forecast(self, stored: Stored) -> Forecast:
+        """What is known of the file. Raises ModelFileInvalid."""
+        found = self._forecasts.get(stored.sha256)
+        if found is None:
+            make = registry.load(registry.FORECASTS, self.settings.engine, "engine")
+            found = self._forecasts[stored.sha256] = make(stored.path)
+        return found
+
+    def served(self, stored: Stored, info: ModelInfo | None, digest: str | None = None) -> Served:
+        """`stored` as clients see it; loaded as `info` from the file with that `digest`. Raises ModelFileInvalid."""
+        entry = self.catalog.find(stored.name)
+        tuned = self.tuned(stored)
+        file = tuned[1] if tuned else stored
+        known = info or self.forecast(file).describe(self.settings.context)
+        return Served(
+            name=stored.name,
+            sha256=digest or file.sha256,
+            recipe=tuned[0].chosen.recipe if tuned and digest in (None, file.sha256) else known.recipe,
+            sampling=entry.sampling if entry else Sampling(),
+            info=known,
+            since=_since(stored),
+            loaded=info is not None,
+        )
+
+    def wanted(self, stored: Stored) -> Wanted:
+        """How `stored` is loaded. The default stays; the others go when nobody asks."""
+        settings, tuned = self.settings, self.tuned(stored)
+        file = tuned[1] if tuned else stored
+        counts = tuned[0].counts if tuned and not settings.threads else None
+        forecast = self.forecast(file)
+        default = self.default is not None and stored.name == self.default.name
+        context = settings.context
+        if context and not default:  # --context was meant for the default: another one may know less
+            context = forecast.describe(context).context
+        load = Load(
+            engine=settings.engine,
+            path=str(file.path),
+            context=context,
+            threads=0,
+            decode_threads=counts.decode_threads if counts else 0,
+            prefill_threads=counts.prefill_threads if counts else 0,
+            ubatch=tuned[0].counts.slice if tuned else 0,
+            flash=tuned[0].counts.flash if tuned else True,
+            queue=settings.queue,
+            digest=file.sha256,
+            shelf=str(prefixes(settings.home)),
+            shelf_bytes=int(settings.prefix_bytes),
+        )
+
+        def take() -> Hold:
+            self.store.ensure(file)
+            return self.store.hold(file)
+
+        wanted = Wanted(stored.name, load, forecast, take, check=lambda: self.store.ensure(file))
+        return wanted if default else wanted._replace(keep=settings.keep_alive)
+
+
+def prefixes(home: Path) -> Path:
+    """Where workers keep what they have read already."""
+    return home / "prefixes"
+
+
+def named(served: Served, name: str) -> Served:
+    """The same model under an alias."""
+    return msgspec.structs.replace(served, name=name)
+
+
+def sampled(defaults: Sampling, **given: Any) -> Sampling:
+    """`defaults`, the model's own, with what a request gives; None is not given.
+
+    Temperature 0 means the most likely token: then a default repetition penalty does not bend it.
+    """
+    if given.get("temperature") == 0:
+        defaults = msgspec.structs.replace(defaults, repetition_penalty=1.0)
+    return msgspec.structs.replace(defaults, **{name: value for name, value in given.items() if value is not None})
+
+
+def _since(stored: Stored) -> int:
+    """When the model came, in Unix time: when it was pulled, or its file last written; 0 where that is gone."""
+    if stored.pulled:
+        return int(datetime.fromisoformat(stored.pulled).timestamp())
+    try:
+        return int(stored.path.stat().st_mtime)
+    except OSError:
+        return 0

@@ -1,0 +1,28 @@
+"""Whether a loaded model does its work at all: a greeting, and a few tokens or a vector back."""
+
+import asyncio
+from contextlib import aclosing
+
+from edgechat.errors import EngineFailed, from_code
+from edgechat.models.supervisor import Worker
+from edgechat.types import Answered, Delta, Embed, Failed, GenRequest, Message, Sampling
+
+GREETING = GenRequest((Message("user", "Hello"),), Sampling(temperature=0.0), max_tokens=4)
+TEXT = Embed(("Hello",))
+PROBE_S = 60.0
+
+
+async def answers(worker: Worker) -> None:
+    """Have the model of `worker`, which is ready, say something. Raises EngineFailed, or what it answers instead."""
+    said = []
+    embeds = worker.info is not None and worker.info.dimensions
+    try:
+        async with asyncio.timeout(PROBE_S), aclosing(worker.stream(TEXT if embeds else GREETING)) as events:
+            said = [event async for event in events]
+    except TimeoutError:
+        raise EngineFailed(f"it says nothing within {PROBE_S:.0f} s.") from None
+    last = said[-1]
+    if isinstance(last, Failed):
+        raise from_code(last.code, last.message)
+    if not any(isinstance(event, Delta | Answered) for event in said):
+        raise EngineFailed("it ends without a word.")

@@ -1,0 +1,40 @@
+"""Processes for workers; the first one of a server is started before anybody knows its model.
+
+A server imports for half a second before it can name the model's file. A process that was prepared imports its own half
+meanwhile, on another core, and waits for its first letter. Where none comes, it ends with the server.
+
+This is imported before everything else: it needs little itself.
+"""
+
+import subprocess
+import sys
+
+from edgechat import machine
+
+_waiting: list[subprocess.Popen[bytes]] = []
+
+
+def prepare(engine: str) -> None:
+    """Start a process that gets `engine` ready, if one is named; `take` hands it out."""
+    _waiting.append(_start(engine))
+
+
+def take() -> subprocess.Popen[bytes]:
+    """A process that waits for its first letter: one that was prepared, if it still runs, else a new one."""
+    while _waiting:
+        process = _waiting.pop()
+        if process.poll() is None:
+            return process
+        process.communicate()  # closes its pipes
+    return _start()
+
+
+def _start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        (sys.executable, "-m", "edgechat.worker.main", *arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=machine.plain_environment(),
+        start_new_session=True,
+    )
