@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree.
+"""The exception hierarchy: everything that can go wrong, as one tree.
 
     EdgechatError                   code, exit status; the message is one line: what happened, what to do
     ├── ConfigError                 settings or usage                                  exit 2

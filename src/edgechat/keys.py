@@ -1,4 +1,4 @@
-"""Who may come in: keys, and the page's sessions that stand for a key.
+"""API keys: who may come in, and the page's sessions that stand for a key.
 
 Both files lie in the home folder, are 0600, and hold SHA-256 hashes only: a key is shown once, when it is made. A key
 carries 256 random bits, so a plain hash cannot be turned round and a guess cannot hit.

@@ -24,7 +24,7 @@ class Load(ToWorker, frozen=True):
     path: str
     context: int  # tokens per conversation; 0 = as the model was trained, within the worker's own cap
     threads: int  # the most it may use
-    decode_threads: int = 0  # of them, what was measured as fastest for steps of one token per reader; 0 = all
+    decode_threads: int = 0  # of them, what was measured as fastest for steps of one token per writer; 0 = all
     prefill_threads: int = 0  # the same for prompts
     ubatch: int = 0  # prompt tokens computed at once, as measured; 0 = the engine's own number
     flash: bool = True  # attention in one pass over keys and values, unless that was measured as slower

@@ -1,4 +1,4 @@
-"""What this machine grants the process: processor, cores, memory.
+"""Resource limits: what this machine grants the process, processor, cores, memory.
 
 Cores come from affinity and the cgroup quota, never from the core count: in a container that may use half of two
 cores, two threads are several times slower than one.

@@ -1,4 +1,4 @@
-"""A running server leaves its card in the home folder, for other commands on this machine to find it by.
+"""Local discovery: a running server leaves its card in the home folder, for other commands on this machine.
 
 home/server.json, 0600: whoever can read it owns the home folder, so the secret in it opens the server's every door.
 """

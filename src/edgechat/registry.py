@@ -1,4 +1,4 @@
-"""Names to code, loaded late: what is not used is not imported.
+"""Plug-ins: names to code, loaded late; what is not used is not imported.
 
 The one table of what can be plugged in. A new engine or source is one file and one line here.
 """

@@ -1,4 +1,4 @@
-"""Settings: file < `EDGECHAT_*` < flag. The only place where a default is written.
+"""Configuration: file < `EDGECHAT_*` < flag. The only place where a default is written.
 
 Each field's description is at once the flag's help, the table in docs/settings.md and what an error quotes.
 """

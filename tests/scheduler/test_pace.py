@@ -4,28 +4,28 @@ import random
 
 import pytest
 
-from edgechat.scheduler.pace import ALONE, BATCH, LEAST, OVERHEAD, READING, ROWS, STALL, TILE, Pace
+from edgechat.scheduler.pace import ALONE, BATCH, BESIDE, LEAST, OVERHEAD, ROWS, STALL, TILE, Pace
 
 
 @pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
-@pytest.mark.parametrize("readers", [0, 1, 4])
-def test_steps_settle_at_their_target(per_token: float, readers: int) -> None:
+@pytest.mark.parametrize("writers", [0, 1, 4])
+def test_steps_settle_at_their_target(per_token: float, writers: int) -> None:
     pace, dice = Pace(512), random.Random(0)
 
-    def step(readers: int, tokens: int) -> float:
-        seconds = 0.010 + 0.003 * readers if readers else 0.0
+    def step(writers: int, tokens: int) -> float:
+        seconds = 0.010 + 0.003 * writers if writers else 0.0
         seconds += (tokens + OVERHEAD) * per_token * dice.uniform(0.9, 1.1) if tokens else 0.0
-        pace.measured(readers, tokens, seconds)
+        pace.measured(writers, tokens, seconds)
         return seconds
 
     for _ in range(10):
-        step(readers, 0) if readers else None
-    times = [step(readers, pace.slice(readers)) for _ in range(50)][10:]
-    target = READING if readers else ALONE
-    fixed = 0.010 + 0.003 * readers + OVERHEAD * per_token
+        step(writers, 0) if writers else None
+    times = [step(writers, pace.slice(writers)) for _ in range(50)][10:]
+    target = BESIDE if writers else ALONE
+    fixed = 0.010 + 0.003 * writers + OVERHEAD * per_token
     least = fixed + (LEAST + TILE - 1) * per_token
-    block = fixed + (ROWS - readers) * per_token
-    allowed = min(block, STALL) if readers and target < block else target
+    block = fixed + (ROWS - writers) * per_token
+    allowed = min(block, STALL) if writers and target < block else target
     assert max(times) < 1.25 * max(allowed, least)
     if target > least and per_token * 512 > target:
         assert sorted(times)[len(times) // 2] > 0.6 * target
@@ -71,20 +71,20 @@ def test_beyond_a_batch_there_are_whole_ones() -> None:
 
 def test_as_many_say_a_token_as_leaves_every_client_its_share() -> None:
     old, new = Pace(512), Pace(512)  # a processor that gains nothing by batching, and one that gains much
-    for readers in range(1, 9):
-        old.measured(readers, 0, 0.050 * readers)
-        new.measured(readers, 0, 0.040 + 0.005 * readers)
-    assert [old.readers(clients, 8) for clients in (1, 2, 4, 8, 12)] == [8, 2, 4, 8, 8]
-    assert [new.readers(clients, 8) for clients in (1, 2, 4)] == [8, 8, 8]
+    for writers in range(1, 9):
+        old.measured(writers, 0, 0.050 * writers)
+        new.measured(writers, 0, 0.040 + 0.005 * writers)
+    assert [old.writers(clients, 8) for clients in (1, 2, 4, 8, 12)] == [8, 2, 4, 8, 8]
+    assert [new.writers(clients, 8) for clients in (1, 2, 4)] == [8, 8, 8]
 
 
 def test_a_count_never_tried_is_tried_and_then_known() -> None:
     pace = Pace(512)
-    assert pace.readers(2, 8) == 8  # nothing is known
+    assert pace.writers(2, 8) == 8  # nothing is known
     pace.measured(1, 0, 0.050)
-    assert pace.readers(2, 8) == 3
+    assert pace.writers(2, 8) == 3
     pace.measured(3, 0, 0.150)
-    assert pace.readers(2, 8) == 2
+    assert pace.writers(2, 8) == 2
     pace.measured(3, 0, 0.060)
     pace.measured(3, 0, 0.060)
-    assert pace.readers(2, 8) > 3
+    assert pace.writers(2, 8) > 3

@@ -14,8 +14,8 @@ from edgechat.types import GenRequest
 def slow_pace() -> Pace:
     """A processor that gains nothing by batching."""
     pace = Pace(512)
-    for readers in range(1, 9):
-        pace.measured(readers, 0, 0.050 * readers)
+    for writers in range(1, 9):
+        pace.measured(writers, 0, 0.050 * writers)
     pace.measured(0, 32, 0.64)
     return pace
 

@@ -29,11 +29,11 @@ class BesideALoop:
         return self._dice.choice([(0.010, 1.0), (0.010, 1.0), (0.060, 0.6), (0.080, 0.55)])
 
 
-def run(threads: Threads, machine: Machine, steps: int, readers: int = 1) -> list[int]:
+def run(threads: Threads, machine: Machine, steps: int, writers: int = 1) -> list[int]:
     counts = []
     for _ in range(steps):
         counts.append(threads.count)
-        threads.measured(readers, *machine(threads.count))
+        threads.measured(writers, *machine(threads.count))
     return counts
 
 
@@ -102,8 +102,8 @@ def test_one_core_has_one_thread_and_nothing_to_try() -> None:
 def test_steps_with_more_readers_take_longer_and_are_no_sign() -> None:
     threads, counts = Threads(2), []
     for block in range(40):
-        readers = 1 + block % 3
-        counts += run(threads, lambda count, n=readers: (idle(count)[0] * (1 + n), 1.0), 25, readers)  # type: ignore[misc]
+        writers = 1 + block % 3
+        counts += run(threads, lambda count, n=writers: (idle(count)[0] * (1 + n), 1.0), 25, writers)  # type: ignore[misc]
     assert counts.count(2) > 0.99 * len(counts)
 
 
@@ -130,7 +130,7 @@ def test_it_begins_with_the_measured_counts() -> None:
     assert (threads.count, threads.prefill) == (2, 4)
 
 
-def reading(threads: Threads, cores: float, steps: int, tokens: int = 64) -> list[int]:
+def prefilling(threads: Threads, cores: float, steps: int, tokens: int = 64) -> list[int]:
     """The counts of `steps` with `tokens` of a prompt, on a machine that has so many `cores` for us."""
     counts = []
     for _ in range(steps):
@@ -141,21 +141,21 @@ def reading(threads: Threads, cores: float, steps: int, tokens: int = 64) -> lis
 
 def test_prompts_leave_a_neighbour_its_core_too() -> None:
     """Two threads beside a busy loop get a core and a half at best, and wait for each other."""
-    assert reading(Threads(2), 1.4, 3) == [2, 1, 1]
-    assert reading(Threads(4), 3.2, 3) == [4, 3, 3]
-    assert reading(Threads(1), 0.5, 3) == [1, 1, 1]
+    assert prefilling(Threads(2), 1.4, 3) == [2, 1, 1]
+    assert prefilling(Threads(4), 3.2, 3) == [4, 3, 3]
+    assert prefilling(Threads(1), 0.5, 3) == [1, 1, 1]
 
 
 def test_the_last_token_of_a_prompt_says_nothing() -> None:
     """Much of its step is the next token's choice, by one thread: the next long prompt is read by all."""
-    assert reading(Threads(2), 1.4, 9, tokens=1) == [2] * 9
+    assert prefilling(Threads(2), 1.4, 9, tokens=1) == [2] * 9
 
 
 def test_prompts_take_all_threads_again_when_the_neighbour_has_left() -> None:
     threads = Threads(2)
-    beside = reading(threads, 1.4, 90)
+    beside = prefilling(threads, 1.4, 90)
     assert beside.count(1) > 75
-    assert reading(threads, 2, 90).count(2) > 80
+    assert prefilling(threads, 2, 90).count(2) > 80
 
 
 def test_prompts_do_not_ask_what_answers_found() -> None:

@@ -1,4 +1,4 @@
-"""Probes with one user on the server."""
+"""Latency and throughput of one user: probes with nobody else on the server."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,5 +1,5 @@
-"""What a server takes of the machine: memory, energy, time to come up. Read from the system, not from the server,
-which is asked only how large its model is.
+"""Footprint: what a server takes of the machine, memory, energy, time to come up. Read from the system, not from the
+server, which is asked only how large its model is.
 """
 
 import asyncio

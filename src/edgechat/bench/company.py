@@ -1,4 +1,4 @@
-"""Probes with several on the machine: other users, another server, another program."""
+"""Contention: probes with several on the machine: other users, another server, another program."""
 
 import asyncio
 import sys

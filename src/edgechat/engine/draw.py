@@ -1,4 +1,4 @@
-"""How a token is drawn from logits, whichever engine they come from: llama.cpp's steps in llama.cpp's order.
+"""Sampling: how a token is drawn from logits, whichever engine they come from: llama.cpp's steps in llama.cpp's order.
 
     logits ─► scores (the model's own, before anything bends them)
        └────► bias, penalties ─► mask of the guide ─► top k ─► top p ─► min p ─► temperature ─► draw ─► guide

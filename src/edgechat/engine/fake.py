@@ -1,4 +1,4 @@
-"""An engine without a model: deterministic, scriptable, instant. Entered through the real registry.
+"""A test double: an engine without a model, deterministic, scriptable, instant. Entered through the real registry.
 
 Its "model" is a JSON file; every field may be left out:
 

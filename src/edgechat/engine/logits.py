@@ -1,4 +1,4 @@
-"""What is done with a model's logits before and beside the draw, whichever engine they come from. Pure.
+"""Logits: what is done with them before and beside the draw, whichever engine they come from. Pure.
 
 The vocabulary is never sorted or searched: with 150,000 tokens that would cost as much as a tenth of a step.
 """

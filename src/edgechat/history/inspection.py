@@ -1,4 +1,5 @@
-"""Is the file at the path one that we may open? Asked before SQLite touches it, because SQLite repairs in silence.
+"""An integrity check: is the file at the path one that we may open? Asked before SQLite touches it, because SQLite
+repairs in silence.
 
 A damaged, foreign or newer file is named and left exactly as it is; a missing or empty one is never replaced by a blank
 one where there was one before.

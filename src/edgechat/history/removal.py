@@ -1,4 +1,4 @@
-"""Single messages: deleted with all that follows them, listed, brought back, destroyed at last."""
+"""Soft deletion of single messages: deleted with all that follows them, listed, brought back, destroyed at last."""
 
 import sqlite3
 

@@ -1,4 +1,4 @@
-"""After the worst: a new file with what can be read of a damaged one, or with a backup. Nothing old is deleted."""
+"""Disaster recovery: a new file with what can be read of a damaged one, or with a backup. Nothing old is deleted."""
 
 import sqlite3
 import time

@@ -1,4 +1,5 @@
-"""The tables, as numbered steps from a blank file. A step that was released is never edited; the next one follows it.
+"""Schema migrations: the tables, as numbered steps from a blank file. A step that was released is never edited; the
+next one follows it.
 
 Each step is one transaction that ends with the new `user_version`: a kill in the middle leaves the old schema, whole.
 """

@@ -1,4 +1,5 @@
-"""The one thread that writes. Whoever wants something changed sends a function and gets a future.
+"""A single writer: the one thread that changes the file. Whoever wants something changed sends a function and gets a
+future.
 
     submit ─► queue ─► BEGIN IMMEDIATE ─► savepoint, function, release ─► … ─► COMMIT ─► futures are told
 

@@ -1,4 +1,5 @@
-"""The bytes of models: read-only files under their own hash, kept as long as a model or a reader needs them.
+"""Content-addressed storage of models' bytes: read-only files under their own hash, kept as long as a model or a reader
+needs them.
 
 models/blobs/sha256-<hex>.gguf
 

@@ -1,4 +1,5 @@
-"""Which files of a repository make the model that is asked for. Pure; every hub's listing goes through here.
+"""File selection: which files of a repository make the model that is asked for. Pure; every hub's listing goes through
+here.
 
 one.gguf                                  it alone
 m-00001-of-00003.gguf …                   all parts

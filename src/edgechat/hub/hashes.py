@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered as long as the file is the same: same size, time of change and inode.
+"""Checksums: SHA-256 of files, remembered as long as the file is the same: same size, time of change and inode.
 
 What was remembered saves reading gigabytes at every start. Whoever writes to the file changes its time, and it is read
 again; what rots without being written to is found by `edgechat verify`, which remembers nothing beforehand.

@@ -1,4 +1,5 @@
-"""Where a download may connect to: the hub that was set, and the public network. Not what a hub may point at at home.
+"""Protection against server-side request forgery: where a download may connect to, the hub that was set, and the public
+network. Not what a hub may point at at home.
 
 A hub answers with redirects, and whoever controls it could send this machine to the router's page, to a cloud's
 metadata address, to a service on loopback. The rule stands below every library: Python tells of each connection before

@@ -1,4 +1,6 @@
-"""Whether a hub can be reached at all, asked before any library is: in seconds, and with the reason."""
+"""A connectivity check: whether a hub can be reached at all, asked before any library is: in seconds, and with the
+reason.
+"""
 
 import asyncio
 import errno

@@ -1,4 +1,6 @@
-"""Why a worker process ended, as well as its status and its last words tell. Pure, but for the kernel's counter."""
+"""Exit causes: why a worker process ended, as well as its status and its last words tell. Pure, but for the kernel's
+counter.
+"""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""What a process and everything it started really take of the memory."""
+"""Resident memory: what a process and everything it started really take."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Requests that end the engine's process are not given to it again and again. Pure: time is handed in.
+"""A circuit breaker: what ended the engine's process is not given to it again and again. Pure: time is handed in.
 
 Content that was being answered at two deaths of the process is refused for a while. Whoever was merely there too is
 cleared by its next whole answer.

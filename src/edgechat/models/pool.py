@@ -1,4 +1,4 @@
-"""Which models are in memory, under one memory number and one budget of cores. Pure: time is handed in.
+"""Eviction: which models are in memory, under one memory number and one budget of cores. Pure: time is handed in.
 
 absent ─► loading ─► ready ⇄ busy ─► leaving ─► absent
                       └ idle ┘

@@ -1,4 +1,4 @@
-"""Whether a loaded model does its work at all: a greeting, and a few tokens or a vector back."""
+"""A smoke test: whether a loaded model does its work at all, a greeting, and a few tokens or a vector back."""
 
 import asyncio
 from contextlib import aclosing

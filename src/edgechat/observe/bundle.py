@@ -1,4 +1,5 @@
-"""What helps to find a fault, in a zip file: versions, machine, settings, models, the log's end. Nobody's words.
+"""Diagnostics: what helps to find a fault, in a zip file; versions, machine, settings, models, the log's end. Nobody's
+words.
 
     edgechat doctor --bundle FILE ─┐                        ┌─ about.json  settings.json  models.json  log.txt
     /dashboard: "Diagnostics"      ┴─► gathered ─► packed ──┴─ doctor.json (the command's)  status.json  metrics.txt

@@ -1,4 +1,4 @@
-"""Which turns stay when a conversation does not fit. Pure.
+"""Truncation: which turns stay when a conversation does not fit the context. Pure.
 
 A turn is a user's message and all that follows until the user's next one. System messages and the newest turn always
 stay; the rest goes from the oldest end, in blocks, so that the beginning of the prompt stays the same for several

@@ -1,4 +1,4 @@
-"""Tokens to text: whole characters only, and never half a stop string.
+"""Detokenisation: tokens to text, whole characters only, and never half a stop string.
 
 token ─► bytes ─► held until the character is whole ─► held while it could begin a stop string ─► text
 """

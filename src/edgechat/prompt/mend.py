@@ -1,4 +1,5 @@
-"""Tool calls as small models write them: read, and mended where only the syntax is broken. Pure, linear, no eval.
+"""Lenient parsing of tool calls as small models write them: read, and mended where only the syntax is broken. Pure,
+linear, no eval.
 
 Mended are: code fences, missing tags, single quotes, Python's True, False and None, commas before a closing bracket,
 brackets and quotes missing at the end, arguments written as a string. Never what is meant: a name that is no tool's or

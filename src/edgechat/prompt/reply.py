@@ -1,4 +1,4 @@
-"""An answer's text, taken apart as it grows: what is thought, what is called, what is said.
+"""Output parsing: an answer's text, taken apart as it grows into what is thought, what is called, what is said.
 
     start ──<think>──► thinking ──</think>──► said ──<tool_call>──► call ──</tool_call>──► said …
 

@@ -1,4 +1,4 @@
-"""Messages to a prompt, with every character's origin kept.
+"""Chat templates: messages to a prompt, with every character's origin kept.
 
 The template belongs to a model file from a stranger: it runs in Jinja's immutable sandbox, in the worker, where nothing
 is worth stealing. What people wrote belongs to them: it must never act as a control token. So the contents go through

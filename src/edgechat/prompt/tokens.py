@@ -1,4 +1,4 @@
-"""A request to the token ids the model reads: control tokens come from the template's own text only.
+"""Tokenisation: a request to the token ids the model reads; control tokens come from the template's own text only.
 
 The prompt is split at the control tokens that lie wholly in template text; everything between two of them is tokenised
 whole, as plain content, so that harmless conversations get the same ids as with the reference tokeniser. Some

@@ -1,4 +1,4 @@
-"""Tools for models whose template does not know them, in the form that Qwen's models were taught:
+"""Tool use for models whose template does not know it, in the form that Qwen's models were taught:
 
     system     … what can be called, and how …
     assistant  <tool_call>

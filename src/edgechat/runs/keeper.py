@@ -1,4 +1,4 @@
-"""All runs of a server: begun, found again, stopped, and what follows on them (a title), once each."""
+"""Background jobs: all runs of a server, begun, found again, stopped, and what follows on them (a title), once each."""
 
 import asyncio
 import time

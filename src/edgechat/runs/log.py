@@ -1,4 +1,4 @@
-"""What happened in a run, numbered from 1, for any number of readers at any pace.
+"""An event log: what happened in a run, numbered from 1, for any number of followers at any pace.
 
 Readers hold a number, the log holds everything: who comes late or reads slowly gets the same text in larger pieces,
 and nothing is buffered for anybody.

@@ -1,4 +1,4 @@
-"""One answer being produced: from the stored question to the stored answer.
+"""One job: an answer being written, from the stored question to the stored answer.
 
 wait for the conversation's former run ─► wait for the model ─► stream ─► log
                                                                   └─► checkpoint, at most a second or 50 pieces old

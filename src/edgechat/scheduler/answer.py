@@ -1,4 +1,4 @@
-"""One answer on its way: what is read, what is said, when it ends. Pure: time is handed in.
+"""A sequence being decoded: one answer on its way, what is read, what is said, when it ends. Pure: time is handed in.
 
     prompt   ├──── cached ────┼──── to read, slice by slice ────┤
     position 0             cached                  done     len(prompt)  then one position per token said
@@ -92,7 +92,7 @@ class Answer:
         return len(self.tokens) - self.asked
 
     @property
-    def reading(self) -> bool:
+    def prefilling(self) -> bool:
         """Whether more than the newest token is still to be fed."""
         return len(self.tokens) - self.done > 1 or self.said == 0
 

@@ -1,4 +1,4 @@
-"""Answers that follow a grammar: JSON of a schema, or calls of tools. By llguidance, token by token.
+"""Constrained decoding: answers that follow a grammar, JSON of a schema or calls of tools. By llguidance.
 
 A Grammar tells before each draw which tokens may come next, and takes in what was drawn. It is made where the request
 comes in, not where the engine runs: a schema that does not compile, or takes too long to, refuses the request.

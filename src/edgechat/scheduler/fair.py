@@ -1,4 +1,4 @@
-"""Who is next: fair by tokens served, between clients. Pure: time and tokens are handed in.
+"""Fair queueing: who is next, by tokens served, between clients. Pure: time and tokens are handed in.
 
 Every client has a counter of the tokens it was served. The client with the lowest counter is next; one that was away
 starts at the lowest counter of those who are here, so nobody saves up a claim. A client that asks much waits behind its

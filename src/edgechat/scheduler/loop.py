@@ -1,10 +1,10 @@
-"""The one thread that calls the engine. Everyone else posts letters and gets letters.
+"""Continuous batching: the one thread that calls the engine. Everyone else posts letters and gets letters.
 
     letters in ─► queue ─► seats ─► plan ─► step ─► events out
        ▲                                     │
        └──────────── between two steps ──────┘
 
-One step is one batch: a token of every chosen reader, then slices of prompts, as large as pace.py allows.
+One step is one batch: a token of every chosen writer, then slices of prompts, as large as pace.py allows.
 """
 
 import queue
@@ -206,8 +206,8 @@ class Loop:
                 self._end_for_lack_of_room()
                 return
             parts = self._plan()
-        readers = sum(not part.answer.reading for part in parts)
-        prompt = sum(len(part.tokens) for part in parts) - readers
+        writers = sum(not part.answer.prefilling for part in parts)
+        prompt = sum(len(part.tokens) for part in parts) - writers
         slices = [self._slice(part) for part in parts]
         threads = self._threads.prefill if prompt else self._threads.count
         self._engine.set_threads(threads)
@@ -221,11 +221,11 @@ class Loop:
         now = time.monotonic()
         seconds = max(now - started, 1e-9)
         share = (time.process_time() - spent) / (seconds * threads)
-        self._pace.measured(readers, prompt, seconds)
+        self._pace.measured(writers, prompt, seconds)
         if prompt:
             self._threads.read(prompt, share)
         else:
-            self._threads.measured(readers, seconds, share)
+            self._threads.measured(writers, seconds, share)
             if self._threads.fewer and self._steps % LOOK_ROUND == 0:
                 self._threads.idle(self._idleness.cores())
         for part, token in zip(parts, drawn, strict=True):
@@ -242,10 +242,10 @@ class Loop:
 
     def _advance(self, part: Part, token: int | None, now: float) -> None:
         answer = part.answer
-        was_reading = answer.reading
+        was_prefilling = answer.prefilling
         self._pool.grew(answer, len(part.tokens))
         self._queue.charge(answer.client, len(part.tokens))
-        if was_reading and answer.said == 0:
+        if was_prefilling and answer.said == 0:
             self._tell(answer.id, Prefill(done=answer.done, total=answer.asked))
         if token is None:
             return

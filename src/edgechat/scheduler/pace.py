@@ -1,25 +1,25 @@
-"""How much of a prompt the next step reads. Pure: step times are handed in.
+"""Chunked prefill: how much of a prompt the next step reads. Pure: step times are handed in.
 
-A step is one token for every reader and a slice of somebody's prompt. Its time is about
+A step is one token for every writer and a slice of somebody's prompt. Its time is about
 
-    seconds = decode(readers) + (slice + OVERHEAD) * per token
+    seconds = decode(writers) + (slice + OVERHEAD) * per token
 
 Both terms are learned from the steps themselves, so the slice follows the machine, the model, the depth and the
-neighbours. While somebody reads, a step should stay under READING seconds; where that is less than one block of rows,
+neighbours. While somebody writes, a step should stay under BESIDE seconds; where that is less than one block of rows,
 it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. With no
-reader a step may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be noticed.
+writer a step may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be noticed.
 """
 
-READING = 0.060
+BESIDE = 0.060
 STALL = 0.090
 ALONE = 0.800
 LEAST = 7  # prompt tokens per step: the newcomer goes on whatever the others cost
-UNTRIED = 0.5  # of its proportional cost is what a reader more than ever tried is believed to cost: so it gets tried
+UNTRIED = 0.5  # of its proportional cost is what a writer more than ever tried is believed to cost: so it gets tried
 OVERHEAD = 5  # tokens' time that a slice takes beside that of its own: measured 3 to 7, by depth
 ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
 TILE = 4  # rows of the smallest step: what the kernels compute at once within a block
 BATCH = 128  # rows computed at once: a larger step has whole batches, for a rest costs a call of its own
-FORGET = 0.25  # weight of the newest reading; twice that for a faster one: a disturbance passes
+FORGET = 0.25  # weight of the newest measurement; twice that for a faster one: a disturbance passes
 
 
 class Pace:
@@ -31,24 +31,24 @@ class Pace:
         self._per_token: float | None = None
         self._decode: dict[int, float] = {}
 
-    def slice(self, readers: int) -> int:
-        """Prompt tokens for a step that also serves `readers`."""
+    def slice(self, writers: int) -> int:
+        """Prompt tokens for a step that also serves `writers`."""
         if self._per_token is None:
-            return min(self._most, 16 if readers else 32)
-        before = self._expected(readers)
-        rows = min(int(self._fitting(READING - before if readers else ALONE)) + readers, self._most)
+            return min(self._most, 16 if writers else 32)
+        before = self._expected(writers)
+        rows = min(int(self._fitting(BESIDE - before if writers else ALONE)) + writers, self._most)
         rows -= rows % (BATCH if rows > BATCH else ROWS)
         if not rows:
-            rows = min(int(self._fitting(STALL - before)) + readers, ROWS)
+            rows = min(int(self._fitting(STALL - before)) + writers, ROWS)
             rows -= rows % TILE
-        least = -(-(readers + LEAST) // TILE) * TILE
-        return max(rows, least) - readers
+        least = -(-(writers + LEAST) // TILE) * TILE
+        return max(rows, least) - writers
 
     def seconds(self, tokens: int) -> float:
         """What it takes to read `tokens` of prompts while nobody reads an answer; 0 while nothing is known."""
         return tokens * (self._per_token or 0.0)
 
-    def readers(self, clients: int, most: int) -> int:
+    def writers(self, clients: int, most: int) -> int:
         """How many may say a token in one step, from `clients` up to `most`, so that each client keeps its share.
 
         Alone, a client would get a token every decode(1) seconds; with n clients here, one at least every n of those.
@@ -57,12 +57,12 @@ class Pace:
         fitting = (n for n in range(most, clients, -1) if self._expected(n) <= clients * alone)
         return most if clients <= 1 else next(fitting, min(clients, most))
 
-    def measured(self, readers: int, tokens: int, seconds: float) -> None:
-        """A step with `readers` and `tokens` of prompts took `seconds`."""
+    def measured(self, writers: int, tokens: int, seconds: float) -> None:
+        """A step with `writers` and `tokens` of prompts took `seconds`."""
         if tokens == 0:
-            self._decode[readers] = _blend(self._decode.get(readers), seconds)
+            self._decode[writers] = _blend(self._decode.get(writers), seconds)
         elif tokens >= LEAST:
-            rest = max(seconds - self._expected(readers), seconds / 10)
+            rest = max(seconds - self._expected(writers), seconds / 10)
             self._per_token = _blend(self._per_token, rest / (tokens + OVERHEAD))
 
     def _fitting(self, seconds: float) -> float:
@@ -70,15 +70,15 @@ class Pace:
         assert self._per_token is not None
         return seconds / self._per_token - OVERHEAD
 
-    def _expected(self, readers: int) -> float:
-        """Seconds of a step with `readers` and no prompt: measured, or drawn from the counts beside it."""
-        below = max((count for count in self._decode if count <= readers), default=None)
-        above = min((count for count in self._decode if count >= readers), default=None)
+    def _expected(self, writers: int) -> float:
+        """Seconds of a step with `writers` and no prompt: measured, or drawn from the counts beside it."""
+        below = max((count for count in self._decode if count <= writers), default=None)
+        above = min((count for count in self._decode if count >= writers), default=None)
         if below is None:
-            return 0.0 if above is None else self._decode[above] * readers / above
+            return 0.0 if above is None else self._decode[above] * writers / above
         if above is None or above == below:
-            return self._decode[below] * (1 + UNTRIED * (readers - below) / below)
-        weight = (readers - below) / (above - below)
+            return self._decode[below] * (1 + UNTRIED * (writers - below) / below)
+        weight = (writers - below) / (above - below)
         return (1 - weight) * self._decode[below] + weight * self._decode[above]
 
 

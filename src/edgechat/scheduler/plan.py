@@ -1,15 +1,15 @@
-"""What the next step computes: a token for each chosen reader, then slices of prompts. Pure.
+"""A batch: what the next step computes, a token for each chosen writer, then slices of prompts. Pure.
 
 A step takes longer with everyone in it. So where several clients are here, nobody's answers fill the step: it takes as
-many readers as leave every client its share of the machine (pace.py knows what a reader costs here), each client gets
+many writers as leave every client its share of the machine (pace.py knows what a writer costs here), each client gets
 one place before anyone gets a second, and a client whose prompt is being read has its place in the slice. Whoever is
-being answered already reads on beside others only now and then: a slice can cost more than all readers of a step.
+being answered already reads on beside others only now and then: a slice can cost more than all writers of a step.
 
     flooder  ▮▮▮▮▮▮▮▮▮▮▮▮  12 answers take turns in   ┌──────────────────────┐
     light    ▮                                     ►  │ flooder · light      │  one step: twice as long as alone
                                                       └──────────────────────┘
 
-Who arrived together is read together: a prompt beside a reader is read in small slices, which take twice the time for
+Who arrived together is read together: a prompt beside a writer is read in small slices, which take twice the time for
 each token. So those whose answer has just begun wait for the prompts of those who were here before, where that is soon.
 """
 
@@ -20,10 +20,10 @@ from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.fair import FairQueue
 from edgechat.scheduler.pace import Pace
 
-PLACES = 8  # readers of one step
+PLACES = 8  # writers of one step
 BACKGROUND = "background"
 TOGETHER = 1.5  # seconds that an answer waits at most after its first token, while other prompts are read
-SPARING = 4  # steps from one slice to the next, for a client that has a reader beside other clients
+SPARING = 4  # steps from one slice to the next, for a client that has a writer beside other clients
 
 
 class Part(NamedTuple):
@@ -36,13 +36,13 @@ class Part(NamedTuple):
 def plan(running: list[Answer], clients: FairQueue, pace: Pace, most: int, turn: int, now: float) -> list[Part]:
     """The parts of step number `turn`, at most `most` tokens, at least one."""
     owners = _owners(running)
-    newcomers = [answer for answer in running if answer.reading]
+    newcomers = [answer for answer in running if answer.prefilling]
     newcomers.sort(key=lambda one: (one.background, clients.served(one.client), one.arrived))
-    readers = [] if newcomers and _all_wait(newcomers[0], running, pace, now) else _chosen(running, owners, pace)
-    parts = [Part(answer, answer.next_tokens(1)) for answer in readers]
-    left = min(pace.slice(len(readers)), most - len(readers))
-    if readers and turn % SPARING and len(set(owners.values())) > 1:
-        patient = {owners[answer.id] for answer in readers} | {BACKGROUND}
+    writers = [] if newcomers and _all_wait(newcomers[0], running, pace, now) else _chosen(running, owners, pace)
+    parts = [Part(answer, answer.next_tokens(1)) for answer in writers]
+    left = min(pace.slice(len(writers)), most - len(writers))
+    if writers and turn % SPARING and len(set(owners.values())) > 1:
+        patient = {owners[answer.id] for answer in writers} | {BACKGROUND}
         newcomers = [answer for answer in newcomers if owners[answer.id] not in patient]
     for answer in newcomers:
         if left <= 0:
@@ -58,14 +58,14 @@ def _all_wait(newcomer: Answer, running: list[Answer], pace: Pace, now: float) -
 
     Nobody waits for the next prompt of another client that is being answered already, nor for one in the background.
     """
-    readers = [one for one in running if not one.reading]
-    answered = {one.client for one in readers}
+    writers = [one for one in running if not one.prefilling]
+    answered = {one.client for one in writers}
     until = now + pace.seconds(len(newcomer.tokens) - newcomer.done)
     return all(
         newcomer.arrived <= (one.first_token or now) >= until - TOGETHER
         and (newcomer.client == one.client or newcomer.client not in answered)
         and newcomer.background <= one.background
-        for one in readers
+        for one in writers
     )
 
 
@@ -79,10 +79,10 @@ def _owners(running: list[Answer]) -> dict[int, str]:
 
 
 def _chosen(running: list[Answer], owners: dict[int, str], pace: Pace) -> list[Answer]:
-    """The readers of one step: every client's longest waiting one first, then their others, as many as is fair."""
-    waiting = sorted((one for one in running if not one.reading), key=lambda one: (one.last_token, one.said, one.id))
+    """The writers of one step: every client's longest waiting one first, then their others, as many as is fair."""
+    waiting = sorted((one for one in running if not one.prefilling), key=lambda one: (one.last_token, one.said, one.id))
     newcomers = set(owners.values()) - {owners[one.id] for one in waiting}
-    places = pace.readers(len(set(owners.values())), PLACES) - len(newcomers)
+    places = pace.writers(len(set(owners.values())), PLACES) - len(newcomers)
     before: Counter[str] = Counter()
     turns = []
     for place, answer in enumerate(waiting):

@@ -1,4 +1,4 @@
-"""Cells and sequences: who holds what in the engine. The only one who moves them.
+"""The KV cache's cells and sequences: who holds what in the engine. The only one who moves them.
 
     seat()    a sequence for an answer, with the longest held beginning shared into it
     room()    cells for the next step, by letting go of what is least of use

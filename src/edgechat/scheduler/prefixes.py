@@ -1,4 +1,4 @@
-"""Which token prefixes the engine holds, and under which sequence: a radix tree. Pure.
+"""The prefix cache: a radix tree of the tokens that the engine holds, and under which sequence. Pure.
 
 The engine's cells are one pool; a cell may belong to several sequences. A branch of the tree is a run of cells, and
 every sequence that passes through it shares them:

@@ -1,6 +1,6 @@
-"""How fast answers get done, for the estimates that those who wait are told. Pure."""
+"""Throughput: how fast answers get done, for the estimates that those who wait are told. Pure."""
 
-FORGET = 0.2  # weight of the newest reading
+FORGET = 0.2  # weight of the newest measurement
 LONGEST = 60.0  # seconds between two ends that still count: a quiet hour says nothing about the rate
 
 

@@ -1,4 +1,4 @@
-"""Small models fall into loops: the same words again and again until the limit. Pure.
+"""Repetition: small models fall into loops, the same words again and again until the limit. Pure.
 
 An answer is caught when its end consists of one and the same piece, at least TIMES over and at least LONG tokens.
 """

@@ -1,4 +1,4 @@
-"""Prefixes on disk: what left memory, and what must outlive the process.
+"""The prefix cache's disk tier: what left memory, and what must outlive the process.
 
 One file per kept sequence, in a folder with a byte budget, least recently used out first:
 

@@ -1,4 +1,4 @@
-"""How many threads the engine uses, following measured steps. Pure.
+"""Thread count: how many the engine uses, following measured steps. Pure.
 
 The right count changes from minute to minute: with a busy neighbour on one of two cores, two threads wait for each
 other at every layer and are slower than one. Two signs tell of a neighbour: steps take longer than they used to, and
@@ -29,12 +29,12 @@ BETTER = 0.95  # a count replaces another when its steps take less than this sha
 
 
 class Threads:
-    """The thread counts: `count` for steps of one token per reader, `prefill` for steps with a prompt."""
+    """The thread counts: `count` for steps of one token per writer, `prefill` for steps with a prompt."""
 
     def __init__(self, most: int, decode: int = 0, prefill: int = 0) -> None:
         """Between 1 and `most` threads.
 
-        Begins with the counts that were measured as fastest for steps of one token per reader (`decode`) and for
+        Begins with the counts that were measured as fastest for steps of one token per writer (`decode`) and for
         prompts (`prefill`); 0 is all. Decoding waits for memory, so it may be fastest with fewer.
         """
         self._all = most
@@ -54,7 +54,7 @@ class Threads:
         self.count = self.chosen = self._start
         self.prefill = self._reading
         self._read = 0  # steps with a prompt since `prefill` was set
-        self._usual: dict[int, float] = {}  # seconds of an undisturbed step with the chosen count, by readers
+        self._usual: dict[int, float] = {}  # seconds of an undisturbed step with the chosen count, by writers
         self._mean: dict[int, float] = {}  # the same of the steps just now, disturbed or not
         self._signs = 0.0
         self._left = False  # the neighbour, by the look of idle cores
@@ -75,26 +75,26 @@ class Threads:
             self.prefill = self._reading
             self._read = 0
 
-    def measured(self, readers: int, seconds: float, share: float) -> None:
-        """A step of one token for each of `readers` took `seconds` with `count` threads.
+    def measured(self, writers: int, seconds: float, share: float) -> None:
+        """A step of one token for each of `writers` took `seconds` with `count` threads.
 
         `share` is the processor time they got of what they could have had, from 0 to 1.
         """
         if self._most == 1:
             return
         if self.count != self.chosen:
-            self._judge(readers, seconds)
+            self._judge(writers, seconds)
             return
-        usual = self._usual.get(readers)
+        usual = self._usual.get(writers)
         sign = share < STARVED or (usual is not None and seconds > SLOWER * usual)
         weight = FIRST if usual is not None and seconds > GLARING * usual else 1
         self._since += 1
         self._signs = min(self._signs + weight, 2 * FIRST) if sign else max(0.0, self._signs - CALM)
         if not self._signs and not self.fewer:  # what was tried in vain before says nothing about the next neighbour
             self._distance = max(FIRST, self._distance // 2)
-        self._mean[readers] = _blend(self._mean.get(readers), seconds, RECENT)
+        self._mean[writers] = _blend(self._mean.get(writers), seconds, RECENT)
         if usual is None or not sign:
-            self._usual[readers] = _blend(usual, seconds, 0.1)
+            self._usual[writers] = _blend(usual, seconds, 0.1)
         if self._since >= self._due():
             if self._signs >= FIRST:
                 self._usual = {}
@@ -108,7 +108,7 @@ class Threads:
 
     @property
     def fewer(self) -> bool:
-        """Whether steps of one token per reader have fewer threads than they began with: the neighbour may leave."""
+        """Whether steps of one token per writer have fewer threads than they began with: the neighbour may leave."""
         return self.chosen < self._start
 
     def idle(self, cores: float) -> None:
@@ -121,15 +121,15 @@ class Threads:
         self._trials = [count for count in (self.chosen - 1, self.chosen + 1) if 1 <= count <= self._most]
         self.count, self._trial = self._trials.pop(0), []
 
-    def _judge(self, readers: int, seconds: float) -> None:
+    def _judge(self, writers: int, seconds: float) -> None:
         """Take in a step of the trial; choose when there are enough."""
-        self._trial.append(seconds / self._mean.get(readers, seconds))  # nothing to compare with speaks for no change
+        self._trial.append(seconds / self._mean.get(writers, seconds))  # nothing to compare with speaks for no change
         share = sum(self._trial) / len(self._trial)
         if len(self._trial) < TRIAL and share < HOPELESS:
             return
         if share < BETTER:
             self.chosen, self._trials = self.count, []
-            self._usual, self._mean = {readers: seconds}, {readers: seconds}
+            self._usual, self._mean = {writers: seconds}, {writers: seconds}
             self._distance = 4 * FIRST
         elif self._trials:
             self.count, self._trial = self._trials.pop(0), []

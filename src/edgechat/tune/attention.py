@@ -1,4 +1,4 @@
-"""Whether flash attention is the faster one here: it differs between processors. Runs in the child only."""
+"""Flash attention: whether it is the faster one here: it differs between processors. Runs in the child only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from edgechat.types import Sampling
 
 FAR = 512  # tokens that a conversation has when attention is timed: near its beginning there is little to attend to
 STEPS = 16  # timed steps of one token there
-VISITS, VISITOR = 6, 31  # timed steps of a reader beside so many tokens of a newcomer's prompt
+VISITS, VISITOR = 6, 31  # timed steps of a writer beside so many tokens of a newcomer's prompt
 WORTH = 1.01  # times faster that a turn has to be
-HELD_UP = 1.05  # times longer that a reader's step beside a newcomer may take
+HELD_UP = 1.05  # times longer that a writer's step beside a newcomer may take
 
 
 class Attention(NamedTuple):
-    """What one way of attention gives: seconds of a usual turn, and of a reader's step beside a newcomer's slice."""
+    """What one way of attention gives: seconds of a usual turn, and of a writer's step beside a newcomer's slice."""
 
     turn: float
     beside: float
@@ -58,7 +58,7 @@ def _attention(engines: Sequence[Scorer]) -> list[Attention]:
 
 
 def _visit(engine: Scorer, number: int) -> Took:
-    """A step with one token of the reader and a slice of the newcomer's prompt."""
+    """A step with one token of the writer and a slice of the newcomer's prompt."""
     sampler = engine.sampler(Sampling(temperature=0))
-    reader = Slice(0, FAR + STEPS + number, filler(engine, 1), sampler)
-    return timed(engine, [reader, Slice(1, number * VISITOR, filler(engine, VISITOR))])
+    writer = Slice(0, FAR + STEPS + number, filler(engine, 1), sampler)
+    return timed(engine, [writer, Slice(1, number * VISITOR, filler(engine, VISITOR))])

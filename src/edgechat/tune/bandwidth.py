@@ -1,4 +1,4 @@
-"""What the memory gives: the roof over writing, which reads every weight for every token.
+"""Memory bandwidth: what the memory gives, the roof over writing, which reads every weight for every token.
 
     tokens per second  <=  bandwidth / bytes that a token reads
 

@@ -1,4 +1,4 @@
-"""Who goes on to the next round, and who is chosen. Pure.
+"""A race in rounds: which recipe goes on to the next round, and which is chosen. Pure.
 
 Successive halving: what a look costs grows from round to round, the number of candidates falls.
 

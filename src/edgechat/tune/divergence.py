@@ -1,4 +1,4 @@
-"""How far a model's next-token probabilities are from its source's. Pure.
+"""KL divergence: how far a model's next-token probabilities are from its source's. Pure.
 
 For every row (one position of the text) the Kullback-Leibler divergence in nats, and whether both put the same token
 first:

@@ -116,7 +116,7 @@ class Raced(Answer, frozen=True):
 
 
 class Settled(Answer, frozen=True):
-    """The fastest thread count for steps of one token per reader and for prompts; prompt tokens computed at once; bytes
+    """The fastest thread count for steps of one token per writer and for prompts; prompt tokens computed at once; bytes
     per second that the memory gives.
     """
 

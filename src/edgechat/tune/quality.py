@@ -1,4 +1,4 @@
-"""How far a model's answers are from its source's, over many rows (positions of a text). Pure.
+"""The quality floor: how far a model's answers are from its source's, over many rows (positions of a text). Pure.
 
 A row's figures come from divergence.py; this file has no arrays, so that whoever only reads results loads none.
 """

@@ -1,4 +1,4 @@
-"""What a recipe is, and which ones a model allows. Pure.
+"""Quantisation recipes: what one is, and which ones a model allows. Pure.
 
     recipe   IQ4_NL/Q6_K     the layers' matrices (the body) in IQ4_NL, the output matrix (the head) in Q6_K
 

@@ -27,7 +27,7 @@ from edgechat.types import Struct
 
 
 class Counts(Struct, frozen=True):
-    """How the chosen recipe runs best: threads for steps of one token per reader, threads and tokens for prompts."""
+    """How the chosen recipe runs best: threads for steps of one token per writer, threads and tokens for prompts."""
 
     decode_threads: int
     prefill_threads: int

@@ -1,4 +1,4 @@
-"""Tuning from one end to the other. What was measured is written down at once: stopped, it goes on from there.
+"""Autotuning from one end to the other. What was measured is written down at once: stopped, it goes on from there.
 
 costs ─► pairs ─► source read ─► round 1 ─► round 2 ─► attention, race ─► threads, slice ─► published, written
          choice.py               make, judge  judge    against the file as it is

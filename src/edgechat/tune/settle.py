@@ -8,7 +8,7 @@ from edgechat.tune.letters import Settled
 from edgechat.tune.timing import Told, Took, decode, load, prefill, usual
 
 SLICES = (32, 64, 128)
-NEAR = 0.97  # a smaller slice is taken when it is nearly as fast: a reader waits less for it
+NEAR = 0.97  # a smaller slice is taken when it is nearly as fast: a writer waits less beside it
 
 
 def settle(model: Path, flash: bool, threads: int, told: Told) -> Settled:

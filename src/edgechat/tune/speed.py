@@ -1,4 +1,4 @@
-"""How fast a recipe is: predicted from its parts, and put into one number. Pure.
+"""A cost model: how fast a recipe is, predicted from its parts, and put into one number. Pure.
 
 A step reads every layer and, where a token is drawn, the head. So two small models tell what a large one costs:
 

@@ -1,4 +1,4 @@
-"""Single steps of an engine, timed. Runs in the child only.
+"""Micro-benchmarks: single steps of an engine, timed. Runs in the child only.
 
 A step that somebody disturbed counts only where all were: a neighbour can only make a step longer.
 """

@@ -1,4 +1,5 @@
-"""Requests on their way in: made into prompts and grammars, so that a bad one is refused while others are answered.
+"""Preprocessing: requests on their way in, made into prompts and grammars, so that a bad one is refused while others
+are answered.
 
 Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
          └► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while

@@ -1,4 +1,5 @@
-"""A model's template is tried before it is used: in a child process, with limits, on conversations of several kinds.
+"""A sandbox for chat templates: a model's is tried before it is used, in a child process, with limits, on conversations
+of several kinds.
 
 A template is code of a stranger. The sandbox keeps it from the system, not from a loop or a text without end; Jinja
 even computes constants while it compiles. So all of that happens first where it can be stopped.

@@ -1,4 +1,4 @@
-"""The worker of a model that gives vectors: one thread, one text after the other, each client in turn.
+"""Embeddings: the worker of a model that gives vectors: one thread, one text after the other, each client in turn.
 
 A model that answers and one that embeds never share an engine's context: the file says which it is.
 """

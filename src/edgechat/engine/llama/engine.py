@@ -5,7 +5,7 @@ step's time is spent in C, so a loop in Python costs nothing.
 
 Choices, each measured on two cores: flash attention on, unless tuning found it slower (near the beginning of a
 conversation a step is a sixth shorter, and a small model's conversation takes a third less memory; far into one, a
-reader's step beside a newcomer's prompt is a tenth longer); logits only where a token is drawn (they would take 300 MB
+writer's step beside a newcomer's prompt is a tenth longer); logits only where a token is drawn (they would take 300 MB
 for a full batch of Qwen's vocabulary); 16-bit KV.
 """
 
@@ -144,7 +144,7 @@ class LlamaCpp:
             self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
             progress(Loading(stage="warm-up"))
             before = psutil.Process().memory_info().rss
-            self.step([Slice(0, 0, [0])])  # reads every weight once: the first reader need not wait for the disk
+            self.step([Slice(0, 0, [0])])  # reads every weight once: the first writer need not wait for the disk
             touched = psutil.Process().memory_info().rss - before  # of the cache, most of all: its pages may be large
             self.trim(0)
             self.tokenizer = vocabulary.result()

@@ -1,4 +1,4 @@
-"""Pages of the model's file that were read once, to be laid out anew in memory, and are not needed there twice.
+"""The page cache: pages of the model's file that were laid out anew in memory, and are not needed there twice.
 
 llama.cpp maps the whole file and then copies some matrices into a layout of its own. What it copied from stays mapped
 and counts as this process's memory until the kernel is short of it; on a machine that is, a model of 4-bit weights
