@@ -13,6 +13,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+FIRST = "0.1.0"  # the version before anything is released
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 
@@ -80,5 +81,7 @@ def test_every_setting_is_described() -> None:
 
 def test_the_changelog_knows_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert "## [Unreleased]" in changelog
-    assert __version__ == "0.1.0" or f"## [{__version__}]" in changelog
+    head, *released = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert head == "Unreleased"
+    assert released == sorted(released, key=lambda version: [*map(int, version.split("."))], reverse=True)
+    assert __version__ == (released[0] if released else FIRST)

@@ -316,7 +316,9 @@ def test_the_official_client_works(client: httpx.Client) -> None:
         chunks = list(stream)
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert text == "You said: hi"
-        assert chunks[-1].usage == whole.usage or chunks[-1].usage is not None
+        assert chunks[-1].usage is not None and whole.usage is not None
+        counted = (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens)
+        assert counted == (whole.usage.prompt_tokens, len("You said: hi"))
         with pytest.raises(openai.NotFoundError):
             official.chat.completions.create(model="other", messages=turns)
         with pytest.raises(openai.BadRequestError) as caught:

@@ -82,10 +82,13 @@ def test_what_has_the_focus_is_seen(new_chat: Open, script: Script) -> None:
     expect(chat.answers).to_have_count(3)
     for key in ("Shift+Tab", "Tab"):
         chat.input.focus()
+        nodes = set()
         for _ in range(40):
             chat.page.keyboard.press(key)
             node, is_seen = chat.page.evaluate(COVERED)
             assert is_seen or node.startswith("<body"), node
+            nodes.add(node)
+        assert len(nodes) > 7, "it goes round"
 
 
 def test_forced_colours_leave_edges(new_chat: Open, script: Script) -> None:

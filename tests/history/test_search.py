@@ -9,18 +9,19 @@ TEXT = "用 Python 写一个快速排序，并解释它的时间复杂度。Grö
 
 
 @pytest.mark.parametrize(
-    "query", ["排序", "快", "时间复杂度", "python", "pyth", "PYTHON 排序", "复杂度 快速", "cafe", "größ", "写一个快"]
+    "query",
+    ["排序", "快", "时间复杂度", "python", "pyth", "PYTHON 排序", "复杂度 快速", "排 序", "cafe", "größ", "写一个快"],
 )
 def test_what_is_there_is_found(history: History, query: str) -> None:
+    """Characters apart are words apart."""
     answered(history, TEXT)
     assert len(history.read(conversations.page, "", query=query).result().conversations) == 1
 
 
-@pytest.mark.parametrize("query", ["序排", "快排", "ython", "排序 java", '"', "排 序", "NEAR(快 速)", "body:快"])
+@pytest.mark.parametrize("query", ["序排", "快排", "ython", "排序 java", '"', "NEAR(快 速)", "body:快"])
 def test_what_is_not_there_is_not_found(history: History, query: str) -> None:
     answered(history, TEXT)
-    found = history.read(conversations.page, "", query=query).result().conversations
-    assert found == () or query == "排 序", "characters apart are words apart, and both are there"
+    assert history.read(conversations.page, "", query=query).result().conversations == ()
 
 
 @pytest.mark.parametrize("query", ["，", "。", "%", "🙂", "_"])

@@ -1,6 +1,7 @@
 """The loop on the fake engine, in the test's own thread: letters in, events out, nothing timed."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -176,9 +177,13 @@ def test_a_failed_step_ends_its_answer_and_the_next_one_is_served(tmp_path: Path
     assert bench.text(2) == "Yo"
 
 
-def test_an_idle_loop_sleeps(bench: Bench) -> None:
-    bench.loop.post(Cancel(7))
-    bench.loop.post(Stop())
-    before = time.process_time()
+def test_an_idle_loop_sleeps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for a letter, first beside the shelf and then without an end; waiting costs no time of a processor."""
+    monkeypatch.setattr("edgechat.scheduler.loop.IDLE_S", 0.2)
+    ending = threading.Timer(0.6, bench.loop.post, [Stop()])
+    ending.start()
+    began, spent = time.monotonic(), time.thread_time()
     bench.loop.run()
-    assert time.process_time() - before < 1
+    assert time.monotonic() - began >= 0.6
+    assert time.thread_time() - spent < 0.05
+    ending.join()
