@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 # A module imports only from the rows above it; neighbours in a row are strangers.
 ROWS = [
     {"errors", "types", "registry", "settings", "machine", "bindings"},
-    {"letters", "observe"},
+    {"letters", "observe", "process"},
     {"gguf", "hub", "prompt", "history", "keys", "presence"},
     {"engine"},
     {"scheduler"},

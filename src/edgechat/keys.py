@@ -9,7 +9,6 @@ carries 256 random bits, so a plain hash cannot be turned round and a guess cann
 
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from contextlib import suppress
@@ -22,6 +21,7 @@ import msgspec
 from filelock import FileLock
 
 from edgechat.errors import ConfigError, StorageError, UnknownName
+from edgechat.process import atomic
 from edgechat.settings import Settings
 from edgechat.types import Struct
 
@@ -94,13 +94,8 @@ class _File(Generic[T]):
 
     def write(self, value: T) -> None:
         """Replace the content, whole or not at all. Call it under `lock`."""
-        part = self.path.with_suffix(".part")
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
-                sink.write(msgspec.json.format(msgspec.json.encode(value)))
-                sink.flush()
-                os.fsync(sink.fileno())
-            part.replace(self.path)
+            atomic.replace(self.path, msgspec.json.format(msgspec.json.encode(value)), mode=0o600)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from edgechat.errors import ServiceError
+from edgechat.process import atomic
 from edgechat.types import Struct
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens -> where it is asked
@@ -28,10 +29,7 @@ class Card(Struct, frozen=True):
 def leave(home: Path, url: str) -> Card:
     """Leave a new card."""
     card = Card(os.getpid(), url, secrets.token_urlsafe(32))
-    part = _path(home).with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
-        sink.write(msgspec.json.encode(card))
-    part.replace(_path(home))
+    atomic.replace(_path(home), msgspec.json.encode(card), mode=0o600, durable=False)  # good while this process runs
     return card
 
 

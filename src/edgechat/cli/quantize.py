@@ -81,7 +81,7 @@ async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantiz
         columns, quiet = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()), not out.is_terminal
         with Progress(*columns, console=out, transient=True, disable=quiet) as bar:
             task = bar.add_task(f"writing {name}", total=1.0)
-            with store.hold(start):
+            with store.hold(start), writing(stage.files):
                 await write(
                     start.path,
                     stage.files / file,

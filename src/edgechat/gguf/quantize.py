@@ -23,6 +23,7 @@ import msgspec
 from edgechat import machine
 from edgechat.errors import ConfigError, EngineFailed, NoSpace, UnknownName
 from edgechat.gguf.header import TENSOR_TYPES, read_header
+from edgechat.process import atomic
 from edgechat.types import Struct
 
 # What a body may be, by llama.cpp's llama_ftype, and a head, by its ggml_type.
@@ -91,9 +92,8 @@ async def quantize(
             f"the source is {header.quantisation} already, and rounding twice costs quality: take one in F16 or Q8_0, "
             "or say --allow-requantize."
         )
-    part = target.with_name(target.name + ".part")
     head = HEADS[recipe.head] if recipe.head else None
-    job = Job(str(source), str(part), BODIES[recipe.body], head, threads, dry_run=True)
+    job = Job(str(source), str(target), BODIES[recipe.body], head, threads, dry_run=True)
     _check_room(target.parent, await _run(job))
     elements, done = max(sum(prod(tensor.shape) for tensor in header.tensors), 1), 0
 
@@ -104,11 +104,8 @@ async def quantize(
             if tell is not None:
                 tell(min(done / elements, 1.0))
 
-    try:
-        await _run(msgspec.structs.replace(job, dry_run=False), step)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic.replacing(target, durable=False) as part:
+        await _run(msgspec.structs.replace(job, target=str(part), dry_run=False), step)
 
 
 def _check_room(folder: Path, said: list[str]) -> None:

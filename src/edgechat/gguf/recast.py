@@ -25,6 +25,7 @@ import numpy as np
 from edgechat.bindings import lib
 from edgechat.errors import EngineFailed, NoSpace, StorageError
 from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor, read_header
+from edgechat.process import atomic
 
 CHUNK = 1 << 20  # values that are rounded at once: bounds memory to some megabytes per thread
 MARGIN = 64 << 20  # bytes left free on the disk for everyone else
@@ -165,22 +166,20 @@ def _store(
     told: Callable[[int, int], None],
 ) -> None:
     """Header, then every tensor's pieces, padded; under another name until all is there."""
-    part, total, done = target.with_name(target.name + ".part"), sum(one.size for one in wanted), 0
+    total, done = sum(one.size for one in wanted), 0
     try:
         _check_room(target.parent, total)
-        _write_header(source, part, wanted, numbers)
-        with part.open("ab") as file:
-            for parts in pieces:
-                for piece in parts:
-                    file.write(piece)
-                    done += len(piece)
-                    told(done, total)
-                _pad(file)
-        part.replace(target)
+        with atomic.replacing(target, durable=False) as part:
+            _write_header(source, part, wanted, numbers)
+            with part.open("ab") as file:
+                for parts in pieces:
+                    for piece in parts:
+                        file.write(piece)
+                        done += len(piece)
+                        told(done, total)
+                    _pad(file)
     except OSError as error:
         raise _refused(target, error) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_room(folder: Path, needed: int) -> None:

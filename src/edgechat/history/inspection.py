@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgechat.errors import ConfigError, HistoryDamaged
 from edgechat.history import schema
+from edgechat.process import atomic
 
 MAGIC = b"SQLite format 3\0"
 _HINT = "It is kept as it is; `edgechat history recover` saves what can be read."
@@ -50,8 +51,5 @@ def _ask(path: Path) -> None:
 
 def create(path: Path) -> None:
     """A new file that appears whole, so that an empty one is always a damaged one."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(part, isolation_level=None)) as db:
+    with atomic.replacing(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as db:
         schema.migrate(db)
-    part.rename(path)

@@ -7,7 +7,6 @@ history/lease-….lock          held by each process that produces answers, for 
 history/server.lock           held by the one server
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from edgechat.errors import HistoryDamaged, HomeInUse, StorageError
 from edgechat.history import schema, turns
 from edgechat.history.inspection import examine
 from edgechat.history.writer import Writer, translate
+from edgechat.process import atomic
 
 READERS = 4
 BUSY_S = 5.0  # how long another process may hold the file
@@ -178,16 +178,10 @@ def _truncate(path: Path) -> None:
 
 
 def copy(db: sqlite3.Connection, target: Path) -> None:
-    """A whole, consistent copy, also while others write: under another name until it is complete and flushed."""
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    part.touch(0o600)
-    with closing(sqlite3.connect(part)) as into:
+    """A whole, consistent copy, also while others write."""
+    with atomic.replacing(target, mode=0o600) as part, closing(sqlite3.connect(part)) as into:
         db.backup(into)
         into.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
-    with part.open("rb") as flushed:
-        os.fsync(flushed.fileno())
-    part.replace(target)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 
 from edgechat.hub.hashes import Hashes
 from edgechat.hub.source import File
+from edgechat.process import atomic
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -92,7 +93,7 @@ class Blobs:
         staged.chmod(0o444)
         staged.replace(self.path(file))
         self._hashes.moved(staged, self.path(file))
-        flush_folder(self.folder)
+        atomic.flush_folder(self.folder)
 
     def is_held(self, path: Path) -> bool:
         """Whether somebody reads the file now, here or in another process."""
@@ -144,12 +145,3 @@ class Blobs:
 def is_whole(file: File) -> bool:
     """Whether everything about `file` is known: it can have a place."""
     return file.size is not None and file.sha256 is not None and _SHA256.fullmatch(file.sha256) is not None
-
-
-def flush_folder(folder: Path) -> None:
-    """Make renames in `folder` last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

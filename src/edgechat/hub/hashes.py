@@ -13,6 +13,7 @@ from threading import Event, Lock
 import msgspec
 
 from edgechat.errors import HubError
+from edgechat.process import atomic
 from edgechat.types import Struct
 
 CHUNK = 1 << 20  # bytes
@@ -75,9 +76,7 @@ class Hashes:
             kept = {path: known for path, known in self._all().items() if path != forget and path not in news}
             latest = dict(list((kept | news).items())[-MOST:])
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_suffix(f".{os.getpid()}.part")
-            part.write_bytes(msgspec.json.encode(latest))
-            part.replace(self._file)
+            atomic.replace(self._file, msgspec.json.encode(latest), durable=False, shared=True)
 
 
 def digest(path: Path, stop: Event | None = None) -> str:

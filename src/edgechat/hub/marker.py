@@ -5,15 +5,15 @@ hub ───────────────► candidate ─────�
                          └─ does not: refused                ◄── rollback
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from edgechat.hub.blobs import flush_folder, is_whole
+from edgechat.hub.blobs import is_whole
 from edgechat.hub.reference import is_name, is_safe_path
 from edgechat.hub.source import Manifest
+from edgechat.process import atomic
 from edgechat.types import Struct
 
 MOST_REFUSED = 20
@@ -67,19 +67,12 @@ class Markers:
 
     def write(self, marker: Marker) -> None:
         """Keep `marker` for good."""
-        path = self._path(marker.current.manifest.name)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(msgspec.json.encode(marker))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        flush_folder(path.parent)
+        atomic.replace(self._path(marker.current.manifest.name), msgspec.json.encode(marker))
 
     def delete(self, name: str) -> None:
         """Forget `name`."""
         self._path(name).unlink(missing_ok=True)
-        flush_folder(self.folder)
+        atomic.flush_folder(self.folder)
 
     def _path(self, name: str) -> Path:
         assert is_name(name)

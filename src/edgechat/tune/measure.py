@@ -15,6 +15,7 @@ from edgechat.engine.base import Scorer, Slice
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import twin
 from edgechat.hub.disk import writing
+from edgechat.process import atomic
 from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row
@@ -38,17 +39,15 @@ TWIN_ROUNDS, TWIN_STEPS, TWIN_PROMPT = 5, 3, 64
 def read(model: Path, rows: Path, threads: int, told: Told) -> None:
     """Write the (rows, vocabulary) float16 log probabilities of the calibration text; whole, or not there."""
     engine = load(model, threads)
-    part = rows.with_name(rows.name + ".part")
     shape = (len(PASSAGES) * SCORED, engine.info.vocabulary)
     try:
-        kept = _room(part, shape)
-        for at, logits in _scored(engine, 0, SCORED):
-            kept[at : at + len(logits)] = log_probabilities(logits)
-            told((at + len(logits)) / shape[0])
-        kept.flush()
-        part.replace(rows)
+        with atomic.replacing(rows, durable=False) as part:
+            kept = _room(part, shape)
+            for at, logits in _scored(engine, 0, SCORED):
+                kept[at : at + len(logits)] = log_probabilities(logits)
+                told((at + len(logits)) / shape[0])
+            kept.flush()
     finally:
-        part.unlink(missing_ok=True)
         engine.close()
 
 

@@ -7,7 +7,6 @@ A result holds for one model file, one processor with as many cores granted, and
 """
 
 import hashlib
-import os
 import shutil
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -20,6 +19,7 @@ from edgechat import machine
 from edgechat.hub.disk import writing
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
+from edgechat.process import atomic
 from edgechat.tune.choice import Candidate, QualityName
 from edgechat.tune.quality import Row
 from edgechat.tune.speed import Cost, Pair
@@ -124,7 +124,7 @@ class Records:
         """Keep `found` for good."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self._path(found.model), msgspec.json.encode(found))
+            atomic.replace(self._path(found.model), msgspec.json.encode(found))
 
     def forget(self, sha256: str) -> None:
         """The result for that model is none any more."""
@@ -159,7 +159,7 @@ class Work:
     def write(self, journal: Journal) -> None:
         """Keep what was measured so far."""
         with writing(self.folder):
-            _replace(self.folder / "journal.json", msgspec.json.encode(journal))
+            atomic.replace(self.folder / "journal.json", msgspec.json.encode(journal))
 
     def file(self, recipe: str) -> Path:
         """Where the model in `recipe` lies while it is tried."""
@@ -174,12 +174,3 @@ class Work:
             return msgspec.json.decode((self.folder / "journal.json").read_bytes(), type=Journal)
         except (OSError, msgspec.DecodeError):
             return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

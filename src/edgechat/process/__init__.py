@@ -1,0 +1,1 @@
+"""What a process of ours stands on: files that appear whole."""
