@@ -13,6 +13,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from edgechat.api.app import create_app
+from edgechat.api.routes import Facts, Need, Router, Table
 from edgechat.keys import Keys, Limits
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
@@ -92,6 +93,52 @@ def test_every_route_has_a_decision(tmp_path: Path) -> None:
     assert every_route(tmp_path) == set(decided)
 
 
+def test_a_route_without_a_decision_cannot_be_written(tmp_path: Path) -> None:
+    router: Any = Router()
+    with pytest.raises(TypeError, match="facts"):
+        router.get("/x", summary="It says nothing")
+    with pytest.raises(TypeError, match="who"):
+        Facts()  # type: ignore[call-arg]
+    app = create_app(Runtime(Settings(engine="fake", model="x", home=tmp_path)))
+
+    @app.get("/x")
+    async def x() -> None: ...
+
+    with pytest.raises(TypeError, match="/x states no facts"):
+        Table(app.routes)
+
+
+def test_where_two_routes_match_the_stricter_need_holds_and_the_framework_decides_the_rest() -> None:
+    router = Router("/a")
+
+    @router.get("/c", Facts(Need.PUBLIC), "Another")  # the last one is the first one
+    @router.delete("/b", Facts(Need.KEY, max_body=3), "The same by another method")
+    @router.post("/b", Facts(Need.OPERATOR, max_body=2), "One of them")
+    @router.post("/{name:path}", Facts(Need.PUBLIC, max_body=1), "Anything")
+    async def none() -> None: ...
+
+    table = Table(router.api.routes)
+    told = {
+        (method, path): (table.at(method, path).who, table.at(method, path).max_body)
+        for method, path in [
+            ("POST", "/a/b"),
+            ("POST", "/a/b\n"),
+            ("POST", "/a/x"),
+            ("DELETE", "/a/b"),
+            ("PUT", "/a/b"),
+        ]
+    }
+    assert told == {
+        ("POST", "/a/b"): (Need.OPERATOR, 1),
+        ("POST", "/a/b\n"): (Need.OPERATOR, 1),  # a pattern's end lets a newline pass
+        ("POST", "/a/x"): (Need.PUBLIC, 1),
+        ("DELETE", "/a/b"): (Need.KEY, 3),
+        ("PUT", "/a/b"): (Need.OPERATOR, 1),
+    }
+    assert table.at("HEAD", "/a/c").who is Need.PUBLIC
+    assert table.at("GET", "/nothing") == Facts(Need.KEY)
+
+
 def test_route_by_credential(guarded: Guarded) -> None:
     """A door that is open leads to the route itself, which may find other faults; a shut one says 401 or 403."""
     tried = 0
@@ -119,6 +166,9 @@ def test_other_methods_and_other_spellings_lead_nowhere(guarded: Guarded) -> Non
             assert status in (400, 401, 403, 404, 405, 415), (method, path, status)
     for target in ("http://localhost/v1/models", "http://evil.example/v1/models"):
         assert raw(port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n") in (400, 401)
+    user = f"Host: localhost\r\nX-Api-Key: {guarded.user}\r\n"
+    for spelled in ("/metrics", "/metrics%0a", "/%6detrics", "/api/dash/status%0A"):
+        assert raw(port, f"GET {spelled} HTTP/1.1\r\n{user}") == 403, spelled
     assert raw(port, "GET /v1/models HTTP/1.1\r\n") == 400
     assert raw(port, "GET /v1/models?key=x&api_key=x HTTP/1.1\r\nHost: localhost\r\n") == 401
 

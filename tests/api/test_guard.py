@@ -5,7 +5,8 @@ import socket
 import httpx
 import pytest
 
-from edgechat.api.doors.guard import MAX_BODY, refusal
+from edgechat.api.doors.guard import refusal
+from edgechat.api.routes import MAX_BODY, Facts, Need
 
 HOST = ("host", "127.0.0.1:8080")
 JSON = ("content-type", "application/json")
@@ -77,6 +78,15 @@ def test_state_changes_come_as_json(kind: str) -> None:
     refused = refusal("POST", [HOST, ("content-type", kind)])
     assert refused is not None
     assert refused.status == 415
+
+
+def test_a_route_may_take_other_kinds_and_more_of_them() -> None:
+    facts = Facts(Need.KEY, max_body=10 * MAX_BODY, kinds=frozenset({"image/png"}))
+    head = [HOST, ("content-type", "image/png"), ("content-length", str(10 * MAX_BODY))]
+    assert refusal("PUT", head, facts=facts) is None
+    assert refusal("PUT", head) is not None
+    for header in (JSON, ("content-length", str(10 * MAX_BODY + 1))):
+        assert refusal("PUT", [*head, header], facts=facts) is not None
 
 
 def test_a_method_without_a_body_needs_no_type_of_one(client: httpx.Client) -> None:

@@ -19,6 +19,7 @@ from edgechat.api.doors.request_id import RequestId
 from edgechat.api.openai import chat, completions, embeddings, tokens
 from edgechat.api.page import conversations, dashboard, exchange, login, picker, runs, status
 from edgechat.api.page.assets import mount_page
+from edgechat.api.routes import Table
 from edgechat.api.watch import metrics
 from edgechat.api.watch.board import Board
 from edgechat.api.watch.desk import Desk
@@ -28,6 +29,7 @@ from edgechat.history.store import History
 from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
+from edgechat.settings import Settings
 
 if TYPE_CHECKING:  # an extra
     from edgechat.observe.tracing import Tracing
@@ -67,6 +69,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # those pages load scripts from other hosts
         redoc_url=None,
+        openapi_url=None,  # openapi.py has its route
         openapi_tags=[openapi.tag_of(dialect) for dialect in DIALECTS],
     )
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
@@ -83,11 +86,18 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.sessions = Sessions(settings.home / "sessions.json")
     errors.install(app)
     for dialect in DIALECTS:
-        app.include_router(dialect.router, tags=[openapi.tag_of(dialect)["name"]])
+        app.include_router(dialect.router.api, tags=[openapi.tag_of(dialect)["name"]])
+    app.include_router(openapi.router.api)
     mount_page(app)
+    app.state.table = Table(app.routes)
+    _put_doors_before(app, settings, counted, tracing)
+    return app
+
+
+def _put_doors_before(app: FastAPI, settings: Settings, counted: Metrics, tracing: "Tracing | None") -> None:
     # The last one added is the first that a request meets.
     app.add_middleware(Head)
-    app.add_middleware(Drain, runtime)
+    app.add_middleware(Drain, app.state.runtime)
     app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], max_age=600)
@@ -97,7 +107,6 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     if tracing:
         tracing.install(app)
     app.add_middleware(RequestId)  # the outermost: refusals have an id too
-    return app
 
 
 def _tracing(endpoint: str | None) -> "Tracing | None":

@@ -3,16 +3,17 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from edgechat.api.fields import Strict
 from edgechat.api.reply import accepted, whole
-from edgechat.api.requests import StrictRoute, TheRuntime, client_of, realm_of, until_gone
+from edgechat.api.requests import TheRuntime, client_of, realm_of, until_gone
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.types import GenRequest, Message
 
-router = APIRouter(route_class=StrictRoute)
+router = Router()
 
 
 class ChatInput(Strict):
@@ -21,19 +22,19 @@ class ChatInput(Strict):
     input: Annotated[str, Field(min_length=1)]
 
 
-@router.get("/healthz", summary="The process is alive")
-@router.get("/livez", summary="The same, under Kubernetes' name")
+@router.get("/healthz", Facts(Need.PUBLIC), "The process is alive")
+@router.get("/livez", Facts(Need.PUBLIC), "The same, under Kubernetes' name")
 async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="The model answers (200), or why not yet (503)")
+@router.get("/readyz", Facts(Need.PUBLIC), "The model answers (200), or why not yet (503)")
 async def readyz(runtime: TheRuntime) -> Response:
     readiness = runtime.readiness
     return JSONResponse(msgspec.to_builtins(readiness), 200 if readiness.state == "ready" else 503)
 
 
-@router.post("/chat", summary="One question, one answer")
+@router.post("/chat", Facts(Need.KEY, Asks.NOW), "One question, one answer")
 async def chat(body: ChatInput, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(None)
     wanted = GenRequest(

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
 from edgechat.api.anthropic.messages import MessageReply
 from edgechat.api.errors import Problem, shape_of
@@ -23,6 +24,7 @@ from edgechat.api.openai.completions import CompletionReply
 from edgechat.api.reply import Part, Reply, put_together
 from edgechat.api.responses.routes import ResponseReply
 from edgechat.api.responses.wire import ResponsesRequest
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.runtime import Served
 from edgechat.types import Delta, Done, GenRequest, ModelInfo, Sampling, Timing, Usage
 
@@ -113,6 +115,14 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
 }
 REFUSED = Problem(400, "temperature: input should be less than or equal to 2.", "invalid_request", "temperature")
 AWAY = Problem(503, "the engine is starting again: try in a few seconds.", "model_not_ready", None, 2)
+
+
+router = Router()
+
+
+@router.page("/openapi.json", Facts(Need.KEY))
+async def whole(request: Request) -> JSONResponse:
+    return JSONResponse(request.app.openapi())
 
 
 def tag_of(dialect: ModuleType) -> dict[str, str]:

@@ -1,53 +1,21 @@
-"""What every dialect does with a request: find the runtime, read JSON strictly, notice that the client left."""
+"""What every dialect does with a request: find the runtime and the caller, notice that the client left."""
 
 import asyncio
-import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from edgechat.api.doors.access import Caller
-from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime, Served
 from edgechat.types import GenRequest
 
-LARGE = 1 << 16  # bytes; parsing more would hold up the loop
-MANIFOLD = {"/api/import": 4_000_000}  # objects and lists: years of conversations come back in one file
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
-
-
-class StrictRequest(Request):
-    """A request whose JSON is UTF-8, without NaN or lone surrogates, and neither deep nor manifold beyond reason.
-
-    An object has each of its names once: of two equal ones, which of them counts is anybody's guess.
-    """
-
-    async def json(self) -> Any:
-        body = await self.body()
-        most = MANIFOLD.get(self.scope["path"], MOST_GROUPS)
-        try:
-            return strict_json(body, most) if len(body) < LARGE else await asyncio.to_thread(strict_json, body, most)
-        except (ValueError, RecursionError) as error:  # msgspec's DecodeError is a ValueError
-            raise json.JSONDecodeError(str(error).rstrip("."), "", 0) from error
-
-
-class StrictRoute(APIRoute):
-    """A route that reads StrictRequests."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def strict(request: Request) -> Response:
-            return await handler(StrictRequest(request.scope, request.receive))
-
-        return strict
 
 
 # What routes depend on is looked up on the loop: FastAPI would send a plain function through a thread, every time.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from edgechat.api import errors, sse
@@ -19,11 +19,12 @@ from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import StrictRoute, TheRuntime, addressed
+from edgechat.api.requests import TheRuntime, addressed
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.runtime import Served
 from edgechat.types import Called, Delta, Done, Read, Reasoning, ToolCall
 
-router = APIRouter(prefix="/v1/messages", route_class=StrictRoute)
+router = Router("/v1/messages")
 
 STOP_REASONS = {
     "eos": "end_turn",
@@ -34,7 +35,7 @@ STOP_REASONS = {
 }
 
 
-@router.post("", summary="Answer a conversation in Anthropic's shapes, whole or streamed")
+@router.post("", Facts(Need.KEY, Asks.NOW), "Answer a conversation in Anthropic's shapes, whole or streamed")
 async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(body.model)
     user = body.metadata.user_id if body.metadata else None
@@ -42,7 +43,7 @@ async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime)
     return await respond(request, runtime, wanted, MessageReply(served), bool(body.stream))
 
 
-@router.post("/count_tokens", summary="How many tokens the model would read")
+@router.post("/count_tokens", Facts(Need.KEY), "How many tokens the model would read")
 async def count_tokens(body: Prompt, runtime: TheRuntime) -> dict[str, int]:
     runtime.find(body.model)
     told = await runtime.ask(body.model or "", Read(msgspec.structs.replace(body.asked(), truncation="disabled")))

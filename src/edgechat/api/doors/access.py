@@ -1,8 +1,4 @@
-"""Who sends a request, and whether the route it asks for is open to them.
-
-Every route needs a key unless NEEDS says otherwise. What NEEDS says is attached to the route's own pattern, and where
-two patterns match a path, the stricter one holds: no spelling of a path leads round it. tests/api/access.toml lists
-every route with every credential, so a route without a decision does not pass.
+"""Authentication and authorization: who sends a request, and whether the route it asks for is open to them.
 
 A server to which nobody ever added a key, and which only this machine can reach, asks for none: then everybody is the
 operator, and addresses tell clients apart.
@@ -10,46 +6,17 @@ operator, and addresses tell clients apart.
 
 import hmac
 from collections.abc import Iterable
-from enum import IntEnum
 from http.cookies import CookieError, SimpleCookie
-from re import Pattern
 
-from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgechat.api.doors.refusal import refuse
 from edgechat.api.errors import Problem
+from edgechat.api.routes import Need, facts_of
 from edgechat.errors import ConfigError
 from edgechat.keys import Key, Keys, Sessions, is_loopback
 from edgechat.types import Struct
 
-
-class Need(IntEnum):
-    """What a route asks of its caller. A higher need includes the lower ones."""
-
-    PUBLIC = 0
-    KEY = 1
-    OPERATOR = 2
-
-
-NEEDS = {
-    "/": Need.PUBLIC,
-    "/ui/{version}/{path:path}": Need.PUBLIC,
-    "/healthz": Need.PUBLIC,
-    "/livez": Need.PUBLIC,
-    "/readyz": Need.PUBLIC,
-    "/api/login": Need.PUBLIC,
-    "/api/models/{name:path}/download": Need.OPERATOR,
-    "/dashboard": Need.PUBLIC,  # the frame; what it shows comes from /api/dash
-    "/api/models/{name:path}/unload": Need.OPERATOR,
-    "/api/dash/events": Need.OPERATOR,
-    "/api/dash/state": Need.OPERATOR,
-    "/api/dash/status": Need.OPERATOR,
-    "/api/dash/settings": Need.OPERATOR,
-    "/api/dash/diagnostics": Need.OPERATOR,
-    "/api/dash/requests/{id}": Need.OPERATOR,
-    "/metrics": Need.OPERATOR,
-}
 COOKIE = "edgechat_session"
 
 NO_KEY = Problem(401, "A key is needed: send it as `Authorization: Bearer KEY`.", "invalid_api_key")
@@ -76,7 +43,6 @@ class Access:
         self._keys = keys
         self._sessions = sessions
         self._behind_proxy = behind_proxy
-        self._patterns: list[tuple[Pattern[str], Need]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -91,7 +57,7 @@ class Access:
         await self._app(scope, receive, send)
 
     def _decide(self, scope: Scope) -> Caller | Problem:
-        need = self._need(scope)
+        need = facts_of(scope).who
         address = (scope.get("client") or ("", 0))[0]
         if self._is_open(scope) or _has_card(scope):
             return Caller(address, operator=True)
@@ -105,17 +71,6 @@ class Access:
     def _is_open(self, scope: Scope) -> bool:
         local = (scope.get("server") or ("", None))[0]
         return is_loopback(local) and not self._behind_proxy and not self._keys.wanted
-
-    def _need(self, scope: Scope) -> Need:
-        if not self._patterns:
-            self._patterns = list(_patterns(scope))
-        return max((need for pattern, need in self._patterns if pattern.match(scope["path"])), default=Need.KEY)
-
-
-def _patterns(scope: Scope) -> Iterable[tuple[Pattern[str], Need]]:
-    """Every route's pattern and need, as the application has them."""
-    for context in iter_route_contexts(scope["app"].routes):
-        yield context.path_regex, NEEDS.get(context.path or "", Need.KEY)
 
 
 def _has_card(scope: Scope) -> bool:

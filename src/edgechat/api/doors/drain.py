@@ -13,16 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edgechat.api.doors.guard import SAFE
 from edgechat.api.doors.refusal import refuse
 from edgechat.api.errors import Problem
+from edgechat.api.routes import Asks, facts_of
 from edgechat.errors import Paused, ShuttingDown
 from edgechat.runtime import Runtime
 
 ENDING = Problem.of(ShuttingDown("the server ends: ask again when it is back."))
 PAUSED = Problem.of(Paused("an operator paused the server: ask again later."))
-# Where answers are asked for, in every dialect. tests/api/test_pause.py holds each POST route to a decision.
-ASKING = frozenset({
-    "/chat", "/api/runs", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages",
-    "/api/chat", "/api/generate",
-})  # fmt: skip
 
 
 class Drain:
@@ -42,7 +38,7 @@ class Drain:
     def _problem(self, scope: Scope) -> Problem | None:
         if self._runtime.draining:
             return ENDING
-        return PAUSED if self._runtime.paused and scope["path"] in ASKING else None
+        return PAUSED if self._runtime.paused and facts_of(scope).asks is not Asks.NOTHING else None
 
 
 @cache  # a second signal would end it at once

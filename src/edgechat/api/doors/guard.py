@@ -6,7 +6,7 @@ send unasked. Who sends it is the next door's question (access.py).
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -14,11 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgechat.api.doors.refusal import refuse
 from edgechat.api.errors import Problem
+from edgechat.api.routes import NOWHERE, Facts, facts_of
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
-MAX_BODY = 4 << 20  # bytes
-LARGER = {"/api/import": 64 << 20}  # bytes: years of conversations come back in one file
 MAX_HEADERS = 100
 MAX_URL = 8_192  # bytes
 
@@ -31,12 +30,11 @@ class Rules:
 
     hosts: frozenset[str] = frozenset(LOOPBACK)
     origins: frozenset[str] = frozenset()
-    max_body: int = MAX_BODY
 
     @classmethod
-    def of(cls, hosts: Collection[str], origins: Collection[str], max_body: int = MAX_BODY) -> "Rules":
+    def of(cls, hosts: Collection[str], origins: Collection[str]) -> "Rules":
         """The rules with further `hosts` and `origins`."""
-        return cls(frozenset((*LOOPBACK, *(host.lower() for host in hosts))), frozenset(origins), max_body)
+        return cls(frozenset((*LOOPBACK, *(host.lower() for host in hosts))), frozenset(origins))
 
 
 class Guard:
@@ -45,7 +43,6 @@ class Guard:
     def __init__(self, app: ASGIApp, rules: Rules | None = None) -> None:
         self._app = app
         self._rules = rules or Rules()
-        self._larger = {path: replace(self._rules, max_body=most) for path, most in LARGER.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -55,10 +52,7 @@ class Guard:
         elif why := self._refusal(scope):
             await refuse(why, scope, receive, send)
         else:
-            await self._app(scope, _Limited(receive, self._for(scope).max_body), send)
-
-    def _for(self, scope: Scope) -> Rules:
-        return self._larger.get(scope["path"], self._rules)
+            await self._app(scope, _Limited(receive, facts_of(scope).max_body), send)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         if len(scope["headers"]) > MAX_HEADERS:
@@ -67,7 +61,7 @@ class Guard:
             return Problem.http(414, f"The address is longer than {MAX_URL} bytes.")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         local = (scope.get("server") or ("", None))[0]
-        return refusal(scope["method"], headers, self._for(scope), local)
+        return refusal(scope["method"], headers, self._rules, local, facts_of(scope))
 
 
 class _Limited:
@@ -87,8 +81,10 @@ class _Limited:
         return message
 
 
-def refusal(method: str, headers: Headers, rules: Rules = Rules(), local: str = "") -> Problem | None:
-    """Why a request may not come in; None lets it in.
+def refusal(
+    method: str, headers: Headers, rules: Rules = Rules(), local: str = "", facts: Facts = NOWHERE
+) -> Problem | None:
+    """Why a request may not come in to the route with these `facts`; None lets it in.
 
     `headers` have lower-case names. `local` is the address that the client connected to: it is always a good name,
     since nobody can make a foreign page's name lead a browser there and still send the bare address as Host.
@@ -111,19 +107,19 @@ def refusal(method: str, headers: Headers, rules: Rules = Rules(), local: str = 
             return Problem.http(403, "Another page's requests are not answered.")
         if found.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return Problem.http(403, "Another page's requests are not answered.")
-    return _unreadable(method, found, rules.max_body)
+    return _unreadable(method, found, facts)
 
 
-def _unreadable(method: str, found: dict[str, str], max_body: int) -> Problem | None:
+def _unreadable(method: str, found: dict[str, str], facts: Facts) -> Problem | None:
     """Why a body would not be read. Only a POST needs one: no page can send another method elsewhere unasked."""
     has_body = method == "POST" or found.get("content-length", "0") != "0" or "transfer-encoding" in found
-    if has_body and found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return Problem.http(415, "Send the body as application/json.")
+    if has_body and found.get("content-type", "").partition(";")[0].strip().lower() not in facts.kinds:
+        return Problem.http(415, f"Send the body as {' or '.join(sorted(facts.kinds))}.")
     if found.get("content-encoding", "identity") != "identity":
         return Problem.http(415, "Send the body without Content-Encoding.")
     length = found.get("content-length", "0")
-    if not length.isdecimal() or int(length[:20]) > max_body:
-        return Problem.http(413, f"The body is larger than {max_body} bytes.")
+    if not length.isdecimal() or int(length[:20]) > facts.max_body:
+        return Problem.http(413, f"The body is larger than {facts.max_body} bytes.")
     return None
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from edgechat import __version__
@@ -18,33 +18,34 @@ from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import StrictRoute, TheRuntime, addressed
+from edgechat.api.requests import TheRuntime, addressed
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.runtime import Runtime, Served
 from edgechat.types import Called, Delta, Done, Reasoning, ToolCall
 
 SPOKEN = "0.12.0"  # the release of Ollama whose API this is; clients ask for it
 NS = 1_000_000  # nanoseconds in a millisecond
 
-router = APIRouter(prefix="/api", route_class=StrictRoute)
+router = Router("/api")
 
 
-@router.get("/version", summary="The release of Ollama's API that is spoken here")
+@router.get("/version", Facts(Need.KEY), "The release of Ollama's API that is spoken here")
 async def version() -> dict[str, str]:
     return {"version": SPOKEN, "edgechat": __version__}
 
 
-@router.get("/tags", summary="The models that answer here, in Ollama's shape")
+@router.get("/tags", Facts(Need.KEY), "The models that answer here, in Ollama's shape")
 async def tags(runtime: TheRuntime) -> dict[str, Any]:
     return {"models": [model_object(served) for served in runtime.models()]}
 
 
-@router.get("/ps", summary="The models that are loaded, in Ollama's shape")
+@router.get("/ps", Facts(Need.KEY), "The models that are loaded, in Ollama's shape")
 async def ps(runtime: TheRuntime) -> dict[str, Any]:
     loaded = [served for served in runtime.models() if served.loaded]
     return {"models": [{**model_object(one), "size": one.info.memory} for one in loaded]}
 
 
-@router.post("/show", summary="One model, in Ollama's shape")
+@router.post("/show", Facts(Need.KEY), "One model, in Ollama's shape")
 async def show(body: ShowRequest, runtime: TheRuntime) -> dict[str, Any]:
     served = runtime.find(body.name)
     thinks = ["thinking"] if served.info.thinks else []
@@ -56,7 +57,7 @@ async def show(body: ShowRequest, runtime: TheRuntime) -> dict[str, Any]:
     }
 
 
-@router.post("/chat", summary="Answer a conversation in Ollama's shape, streamed or whole")
+@router.post("/chat", Facts(Need.KEY, Asks.NOW), "Answer a conversation in Ollama's shape, streamed or whole")
 async def chat(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
     served = await asked(runtime, body)
     if not body.messages:
@@ -65,7 +66,7 @@ async def chat(body: ChatRequest, request: Request, runtime: TheRuntime) -> Resp
     return await respond(request, runtime, wanted, ChatReply(served), body.stream is not False)
 
 
-@router.post("/generate", summary="Answer a prompt in Ollama's shape, streamed or whole")
+@router.post("/generate", Facts(Need.KEY, Asks.NOW), "Answer a prompt in Ollama's shape, streamed or whole")
 async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime) -> Response:
     served = await asked(runtime, body)
     if not body.prompt:

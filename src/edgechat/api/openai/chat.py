@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from edgechat import __version__
@@ -15,27 +15,28 @@ from edgechat.api.errors import Problem
 from edgechat.api.openai import choices
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import StrictRoute, TheRuntime, background_of, check_vocabulary, client_of
+from edgechat.api.requests import TheRuntime, background_of, check_vocabulary, client_of
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.runtime import Served
 from edgechat.types import Called, Delta, Done, Reasoning, Scored, ToolCall
 
 LEAST = -9999.0  # a log probability that stands for none
 
-router = APIRouter(prefix="/v1", route_class=StrictRoute)
+router = Router("/v1")
 
 
-@router.get("/models", summary="The models that can be asked for; the first one is the default")
+@router.get("/models", Facts(Need.KEY), "The models that can be asked for; the first one is the default")
 async def models(runtime: TheRuntime) -> dict[str, Any]:
     return {"object": "list", "data": [model_object(served) for served in runtime.models()]}
 
 
-@router.get("/models/{id:path}", summary="One model")
+@router.get("/models/{id:path}", Facts(Need.KEY), "One model")
 async def model(id: str, runtime: TheRuntime) -> dict[str, Any]:
     return model_object(msgspec.structs.replace(runtime.find(id), name=id))
 
 
-@router.post("/chat/completions", summary="Answer a conversation, whole or streamed")
+@router.post("/chat/completions", Facts(Need.KEY, Asks.NOW), "Answer a conversation, whole or streamed")
 async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(body.model)
     wanted = body.generation(served.sampling, client_of(request), background_of(request))

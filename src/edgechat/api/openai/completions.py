@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field, StrictBool, StrictInt
 
@@ -18,7 +18,8 @@ from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
 from edgechat.api.openai.wire import StreamOptions
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary
+from edgechat.api.requests import TheRuntime, addressed, check_vocabulary
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.runtime import Runtime, Served
 from edgechat.types import Delta, Detokenize, Done, GenRequest, Sampling, Scored
@@ -28,7 +29,7 @@ DEFAULT_TOKENS = 16  # as OpenAI's
 Text = Annotated[str, Field(min_length=1)]
 Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
 
-router = APIRouter(prefix="/v1", route_class=StrictRoute)
+router = Router("/v1")
 
 
 class CompletionRequest(Drawn):
@@ -72,7 +73,7 @@ class CompletionRequest(Drawn):
         return [one for each in asked for one in choices.times(each, count)]
 
 
-@router.post("/completions", summary="Continue a text, or several, whole or streamed")
+@router.post("/completions", Facts(Need.KEY, Asks.NOW), "Continue a text, or several, whole or streamed")
 async def completions(body: CompletionRequest, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(body.model)
     wanted = [addressed(one, request, body.model, body.user) for one in body.generations(served.sampling)]

@@ -4,12 +4,13 @@ import base64
 import struct
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Body, Many, User
-from edgechat.api.requests import StrictRoute, TheRuntime, addressed, check_vocabulary, realm_of, until_gone
+from edgechat.api.requests import TheRuntime, addressed, check_vocabulary, realm_of, until_gone
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest
 
@@ -18,7 +19,7 @@ MOST_TEXTS = 2048  # as OpenAI's
 Text = Annotated[str, Field(min_length=1)]
 Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
 
-router = APIRouter(prefix="/v1", route_class=StrictRoute)
+router = Router("/v1")
 
 
 class EmbeddingRequest(Body):
@@ -41,7 +42,9 @@ class EmbeddingRequest(Body):
         return [one for one in self.input if not isinstance(one, int)]
 
 
-@router.post("/embeddings", summary="The meaning of texts as vectors of length 1", response_model=None)
+@router.post(
+    "/embeddings", Facts(Need.KEY, Asks.NOW), "The meaning of texts as vectors of length 1", response_model=None
+)
 async def embeddings(body: EmbeddingRequest, runtime: TheRuntime, request: Request) -> Response:
     served = runtime.find(body.model)
     if not served.info.dimensions:

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Many, Strict
-from edgechat.api.requests import StrictRoute, TheRuntime
+from edgechat.api.requests import TheRuntime
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.types import Detokenize, Tokenize
 
-router = APIRouter(route_class=StrictRoute)
+router = Router()
 
 
 class Text(Strict):
@@ -26,14 +26,14 @@ class Tokens(Strict):
     model: str | None = None
 
 
-@router.post("/tokenize", summary="The tokens of a text taken as plain content: no control token comes out")
+@router.post("/tokenize", Facts(Need.KEY), "The tokens of a text taken as plain content: no control token comes out")
 async def tokenize(body: Text, runtime: TheRuntime) -> dict[str, Any]:
     runtime.find(body.model)
     told = await runtime.ask(body.model or "", Tokenize(body.content))
     return {"tokens": told.tokens, "count": len(told.tokens)}
 
 
-@router.post("/detokenize", summary="The text that tokens stand for; control tokens stand for none")
+@router.post("/detokenize", Facts(Need.KEY), "The text that tokens stand for; control tokens stand for none")
 async def detokenize(body: Tokens, runtime: TheRuntime) -> dict[str, str]:
     runtime.find(body.model)
     told = await runtime.ask(body.model or "", Detokenize(tuple(body.tokens)))

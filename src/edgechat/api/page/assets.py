@@ -9,7 +9,7 @@ our own modules the comments are left out, a fifth of what a phone would load; e
 import gzip
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from edgechat.api.routes import Facts, Need, Router
 
 WEB = Path(__file__).parents[2] / "web"
 
@@ -104,26 +106,24 @@ class Page:
 def mount_page(app: FastAPI) -> None:
     """Serve the pages, and their files under `/ui/<version>/`. The files are read here, once."""
     page = Page.read()
+    router = Router()
 
+    @router.page("/", Facts(Need.PUBLIC))
     async def index(request: Request) -> Response:
         return page.index.answer(request, _INDEX)
 
+    @router.page("/dashboard", Facts(Need.PUBLIC))  # the frame; what it shows comes from /api/dash
     async def dashboard(request: Request) -> Response:
         return page.dashboard.answer(request, _INDEX)
 
+    @router.page("/ui/{version}/{path:path}", Facts(Need.PUBLIC))
     async def asset(request: Request) -> Response:
         file = page.files.get(request.path_params["path"])
         if file is None or request.path_params["version"] != page.version:
             raise HTTPException(404)
         return file.answer(request, _ASSET)
 
-    _route(app, "/", index)
-    _route(app, "/dashboard", dashboard)
-    _route(app, "/ui/{version}/{path:path}", asset)
-
-
-def _route(app: FastAPI, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
-    app.add_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
+    app.include_router(router.api)
 
 
 def _sent(path: Path, folder: Path) -> bytes:

@@ -4,16 +4,16 @@ from asyncio import wrap_future
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api.fields import Strict
 from edgechat.api.page.runs import Owner, TheRuns
-from edgechat.api.requests import StrictRoute
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.history import conversations, removal
 
-router = APIRouter(prefix="/api/conversations", route_class=StrictRoute)
+router = Router("/api/conversations")
 
 
 class Change(Strict):
@@ -24,7 +24,9 @@ class Change(Strict):
     pinned: StrictBool | None = None
 
 
-@router.get("", summary="Conversations, pinned ones first, then by last change; with q those that hold its words")
+@router.get(
+    "", Facts(Need.KEY), "Conversations, pinned ones first, then by last change; with q those that hold its words"
+)
 async def page(
     runs: TheRuns,
     owner: Owner,
@@ -37,19 +39,19 @@ async def page(
     return msgspec.to_builtins(heads)  # type: ignore[no-any-return]
 
 
-@router.get("/deleted-messages", summary="Single messages that were deleted, the newest deletion first")
+@router.get("/deleted-messages", Facts(Need.KEY), "Single messages that were deleted, the newest deletion first")
 async def deleted_messages(
     runs: TheRuns, owner: Owner, limit: Annotated[int, Query(ge=1, le=200)] = conversations.PAGE
 ) -> dict[str, Any]:
     return {"messages": msgspec.to_builtins(await wrap_future(runs.history.read(removal.page, owner, limit)))}
 
 
-@router.get("/{id}", summary="One conversation with its whole tree")
+@router.get("/{id}", Facts(Need.KEY), "One conversation with its whole tree")
 async def get(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     return msgspec.to_builtins(await wrap_future(runs.history.read(conversations.get, owner, id)))  # type: ignore[no-any-return]
 
 
-@router.patch("/{id}", summary="Rename or pin")
+@router.patch("/{id}", Facts(Need.KEY), "Rename or pin")
 async def change(id: str, body: Change, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     changes = body.model_dump(exclude_none=True, exclude={"version"})
     if not changes:
@@ -58,28 +60,28 @@ async def change(id: str, body: Change, runs: TheRuns, owner: Owner) -> dict[str
     return msgspec.to_builtins(changed)  # type: ignore[no-any-return]
 
 
-@router.delete("/{id}", status_code=204, summary="Delete; restore takes it back, purge does not wait for that")
+@router.delete("/{id}", Facts(Need.KEY), "Delete; restore takes it back, purge does not wait for that", status_code=204)
 async def delete(id: str, runs: TheRuns, owner: Owner, purge: bool = False) -> None:
     await _delete(runs, owner, id, purge)
 
 
-@router.delete("", summary="Delete all conversations")
+@router.delete("", Facts(Need.KEY), "Delete all conversations")
 async def delete_all(runs: TheRuns, owner: Owner, purge: bool = False) -> dict[str, int]:
     return {"deleted": await _delete(runs, owner, None, purge)}
 
 
-@router.post("/{id}/restore", summary="Undo a deletion")
+@router.post("/{id}/restore", Facts(Need.KEY), "Undo a deletion")
 async def restore(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     return msgspec.to_builtins(await wrap_future(runs.history.write(conversations.restore, owner, id)))  # type: ignore[no-any-return]
 
 
-@router.delete("/{id}/messages/{message_id}", summary="Delete a message with what follows it")
+@router.delete("/{id}/messages/{message_id}", Facts(Need.KEY), "Delete a message with what follows it")
 async def delete_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     left = await wrap_future(runs.history.free(removal.delete, owner, id, message_id))
     return msgspec.to_builtins(left)  # type: ignore[no-any-return]
 
 
-@router.post("/{id}/messages/{message_id}/restore", summary="Undo that")
+@router.post("/{id}/messages/{message_id}/restore", Facts(Need.KEY), "Undo that")
 async def restore_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     whole = await wrap_future(runs.history.write(removal.restore, owner, id, message_id))
     return msgspec.to_builtins(whole)  # type: ignore[no-any-return]

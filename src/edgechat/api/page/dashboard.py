@@ -7,12 +7,13 @@ import asyncio
 from typing import Any, Literal
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from edgechat.api import sse
 from edgechat.api.fields import Strict
-from edgechat.api.requests import StrictRoute, TheRuntime
+from edgechat.api.requests import TheRuntime
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.api.watch.board import Board
 from edgechat.errors import NotFound
 from edgechat.observe import logs
@@ -20,7 +21,7 @@ from edgechat.observe.bundle import gathered, masked, packed, remembered
 
 log = structlog.get_logger("dashboard")
 
-router = APIRouter(prefix="/api/dash", route_class=StrictRoute)
+router = Router("/api/dash")
 
 
 def board_of(request: Request) -> Board:
@@ -29,24 +30,27 @@ def board_of(request: Request) -> Board:
     return board
 
 
-@router.get("/events", summary="Figures of the server, once a second", response_class=StreamingResponse)
+@router.get("/events", Facts(Need.OPERATOR), "Figures of the server, once a second", response_class=StreamingResponse)
 async def events(request: Request) -> Response:
     return StreamingResponse(board_of(request).events(), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
 
 
-@router.get("/status", summary="The last figures, the answers under way, models, clients and errors, at once")
+@router.get(
+    "/status", Facts(Need.OPERATOR), "The last figures, the answers under way, models, clients and errors, at once"
+)
 async def status(request: Request) -> dict[str, Any]:
     return await board_of(request).status()
 
 
-@router.get("/settings", summary="The settings in force, without their secrets")
+@router.get("/settings", Facts(Need.OPERATOR), "The settings in force, without their secrets")
 async def settings(runtime: TheRuntime) -> dict[str, Any]:
     return masked(runtime.settings)
 
 
 @router.get(
     "/diagnostics",
-    summary="What helps to find a fault, as a zip file without anybody's words",
+    Facts(Need.OPERATOR),
+    "What helps to find a fault, as a zip file without anybody's words",
     response_class=Response,
 )
 async def bundle(request: Request, runtime: TheRuntime) -> Response:
@@ -69,7 +73,7 @@ class Wish(Strict):
     state: Literal["serving", "paused", "draining"]
 
 
-@router.put("/state", summary="Pause the server, let it go on, or end it", status_code=202)
+@router.put("/state", Facts(Need.OPERATOR), "Pause the server, let it go on, or end it", status_code=202)
 async def change(body: Wish, request: Request, runtime: TheRuntime) -> dict[str, str]:
     log.warning("an operator wishes", state=body.state)
     if body.state == "draining":
@@ -79,7 +83,7 @@ async def change(body: Wish, request: Request, runtime: TheRuntime) -> dict[str,
     return {"state": body.state}
 
 
-@router.delete("/requests/{id}", summary="End an answer that is under way", status_code=204)
+@router.delete("/requests/{id}", Facts(Need.OPERATOR), "End an answer that is under way", status_code=204)
 async def end(id: int, request: Request) -> Response:
     if not board_of(request).live.end(id):
         raise NotFound("this answer is over already.")

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Body, Query
+from fastapi import Body, Query
 from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Strict
 from edgechat.api.page.runs import Owner, TheRuns
-from edgechat.api.requests import StrictRoute
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.history import exchange, intake
 from edgechat.history import presets as kept
 
 PRESETS = "presets"
 
-router = APIRouter(prefix="/api", route_class=StrictRoute)
+router = Router("/api")
 
 
 Form = Annotated[Literal["json", "md"], Query(alias="format")]
@@ -38,7 +38,7 @@ class Presets(Strict):
     presets: Annotated[list[Preset], Field(max_length=500)]
 
 
-@router.get("/export", summary="One conversation, or all, as a file")
+@router.get("/export", Facts(Need.KEY), "One conversation, or all, as a file")
 async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_id: str | None = None) -> Response:
     write = exchange.as_json if form == "json" else exchange.as_markdown
     data = await wrap_future(runs.history.read(write, owner, conversation_id))
@@ -48,19 +48,23 @@ async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_
     return Response(data, media_type=kind, headers=headers)
 
 
-@router.post("/import", summary="Take in a file: ours, OpenAI-style messages, a ChatGPT export; all of it or nothing")
+@router.post(
+    "/import",
+    Facts(Need.KEY, max_body=64 << 20, most_groups=4_000_000),
+    "Take in a file: ours, OpenAI-style messages, a ChatGPT export; all of it or nothing",
+)
 async def take(document: Annotated[Any, Body()], runs: TheRuns, owner: Owner) -> dict[str, Any]:
     found = await asyncio.to_thread(intake.conversations_in, document)  # years of conversations take a while
     taken = await wrap_future(runs.history.write(intake.take, owner, found))
     return msgspec.structs.asdict(taken)
 
 
-@router.get("/presets", summary="System prompts to choose from")
+@router.get("/presets", Facts(Need.KEY), "System prompts to choose from")
 async def presets(runs: TheRuns, owner: Owner) -> dict[str, Any]:
     return _presets(await wrap_future(runs.history.read(kept.get, owner, PRESETS, [])))
 
 
-@router.put("/presets", summary="Replace them; 409 where they were changed elsewhere")
+@router.put("/presets", Facts(Need.KEY), "Replace them; 409 where they were changed elsewhere")
 async def put_presets(body: Presets, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     plain = [preset.model_dump() for preset in body.presets]
     return _presets(await wrap_future(runs.history.write(kept.put, owner, PRESETS, body.version, plain)))

@@ -3,17 +3,18 @@
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from edgechat.api.doors.access import COOKIE, WRONG_KEY, session_of
 from edgechat.api.errors import response as problem
 from edgechat.api.fields import Strict
-from edgechat.api.requests import StrictRoute, caller_of
+from edgechat.api.requests import caller_of
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.keys import SESSION_S, Keys, Sessions
 
-router = APIRouter(prefix="/api", route_class=StrictRoute)
+router = Router("/api")
 log = structlog.get_logger("api")
 
 
@@ -23,13 +24,13 @@ class Login(Strict):
     key: Annotated[str, Field(min_length=1, max_length=256)]
 
 
-@router.get("/login", summary="Whether a key is needed, and who is logged in")
+@router.get("/login", Facts(Need.PUBLIC), "Whether a key is needed, and who is logged in")
 async def who(request: Request) -> dict[str, Any]:
     caller = caller_of(request)
     return {"needed": not (caller.operator or caller.realm), "name": caller.name, "operator": caller.operator}
 
 
-@router.post("/login", summary="Log the page in with a key")
+@router.post("/login", Facts(Need.PUBLIC), "Log the page in with a key")
 async def login(body: Login, request: Request) -> Response:
     keys: Keys = request.app.state.keys
     key = keys.find(body.key)
@@ -41,7 +42,7 @@ async def login(body: Login, request: Request) -> Response:
     return response
 
 
-@router.post("/logout", summary="Log the page out")
+@router.post("/logout", Facts(Need.KEY), "Log the page out")
 async def logout(request: Request) -> Response:
     if token := session_of(request.headers.get("cookie", "")):
         _sessions(request).close(token)

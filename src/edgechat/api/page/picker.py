@@ -6,16 +6,17 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import Request
 
-from edgechat.api.requests import StrictRoute, TheRuntime
+from edgechat.api.requests import TheRuntime
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.errors import EdgechatError, ModelNotFound
 from edgechat.hub.catalog import Entry
 from edgechat.hub.pull import Fetching, pull
 from edgechat.runtime import Runtime, Served
 from edgechat.types import Struct
 
-router = APIRouter(prefix="/api/models", route_class=StrictRoute)
+router = Router("/api/models")
 log = structlog.get_logger("models")
 
 
@@ -82,7 +83,7 @@ class Downloads:
             self.steps.pop(name, None)
 
 
-@router.get("", summary="The models that are here and those of the catalog, with what they do now")
+@router.get("", Facts(Need.KEY), "The models that are here and those of the catalog, with what they do now")
 async def models(request: Request, runtime: TheRuntime) -> dict[str, Any]:
     downloads: Downloads = request.app.state.downloads
     installed = [here(runtime, served) for served in runtime.models()]
@@ -91,7 +92,7 @@ async def models(request: Request, runtime: TheRuntime) -> dict[str, Any]:
     return {"models": msgspec.to_builtins([*installed, *others])}
 
 
-@router.post("/{name:path}/load", status_code=202, summary="Bring a model into memory before it is asked")
+@router.post("/{name:path}/load", Facts(Need.KEY), "Bring a model into memory before it is asked", status_code=202)
 async def load(name: str, runtime: TheRuntime) -> dict[str, str]:
     runtime.find(name)
     task = asyncio.create_task(_load(runtime, name))
@@ -100,13 +101,15 @@ async def load(name: str, runtime: TheRuntime) -> dict[str, str]:
     return {"name": name}
 
 
-@router.post("/{name:path}/unload", status_code=202, summary="Take a model out of memory after its running answers")
+@router.post(
+    "/{name:path}/unload", Facts(Need.OPERATOR), "Take a model out of memory after its running answers", status_code=202
+)
 async def unload(name: str, runtime: TheRuntime) -> dict[str, str]:
     runtime.keep(name, 0)
     return {"name": name}
 
 
-@router.post("/{name:path}/download", status_code=202, summary="Get a model of the catalog")
+@router.post("/{name:path}/download", Facts(Need.OPERATOR), "Get a model of the catalog", status_code=202)
 async def download(name: str, request: Request, runtime: TheRuntime) -> dict[str, str]:
     if runtime.catalog.find(name) is None:
         raise ModelNotFound(f"the catalog has no {name!r}; get others with `edgechat pull`.", "name")
@@ -114,7 +117,7 @@ async def download(name: str, request: Request, runtime: TheRuntime) -> dict[str
     return {"name": name}
 
 
-@router.delete("/{name:path}/download", status_code=204, summary="Stop a download; what is there is kept")
+@router.delete("/{name:path}/download", Facts(Need.OPERATOR), "Stop a download; what is there is kept", status_code=204)
 async def cancel(name: str, request: Request) -> None:
     await request.app.state.downloads.cancel(name)
 

@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import Depends, Header, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, StrictBool
 
 from edgechat.api import sse
 from edgechat.api.fields import Draw, MaxTokens, Stops, Strict
-from edgechat.api.requests import StrictRoute, client_of, owner_of, runs_of
+from edgechat.api.requests import client_of, owner_of, runs_of
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.history.records import Turn
 from edgechat.runs import log
@@ -18,7 +19,7 @@ from edgechat.runs.keeper import Runs
 
 KEEP_ALIVE_S = 5.0
 
-router = APIRouter(prefix="/api/runs", route_class=StrictRoute)
+router = Router("/api/runs")
 TheRuns = Annotated[Runs, Depends(runs_of)]
 Owner = Annotated[str, Depends(owner_of)]
 
@@ -58,7 +59,7 @@ class RunRequest(Strict):
         )
 
 
-@router.post("", status_code=201, summary="Store a message and let it be answered")
+@router.post("", Facts(Need.KEY, Asks.LATER), "Store a message and let it be answered", status_code=201)
 async def begin(
     body: RunRequest,
     request: Request,
@@ -70,7 +71,7 @@ async def begin(
     return msgspec.structs.asdict(started)
 
 
-@router.get("/{id}/events", summary="What happens in a run, from its beginning or after Last-Event-ID")
+@router.get("/{id}/events", Facts(Need.KEY), "What happens in a run, from its beginning or after Last-Event-ID")
 async def events(
     id: str, runs: TheRuns, owner: Owner, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
@@ -78,7 +79,7 @@ async def events(
     return StreamingResponse(_framed(told), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
 
 
-@router.delete("/{id}", status_code=204, summary="Stop a run; what it has is kept")
+@router.delete("/{id}", Facts(Need.KEY), "Stop a run; what it has is kept", status_code=204)
 async def stop(id: str, runs: TheRuns, owner: Owner) -> None:
     await runs.stop(owner, id)
 

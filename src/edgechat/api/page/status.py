@@ -4,20 +4,23 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from edgechat import __version__
-from edgechat.api.requests import StrictRoute, TheRuntime
+from edgechat.api.requests import TheRuntime
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.api.watch.board import Board
 from edgechat.types import Sampling
 
-router = APIRouter(prefix="/api", route_class=StrictRoute)
+router = Router("/api")
 
 TOLD = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")  # of a model's sampling, as in a run's params
 MINUTE = 60  # samples
 
 
-@router.get("/status", summary="State, memory, speed, and how answers are made where nothing else is asked for")
+@router.get(
+    "/status", Facts(Need.KEY), "State, memory, speed, and how answers are made where nothing else is asked for"
+)
 async def status(request: Request, runtime: TheRuntime) -> dict[str, Any]:
     board: Board = request.app.state.board
     served, sample = runtime.served, board.last()

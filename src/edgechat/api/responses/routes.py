@@ -10,22 +10,23 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import StrictRoute, TheRuntime, addressed
+from edgechat.api.requests import TheRuntime, addressed
 from edgechat.api.responses.wire import ResponsesRequest
+from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.runtime import Served
 from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored
 
-router = APIRouter(prefix="/v1", route_class=StrictRoute)
+router = Router("/v1")
 
 
-@router.post("/responses", summary="Answer, whole or streamed; nothing is stored")
+@router.post("/responses", Facts(Need.KEY, Asks.NOW), "Answer, whole or streamed; nothing is stored")
 async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(body.model)
     wanted = addressed(body.generation(served.sampling), request, body.model, body.user)

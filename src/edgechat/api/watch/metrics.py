@@ -7,7 +7,7 @@ from collections import Counter as Counts
 from collections.abc import Iterator
 
 import psutil
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,6 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgechat.api.routes import Facts, Need, Router
 from edgechat.observe.logs import Sink
 from edgechat.runtime import Runtime
 
@@ -22,7 +23,7 @@ SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)
 TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
 SENSORS = ("cpu_thermal", "coretemp", "k10temp", "acpitz")  # what drivers call the processor's own
 
-router = APIRouter()
+router = Router()
 
 
 class Metrics:
@@ -109,7 +110,7 @@ class CountRequests:
         await self._app(scope, receive, counted)
 
 
-@router.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+@router.get("/metrics", Facts(Need.OPERATOR), "Counters for Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
     found: Metrics = request.app.state.metrics
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,190 @@
+"""The routing table: every route states its own facts, and the doors look them up before a route is reached.
+
+    @router.post("/chat/completions", Facts(Need.KEY, Asks.NOW), "Answer a conversation")
+         │
+         └─► Table ─┬─ who may ─────────────────► doors/access.py
+                    ├─ how large, of what kind ─► doors/guard.py, strict_json.py
+                    └─ does it ask for an answer ► doors/drain.py (pause), doors/gate.py (places)
+
+A route without `Facts`, and facts without `who`, do not type-check, and do not run. Where two routes match a path, the
+stricter need holds; what no route matches needs a key. tests/api/access.toml lists every route with its need once more.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum, IntEnum
+from re import Pattern
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+from edgechat.api.strict_json import MOST_GROUPS, strict_json
+
+MAX_BODY = 4 << 20  # bytes
+LARGE = 1 << 16  # bytes; parsing more would hold up the loop
+JSON = "application/json"
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Need(IntEnum):
+    """What a route asks of its caller. A higher need includes the lower ones."""
+
+    PUBLIC = 0
+    KEY = 1
+    OPERATOR = 2
+
+
+class Asks(Enum):
+    """Whether a route asks a model for an answer, and where that comes."""
+
+    NOTHING = 0
+    LATER = 1  # by another request: none is taken while the server is paused
+    NOW = 2  # in the response: whoever asks also holds one of the gate's places until its last byte
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a route says of itself.
+
+    `kinds` are the media types that its body may have. A page elsewhere can send `text/plain` and forms unasked (CSRF):
+    those are no kinds for a POST.
+    """
+
+    who: Need
+    asks: Asks = Asks.NOTHING
+    max_body: int = MAX_BODY  # bytes
+    most_groups: int = MOST_GROUPS  # objects and lists of a JSON body
+    kinds: frozenset[str] = frozenset({JSON})
+
+
+NOWHERE = Facts(Need.KEY)  # where no route is
+
+
+class StrictRequest(Request):
+    """A request whose JSON is UTF-8, without NaN or lone surrogates, and neither deep nor manifold beyond reason.
+
+    An object has each of its names once: of two equal ones, which of them counts is anybody's guess.
+    """
+
+    most_groups = MOST_GROUPS
+
+    async def json(self) -> Any:
+        body, most = await self.body(), self.most_groups
+        try:
+            return strict_json(body, most) if len(body) < LARGE else await asyncio.to_thread(strict_json, body, most)
+        except (ValueError, RecursionError) as error:  # msgspec's DecodeError is a ValueError
+            raise json.JSONDecodeError(str(error).rstrip("."), "", 0) from error
+
+
+class Route(APIRoute):
+    """A route that knows its facts and reads StrictRequests."""
+
+    facts: Facts
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
+            request.most_groups = self.facts.most_groups
+            return await handler(request)
+
+        return strict
+
+
+class Decorator(Protocol):
+    """Adds what it decorates, and leaves it as it is."""
+
+    def __call__(self, endpoint: Endpoint, /) -> Endpoint: ...
+
+
+class Router:
+    """The routes of one file. `more` is what FastAPI's own decorators take."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.api = APIRouter(prefix=prefix, route_class=Route)
+
+    def get(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
+        return self._added(path, facts, methods=["GET"], summary=summary, **more)
+
+    def post(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
+        return self._added(path, facts, methods=["POST"], summary=summary, **more)
+
+    def put(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
+        return self._added(path, facts, methods=["PUT"], summary=summary, **more)
+
+    def patch(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
+        return self._added(path, facts, methods=["PATCH"], summary=summary, **more)
+
+    def delete(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
+        return self._added(path, facts, methods=["DELETE"], summary=summary, **more)
+
+    def page(self, path: str, facts: Facts) -> Decorator:
+        """What is no part of the API that /openapi.json describes."""
+        return self._added(path, facts, methods=["GET", "HEAD"], include_in_schema=False)
+
+    def _added(self, path: str, facts: Facts, **more: Any) -> Decorator:
+        def added(endpoint: Endpoint) -> Endpoint:
+            self.api.add_api_route(path, endpoint, **more)
+            route = self.api.routes[-1]
+            assert isinstance(route, Route)
+            route.facts = facts
+            return endpoint
+
+        return added
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A route as the application has it: its whole path and what matches it."""
+
+    path: str
+    pattern: Pattern[str]
+    methods: frozenset[str]
+    facts: Facts
+
+
+class Table:
+    """The facts of every route of one application, by method and path."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        """Raises TypeError for a route that states no facts."""
+        self._rows = list(_rows(routes))
+        plain = [row for row in self._rows if "{" not in row.path]
+        self._known = {(method, row.path): self._match(method, row.path) for row in plain for method in row.methods}
+
+    def at(self, method: str, path: str) -> Facts:
+        """What holds for a request. A method that nobody takes there is met by the strictest of that path."""
+        method = "GET" if method == "HEAD" else method
+        return self._known.get((method, path)) or self._match(method, path)
+
+    def _match(self, method: str, path: str) -> Facts:
+        """By the routes' own patterns, in their order, as the framework will go: no spelling leads round a need."""
+        here = [row for row in self._rows if row.pattern.match(path)]
+        found = [row.facts for row in here if method in row.methods] or [row.facts for row in here]
+        return replace(found[0], who=max(facts.who for facts in found)) if found else NOWHERE
+
+
+def _rows(routes: Iterable[BaseRoute]) -> Iterator[_Row]:
+    for context in iter_route_contexts(list(routes)):
+        route = context.original_route
+        if not isinstance(route, Route):
+            raise TypeError(f"{context.path} states no facts: add it by a Router.")
+        yield _Row(context.path or "", context.path_regex, frozenset(context.methods or ()), route.facts)
+
+
+def facts_of(scope: Scope) -> Facts:
+    """What the route that `scope` leads to says of itself; looked up once a request."""
+    state = scope.setdefault("state", {})
+    if "facts" not in state:
+        table: Table = scope["app"].state.table
+        state["facts"] = table.at(scope["method"], scope["path"])
+    facts: Facts = state["facts"]
+    return facts
