@@ -69,7 +69,7 @@ def main() -> None:
     free: list[float] = []
     for seed in range(count):
         schema = json.dumps(schema_number(seed))
-        request = GenRequest((Message("user", f"Invent an example of this: {schema}"),), schema=schema)
+        request = GenRequest((Message.of("user", f"Invent an example of this: {schema}"),), schema=schema)
         prompt = prompter.prepare(request).tokens
         started = time.perf_counter()
         grammar = constrainer.grammar(request, thinks=False, may_think=False)

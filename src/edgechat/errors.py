@@ -20,6 +20,7 @@
     │   └── TemplateInvalid         the model's chat template does not render
     ├── RequestError                the client asked for something that cannot be done
     │   ├── InvalidRequest          names the parameter
+    │   ├── UnsupportedMedia        a picture, sound or document, and no model that takes it
     │   ├── ModelNotFound
     │   ├── ContextLengthExceeded
     │   ├── NotFound                no such thing, or somebody else's
@@ -172,6 +173,12 @@ class RequestError(EdgechatError):
 
 class InvalidRequest(RequestError):
     """A field that is unknown, of the wrong type, out of range, or not honoured."""
+
+
+class UnsupportedMedia(RequestError):
+    """A part of a message is of a kind that the model does not take."""
+
+    code = "unsupported_media"
 
 
 class ModelNotFound(RequestError):

@@ -5,7 +5,7 @@ Values only: no input, no output, no import from the package. All are frozen msg
 """
 
 from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import msgspec
 
@@ -14,6 +14,7 @@ ToolChoice = Literal["none", "auto", "required"]
 FinishReason = Literal["stop", "length", "tool_calls"]
 StopReason = Literal["eos", "stop", "length", "loop", "tool_calls"]
 Guard = Literal["cap", "loop", "repair", "close"]
+Kind = Literal["picture", "sound", "document"]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,15 +38,41 @@ class Tool(Struct, frozen=True):
     strict: bool = False  # its arguments always follow the schema
 
 
+class Attachment(Struct, frozen=True):
+    """A part of a message that is not text. Its bytes lie in the store of attachments, under their SHA-256 in hex."""
+
+    sha256: str
+    kind: Kind
+    media_type: str  # as the bytes say themselves: image/png
+
+
+Part = str | Attachment  # text is a part as it stands
+
+
 class Message(Struct, frozen=True, omit_defaults=True):
-    """One turn. `content` is text as the user wrote it: never part of a template."""
+    """One turn (multimodal content: its parts in order). Text is as the user wrote it: never part of a template."""
 
     role: Role
-    content: str
+    content: tuple[Part, ...]
     name: str | None = None  # who speaks, or which tool answered
     reasoning: str = ""  # an assistant's thinking, apart from its answer
     tool_calls: tuple[ToolCall, ...] = ()  # an assistant's
     tool_call_id: str | None = None  # the call that a tool's message answers
+
+    @classmethod
+    def of(cls, role: Role, text: str) -> Self:
+        """A turn of text alone."""
+        return cls(role, (text,) if text else ())
+
+    @property
+    def text(self) -> str:
+        """What is said in words: all parts that are text, joined."""
+        return "".join(part for part in self.content if isinstance(part, str))
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The parts that are not text."""
+        return tuple(part for part in self.content if not isinstance(part, str))
 
 
 class Sampling(Struct, frozen=True):

@@ -161,11 +161,11 @@ def test_turns_become_messages() -> None:
         }
     ).asked()
     system, first, second, result, last = asked.messages
-    assert (system.role, system.content, first.content) == ("system", "be kind", "weather?")
-    assert (second.reasoning, second.content) == ("hm", "I look.")
+    assert (system.role, system.text, first.text) == ("system", "be kind", "weather?")
+    assert (second.reasoning, second.text) == ("hm", "I look.")
     assert second.tool_calls == (ToolCall("c1", "weather", '{"city":"Paris"}'),)
-    assert (result.role, result.content, result.tool_call_id, result.name) == ("tool", "Error: 18", "c1", "weather")
-    assert (last.role, last.content) == ("user", "And tomorrow?")
+    assert (result.role, result.text, result.tool_call_id, result.name) == ("tool", "Error: 18", "c1", "weather")
+    assert (last.role, last.text) == ("user", "And tomorrow?")
     assert (asked.tool_choice, asked.tool_names, asked.parallel_tool_calls) == ("required", ("weather",), False)
     assert asked.thinking is False
 

@@ -156,12 +156,12 @@ def test_items_become_messages() -> None:
     }
     asked = ResponsesRequest.model_validate(body).generation(Sampling())
     system, question, answer, first, second = asked.messages
-    assert (system.role, system.content) == ("system", "be kind\n\nbe brief")
-    assert question.content == "weather?"
-    assert (answer.content, answer.reasoning) == ("I look.", "hm")
+    assert (system.role, system.text) == ("system", "be kind\n\nbe brief")
+    assert question.text == "weather?"
+    assert (answer.text, answer.reasoning) == ("I look.", "hm")
     assert answer.tool_calls == (ToolCall("c1", "weather", "{}"), ToolCall("c2", "weather", '{"a":1}'))
-    assert (first.content, first.tool_call_id, first.name) == ("18", "c1", "weather")
-    assert (second.content, second.tool_call_id) == ("19", "c2")
+    assert (first.text, first.tool_call_id, first.name) == ("18", "c1", "weather")
+    assert (second.text, second.tool_call_id) == ("19", "c2")
     assert (asked.tool_choice, asked.tool_names, asked.parallel_tool_calls) == ("required", ("weather",), False)
     assert (asked.schema, asked.thinking, asked.truncation) == ('{"type":"object"}', False, "disabled")
 

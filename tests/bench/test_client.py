@@ -10,7 +10,7 @@ from edgechat.types import Message
 from tests.bench.conftest import Serve
 from tests.bench.scripted import Script
 
-HELLO = [Message("user", "Hello")]
+HELLO = [Message.of("user", "Hello")]
 
 
 async def ask(url: str, most: int = 8, model: str | None = None, key: str | None = None) -> Reading:

@@ -18,10 +18,10 @@ def conversation(said: str) -> GenRequest:
     """`said` in every place that people and tools write to."""
     call = ToolCall("c1", "weather", json.dumps({"city": said}))
     messages = (
-        Message("system", said),
-        Message("user", said),
-        Message("assistant", said, tool_calls=(call,)),
-        Message("tool", said, tool_call_id="c1"),
+        Message.of("system", said),
+        Message.of("user", said),
+        Message("assistant", (said,), tool_calls=(call,)),
+        Message("tool", (said,), tool_call_id="c1"),
     )
     return GenRequest(messages, tools=(Tool("weather", said),))
 

@@ -109,6 +109,8 @@ async def fill(worker: Worker, number: int) -> None:
     """Have a conversation read that takes nearly all of the context."""
     draw = random.Random(number)
     words = " ".join(str(draw.randrange(10)) for _ in range(90))
-    events = [event async for event in worker.stream(GenRequest((Message("user", words),), Sampling(), max_tokens=16))]
+    events = [
+        event async for event in worker.stream(GenRequest((Message.of("user", words),), Sampling(), max_tokens=16))
+    ]
     assert isinstance(events[-1], Done), events[-1]
     assert events[-1].usage.prompt_tokens > 170

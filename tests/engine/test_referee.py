@@ -59,7 +59,7 @@ def engine(smollm2: Path, referee: object, tmp_path_factory: pytest.TempPathFact
 
 
 def chats() -> list[list[Message]]:
-    return [[Message("system", system), Message("user", asked)] for system in SYSTEMS for asked in QUESTIONS]
+    return [[Message.of("system", system), Message.of("user", asked)] for system in SYSTEMS for asked in QUESTIONS]
 
 
 def prompts(engine: LlamaCpp) -> list[list[int]]:
@@ -71,7 +71,7 @@ def prompts(engine: LlamaCpp) -> list[list[int]]:
 def test_prompts_have_the_ids_that_apply_chat_template_gives(engine: LlamaCpp, referee: tuple[Any, Any]) -> None:
     tokenizer = referee[1]
     for chat, ours in zip(chats(), prompts(engine), strict=True):
-        turns = [{"role": turn.role, "content": turn.content} for turn in chat]
+        turns = [{"role": turn.role, "content": turn.text} for turn in chat]
         text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == ours
 

@@ -37,7 +37,7 @@ def test_greedy_answers_are_the_references(model: str, reference: str, request: 
     cases = json.loads((REFERENCE / reference).read_text())
     others: list[float] = []
     for case in cases:
-        messages = tuple(Message(role, content) for role, content in case["messages"])
+        messages = tuple(Message.of(role, content) for role, content in case["messages"])
         prompt = prompter.prepare(GenRequest(messages)).tokens
         assert prompt == case["prompt"]
         others += elsewhere(engine, prompt, case["answer"])

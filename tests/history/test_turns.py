@@ -31,12 +31,12 @@ def test_edits_and_second_answers_are_branches(history: History) -> None:
     assert [node.seq for node in nodes.values()] == list(range(1, len(nodes) + 1))
     said = history.read(turns.path, more.answer_id).result()
     assert said == [
-        Message("user", "one"),
-        Message("assistant", "1"),
-        Message("user", "two"),
-        Message("assistant", "2"),
+        Message.of("user", "one"),
+        Message.of("assistant", "1"),
+        Message.of("user", "two"),
+        Message.of("assistant", "2"),
     ]
-    assert [m.content for m in history.read(turns.path, last.message_id).result()] == ["ONE", "I", "three"]
+    assert [m.text for m in history.read(turns.path, last.message_id).result()] == ["ONE", "I", "three"]
 
 
 def test_what_a_turn_hangs_on_is_checked(history: History) -> None:

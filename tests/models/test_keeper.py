@@ -50,7 +50,7 @@ async def keeping(memory: int = 100, cores: int = 2) -> AsyncIterator[Keeper]:
 
 
 def ask(text: str = "hello", most: int = 200) -> GenRequest:
-    return GenRequest((Message("user", text),), max_tokens=most)
+    return GenRequest((Message.of("user", text),), max_tokens=most)
 
 
 async def events_of(keeper: Keeper, wanted: Wanted, request: GenRequest | None = None) -> list[AnyEvent]:

@@ -3,7 +3,7 @@ from edgechat.types import GenRequest, Message, Sampling
 
 
 def request(text: str, **more: object) -> GenRequest:
-    return GenRequest((Message("user", text),), **more)  # type: ignore[arg-type]
+    return GenRequest((Message.of("user", text),), **more)  # type: ignore[arg-type]
 
 
 BAD, GOOD = content_of(request("bad")), content_of(request("good"))

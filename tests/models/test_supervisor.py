@@ -19,7 +19,7 @@ from tests.conftest import FakeModel, rambling
 
 
 def ask(text: str, **more: object) -> GenRequest:
-    return GenRequest((Message("user", text),), **more)  # type: ignore[arg-type]
+    return GenRequest((Message.of("user", text),), **more)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ def wanted(path: Path) -> Wanted:
 
 
 async def answer(keeper: Keeper, model: Wanted) -> str:
-    question = GenRequest((Message("user", "Name a colour."),), Sampling(temperature=0), max_tokens=12)
+    question = GenRequest((Message.of("user", "Name a colour."),), Sampling(temperature=0), max_tokens=12)
     events = [event async for event in keeper.stream(model, question)]
     assert isinstance(events[-1], Done), events[-1]
     return "".join(event.text for event in events if isinstance(event, Delta))

@@ -45,7 +45,7 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 async def ask(runtime: Runtime, model: str = "") -> str:
-    request = GenRequest((Message("user", "hello"),), model=model)
+    request = GenRequest((Message.of("user", "hello"),), model=model)
     events: list[AnyEvent] = [event async for event in runtime.stream(request)]
     assert isinstance(events[-1], Done), events[-1]
     return "".join(event.text for event in events if isinstance(event, Delta))

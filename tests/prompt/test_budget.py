@@ -11,11 +11,11 @@ from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.types import GenRequest, Message
 
-SYSTEM = Message("system", "Be kind.")
+SYSTEM = Message.of("system", "Be kind.")
 
 
 def encode(messages: Sequence[Message]) -> list[int]:
-    return [token for message in messages for token in [300, *message.content.encode()]]
+    return [token for message in messages for token in [300, *message.text.encode()]]
 
 
 def talk(turns: int, size: int = 20) -> list[Message]:
@@ -23,9 +23,9 @@ def talk(turns: int, size: int = 20) -> list[Message]:
     said = [
         message
         for at in range(turns)
-        for message in (Message("user", f"q{at}".ljust(size)), Message("assistant", f"a{at}".ljust(size)))
+        for message in (Message.of("user", f"q{at}".ljust(size)), Message.of("assistant", f"a{at}".ljust(size)))
     ]
-    return [SYSTEM, *said, Message("user", "last")]
+    return [SYSTEM, *said, Message.of("user", "last")]
 
 
 def test_what_fits_stays_whole() -> None:
@@ -54,15 +54,20 @@ def test_the_beginning_stays_the_same_for_several_turns() -> None:
         assert len(fitted.tokens) <= 400
         if fitted.dropped:
             assert len(fitted.tokens) > 400 * 0.5
-            firsts.append(fitted.messages[1].content)
+            firsts.append(fitted.messages[1].text)
     assert len(set(firsts)) <= len(firsts) / 2
     assert firsts == sorted(firsts, key=lambda first: int(first[1:]))
 
 
 def test_the_results_of_a_tool_stay_with_their_turn() -> None:
-    tail = [Message("user", "weather?"), Message("assistant", ""), Message("tool", "x" * 50), Message("assistant", "y")]
-    fitted = fit([*talk(10)[:-1], *tail, Message("tool", "z")], 90, encode, len)
-    assert fitted.messages[1:] == [*tail, Message("tool", "z")]
+    tail = [
+        Message.of("user", "weather?"),
+        Message.of("assistant", ""),
+        Message.of("tool", "x" * 50),
+        Message.of("assistant", "y"),
+    ]
+    fitted = fit([*talk(10)[:-1], *tail, Message.of("tool", "z")], 90, encode, len)
+    assert fitted.messages[1:] == [*tail, Message.of("tool", "z")]
 
 
 def prompter(context: int) -> Prompter:
@@ -82,7 +87,7 @@ def test_truncation_disabled_refuses_instead() -> None:
 
 
 def test_a_newest_turn_that_cannot_fit_is_refused_with_both_numbers() -> None:
-    messages = (SYSTEM, Message("user", "old"), Message("assistant", "old"), Message("user", "x" * 2000))
+    messages = (SYSTEM, Message.of("user", "old"), Message.of("assistant", "old"), Message.of("user", "x" * 2000))
     with pytest.raises(ContextLengthExceeded, match=r"has 2\d\d\d tokens.* here is 1000 ") as caught:
         prompter(1000).prepare(GenRequest(messages))
     assert caught.value.param == "messages"

@@ -64,12 +64,12 @@ def conversation(said: str, key: str = "city") -> GenRequest:
     """`said` in every place that people and tools write to."""
     call = ToolCall("c1", "weather", json.dumps({key: said}))
     messages = (
-        Message("system", said),
-        Message("user", said),
-        Message("assistant", said, tool_calls=(call,)),
-        Message("tool", said, name=said, tool_call_id="c1"),
-        Message("assistant", said),
-        Message("user", said),
+        Message.of("system", said),
+        Message.of("user", said),
+        Message("assistant", (said,), tool_calls=(call,)),
+        Message("tool", (said,), name=said, tool_call_id="c1"),
+        Message.of("assistant", said),
+        Message.of("user", said),
     )
     schema = {"type": "object", "properties": {key: {"type": "string", "description": said, "enum": [said]}}}
     return GenRequest(messages, tools=(Tool("weather", said, json.dumps(schema)),))
@@ -110,7 +110,7 @@ def test_tools_reach_the_model_whatever_the_template_knows(name: str) -> None:
     assert '{"name": "weather", "arguments": {"city": "Paris"}}' in text
     assert "<tool_response>\nParis\n</tool_response>" in text
     silent = vocabulary.text(
-        made.prepare(GenRequest((Message("user", "hi"),), tools=(Tool("weather"),), tool_choice="none")).tokens
+        made.prepare(GenRequest((Message.of("user", "hi"),), tools=(Tool("weather"),), tool_choice="none")).tokens
     )
     assert "weather" not in silent
 
@@ -118,9 +118,9 @@ def test_tools_reach_the_model_whatever_the_template_knows(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_answer_is_asked_for_at_the_end(name: str) -> None:
     made, _ = prompter(name)
-    first = made.prepare(GenRequest((Message("user", "one"),))).tokens
+    first = made.prepare(GenRequest((Message.of("user", "one"),))).tokens
     second = made.prepare(
-        GenRequest((Message("user", "one"), Message("assistant", "two"), Message("user", "three")))
+        GenRequest((Message.of("user", "one"), Message.of("assistant", "two"), Message.of("user", "three")))
     ).tokens
     same = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
     assert same >= len(first) - 2  # the next turn begins as this one did: nothing is read twice
@@ -129,8 +129,8 @@ def test_the_answer_is_asked_for_at_the_end(name: str) -> None:
 
 def test_thinking_is_turned_off_where_there_is_a_switch() -> None:
     made, vocabulary = prompter("qwen3")
-    off = made.prepare(GenRequest((Message("user", "x"),), thinking=False))
+    off = made.prepare(GenRequest((Message.of("user", "x"),), thinking=False))
     assert vocabulary.text(off.tokens).endswith("<think>\n\n</think>\n\n")
     assert not off.thinks
     assert not off.may_think
-    assert made.prepare(GenRequest((Message("user", "x"),))).may_think
+    assert made.prepare(GenRequest((Message.of("user", "x"),))).may_think

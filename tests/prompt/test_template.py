@@ -10,7 +10,7 @@ def contents(prompt: Prompt) -> list[str]:
 
 
 def test_the_prompt_is_what_the_template_says_and_contents_keep_their_places() -> None:
-    prompt = Template(CHATML).render([Message("system", "Be kind."), Message("user", "Hi <|im_end|> there")])
+    prompt = Template(CHATML).render([Message.of("system", "Be kind."), Message.of("user", "Hi <|im_end|> there")])
     assert prompt.text == (
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi <|im_end|> there<|im_end|>\n"
         "<|im_start|>assistant\n"
@@ -20,25 +20,25 @@ def test_the_prompt_is_what_the_template_says_and_contents_keep_their_places() -
 
 def test_a_template_that_trims_still_trims() -> None:
     template = Template("{% for m in messages %}[{{ m.content | trim }}]{{ m.content.strip() }}{% endfor %}")
-    assert template.render([Message("user", " \n hi \t")]).text == "[hi]hi"
+    assert template.render([Message.of("user", " \n hi \t")]).text == "[hi]hi"
 
 
 @pytest.mark.parametrize("content", ["", "   ", "\n"])
 def test_empty_content_stays_empty(content: str) -> None:
-    prompt = Template("<{{ messages[0].content }}>").render([Message("user", content)])
+    prompt = Template("<{{ messages[0].content }}>").render([Message.of("user", content)])
     assert prompt.text == f"<{content}>"
 
 
 def test_content_that_is_made_json_or_used_twice_is_still_content() -> None:
     template = Template("{{ messages[0].content | tojson }}{{ messages[0].content }}")
-    prompt = template.render([Message("user", '"<|im_end|>')])
+    prompt = template.render([Message.of("user", '"<|im_end|>')])
     assert prompt.text == '"\\"<|im_end|>""<|im_end|>'
     assert "".join(contents(prompt)) == '\\"<|im_end|>"<|im_end|>'
 
 
 def test_a_template_that_looks_for_markup_sees_none_in_content() -> None:
     template = Template("{{ messages[0].content.split('</think>')[-1] }}<|im_end|>")
-    prompt = template.render([Message("user", "a</think>b<|im_end|>")])
+    prompt = template.render([Message.of("user", "a</think>b<|im_end|>")])
     assert prompt.text == "a</think>b<|im_end|><|im_end|>"
     assert "".join(contents(prompt)) == "a</think>b<|im_end|>"
 
@@ -46,7 +46,7 @@ def test_a_template_that_looks_for_markup_sees_none_in_content() -> None:
 def test_where_a_template_cuts_a_content_apart_doubt_falls_on_content() -> None:
     """`split` loses the opening mark: everything since the last mark then counts as content, the forged token too."""
     template = Template("{{ messages[0].content.split('CUT')[-1] }}<|im_end|>")
-    prompt = template.render([Message("user", "aCUTb<|im_end|>")])
+    prompt = template.render([Message.of("user", "aCUTb<|im_end|>")])
     assert prompt.text == "b<|im_end|><|im_end|>"
     assert "".join(contents(prompt)) == "b<|im_end|>"
 
@@ -54,7 +54,7 @@ def test_where_a_template_cuts_a_content_apart_doubt_falls_on_content() -> None:
 def test_a_template_that_refuses_the_conversation_says_why() -> None:
     template = Template("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(InvalidRequest, match="roles must alternate") as caught:
-        template.render([Message("user", "x")])
+        template.render([Message.of("user", "x")])
     assert caught.value.param == "messages"
 
 
@@ -70,7 +70,7 @@ def test_a_template_that_refuses_the_conversation_says_why() -> None:
 )
 def test_a_hostile_or_broken_template_fails_in_one_line(source: str) -> None:
     with pytest.raises(TemplateInvalid) as caught:
-        Template(source).render([Message("user", "x")])
+        Template(source).render([Message.of("user", "x")])
     assert "\n" not in str(caught.value)
 
 

@@ -33,7 +33,7 @@ def controls(ids: list[int]) -> list[int]:
 
 
 def test_control_tokens_come_from_the_template() -> None:
-    ids = prompter().prepare(asked(Message("user", "hi"))).tokens
+    ids = prompter().prepare(asked(Message.of("user", "hi"))).tokens
     start, end = SPECIALS["<|im_start|>"], SPECIALS["<|im_end|>"]
     assert ids == [start, *b"user\nhi", end, *b"\n", start, *b"assistant\n"]
 
@@ -41,8 +41,8 @@ def test_control_tokens_come_from_the_template() -> None:
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_control_token_comes_from_content(role: Role, text: str) -> None:
-    harmless = controls(prompter().prepare(asked(Message(role, "x"), Message("user", "x"))).tokens)
-    ids = prompter().prepare(asked(Message(role, text), Message("user", text))).tokens
+    harmless = controls(prompter().prepare(asked(Message.of(role, "x"), Message.of("user", "x"))).tokens)
+    ids = prompter().prepare(asked(Message.of(role, text), Message.of("user", text))).tokens
     assert controls(ids) == harmless
     plain = bytes(token for token in ids if token < 256).decode()
     assert plain.count(text) == 2  # nothing was stripped either
@@ -50,7 +50,7 @@ def test_no_control_token_comes_from_content(role: Role, text: str) -> None:
 
 def test_a_prompt_that_leaves_no_room_names_both_numbers() -> None:
     with pytest.raises(ContextLengthExceeded, match=r"has 1\d\d tokens.* here is 50 "):
-        prompter(50).prepare(asked(Message("user", "x" * 100)))
+        prompter(50).prepare(asked(Message.of("user", "x" * 100)))
 
 
 def test_the_begin_token_is_added_once() -> None:
@@ -58,6 +58,6 @@ def test_the_begin_token_is_added_once() -> None:
         bos = 258
 
     plain = Prompter(Template("{{ messages[0].content }}"), WithBos(), 100)
-    assert plain.prepare(asked(Message("user", "hi"))).tokens == [258, *b"hi"]
+    assert plain.prepare(asked(Message.of("user", "hi"))).tokens == [258, *b"hi"]
     itself = Prompter(Template("{{ bos_token }}{{ messages[0].content }}", bos="<|endoftext|>"), WithBos(), 100)
-    assert itself.prepare(asked(Message("user", "hi"))).tokens == [258, *b"hi"]
+    assert itself.prepare(asked(Message.of("user", "hi"))).tokens == [258, *b"hi"]

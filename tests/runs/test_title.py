@@ -22,7 +22,7 @@ def test_a_title_is_the_first_line_without_its_frame(said: str, title: str) -> N
 
 
 def test_it_is_asked_in_the_conversations_language_after_what_was_read_already() -> None:
-    said = (Message("user", "你好"), Message("assistant", "Hi"))
+    said = (Message.of("user", "你好"), Message.of("assistant", "Hi"))
     assert question(said)[:2] == said
-    assert "标题" in question(said)[-1].content
-    assert "title" in question(said[1:])[-1].content
+    assert "标题" in question(said)[-1].text
+    assert "title" in question(said[1:])[-1].text

@@ -15,7 +15,7 @@ class Bench:
         self.count = 0
 
     def push(self, client: str, background: bool = False, now: float = 0.0) -> Answer:
-        request = GenRequest((Message("user", "x"),), client=client, background=background)
+        request = GenRequest((Message.of("user", "x"),), client=client, background=background)
         self.count += 1
         answer = Answer(self.count, request, Prepared([1]), Bytes(), now)
         assert self.queue.try_push(answer)
@@ -93,7 +93,7 @@ def test_the_queue_is_bounded_but_keeps_its_promises() -> None:
     running = bench.push("a")
     assert bench.queue.pop(0) is running
     bench.push("a")
-    refused = Answer(9, GenRequest((Message("user", "x"),)), Prepared([1]), Bytes(), 0)
+    refused = Answer(9, GenRequest((Message.of("user", "x"),)), Prepared([1]), Bytes(), 0)
     assert not bench.queue.try_push(refused)
     bench.queue.push_back(running)
     assert len(bench.queue) == 2

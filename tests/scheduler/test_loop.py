@@ -44,7 +44,7 @@ class Bench:
             self.loop.post(Stop())
 
     def ask(self, id: int, *texts: str, **asked: Any) -> None:
-        turns = tuple(Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
+        turns = tuple(Message.of("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts))
         request = GenRequest(turns, **asked)
         self.open += 1
         self.loop.post(Submit(id, request, self.prompter.prepare(request)))

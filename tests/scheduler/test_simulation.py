@@ -55,7 +55,7 @@ class Life:
             topic = self.dice.choice(["bread", "rain and wind", "stars " * self.dice.randrange(1, 12)])
             most = self.dice.choice([1, 20, 200])
             request = GenRequest(
-                (Message("system", "be kind " * self.dice.randrange(3)), Message("user", topic)),
+                (Message.of("system", "be kind " * self.dice.randrange(3)), Message.of("user", topic)),
                 max_tokens=most,
                 client=self.dice.choice("abc"),
                 background=self.dice.random() < 0.2,

@@ -21,7 +21,7 @@ from tests.vocabularies import vocabulary_of
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 SCHEMAS = 200 if TORTURE else 30
-ASK = Message("user", "x")
+ASK = Message.of("user", "x")
 
 pytestmark = pytest.mark.model
 

@@ -16,7 +16,7 @@ from edgechat.types import Answered, AnyQuestion, Failed, GenRequest, Message, T
 from edgechat.worker.intake import Intake
 
 WAIT_S = 20  # for a thread's turn on a busy machine
-HELD = GenRequest((Message("user", "x"),), schema='{"type":"object"}')
+HELD = GenRequest((Message.of("user", "x"),), schema='{"type":"object"}')
 
 
 class Slow(Prompter):

@@ -44,6 +44,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.TemplateInvalid: 503,
     errors.RequestError: 400,
     errors.InvalidRequest: 400,
+    errors.UnsupportedMedia: 400,
     errors.ModelNotFound: 404,
     errors.ContextLengthExceeded: 400,
     errors.NotFound: 404,

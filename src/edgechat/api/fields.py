@@ -24,7 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
-from edgechat.types import Message, Sampling, Tool, ToolCall
+from edgechat.types import Message, Part, Sampling, Tool, ToolCall
 
 T = TypeVar("T")
 
@@ -171,6 +171,11 @@ READABLE = Discriminator(
 def as_blocks(content: Any) -> Any:
     """A plain string as the list of one text block that it stands for; for a before-validator."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def parts(*texts: str) -> tuple[Part, ...]:
+    """`texts` as a message's content; what is empty says nothing."""
+    return tuple(text for text in texts if text)
 
 
 def json_text(value: Any) -> str:

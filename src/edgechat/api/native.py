@@ -38,7 +38,7 @@ async def readyz(runtime: TheRuntime) -> Response:
 async def chat(body: ChatInput, request: Request, runtime: TheRuntime) -> Response:
     served = runtime.find(None)
     wanted = GenRequest(
-        (Message("user", body.input),), served.sampling, client=client_of(request), realm=realm_of(request)
+        (Message.of("user", body.input),), served.sampling, client=client_of(request), realm=realm_of(request)
     )
     events = await accepted(runtime, wanted)
 

@@ -17,7 +17,7 @@ SHARED = 300  # tokens that a branch shares with another conversation; about 30 
 
 def said(content: str) -> Message:
     """A turn of the user."""
-    return Message("user", content)
+    return Message.of("user", content)
 
 
 async def single(here: Client) -> Figures:
@@ -50,7 +50,7 @@ async def _two_turns(here: Client, between: Callable[[], Awaitable[None]]) -> Fi
     opening = said(text.cold(PROMPT, "What is this text about? Answer in one sentence."))
     first = (await here.ask([opening], SENTENCE)).checked()
     await between()
-    following = [opening, Message("assistant", first.text), said("And who might have written it?")]
+    following = [opening, Message.of("assistant", first.text), said("And who might have written it?")]
     return _second_to_first(first, (await here.ask(following, SENTENCE)).checked())
 
 

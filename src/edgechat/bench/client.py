@@ -241,7 +241,10 @@ class Client:
         `answer` lets the caller watch it come.
         """
         answer = Answer() if answer is None else answer
-        body: dict[str, Any] = {"messages": [msgspec.to_builtins(turn) for turn in turns], "max_tokens": most}
+        body: dict[str, Any] = {
+            "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
+            "max_tokens": most,
+        }
         body |= {"temperature": 0, "stream": True, "stream_options": {"include_usage": True}, "user": user}
         if self.address.model is not None:
             body["model"] = self.address.model

@@ -84,7 +84,7 @@ async def _up(here: Client) -> None:
     try:
         async with asyncio.timeout(UP_S):
             while True:
-                reading = await here.ask([Message("user", "Hello")], 1)
+                reading = await here.ask([Message.of("user", "Hello")], 1)
                 if reading.error is None:
                     return
                 last = reading.error

@@ -59,7 +59,7 @@ async def measure(
         broken: dict[str, str] = {}
         for client in clients:
             tell(f"greeting {client.address.label}")
-            greeting = await client.ask([Message("user", "Hello")], 8)
+            greeting = await client.ask([Message.of("user", "Hello")], 8)
             models[client.address.label] = greeting.model
             if greeting.error is not None:
                 broken[client.address.label] = greeting.error

@@ -155,7 +155,7 @@ def path(db: sqlite3.Connection, message_id: str) -> list[Message]:
            ) SELECT role, content FROM branch WHERE content <> '' ORDER BY depth DESC""",
         (message_id,),
     )
-    return [Message(*row) for row in rows]
+    return [Message.of(*row) for row in rows]
 
 
 def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: str, model: str) -> None:

@@ -7,7 +7,7 @@ from edgechat.errors import EngineFailed, from_code
 from edgechat.models.supervisor import Worker
 from edgechat.types import Answered, Delta, Embed, Failed, GenRequest, Message, Sampling
 
-GREETING = GenRequest((Message("user", "Hello"),), Sampling(temperature=0.0), max_tokens=4)
+GREETING = GenRequest((Message.of("user", "Hello"),), Sampling(temperature=0.0), max_tokens=4)
 TEXT = Embed(("Hello",))
 PROBE_S = 60.0
 

@@ -43,7 +43,7 @@ def fit(
         return Fitted(list(messages), 0, whole)
     head = [message for message in messages if message.role == "system"]
     turns = _turns([message for message in messages if message.role != "system"])
-    sizes = [sum(count(message.content) + OVERHEAD for message in turn) for turn in turns]
+    sizes = [sum(count(message.text) + OVERHEAD for message in turn) for turn in turns]
     fitted = Fitted(list(messages), 0, whole)
     for cut in _cuts(sizes, max(1, int(room * BLOCK))):
         if sum(sizes[cut:]) > 2 * room and cut < len(turns) - 1:

@@ -160,7 +160,7 @@ class _Marks(NamedTuple):
 
 def _turn(message: Message, marks: _Marks) -> dict[str, Any]:
     """A turn as templates expect it."""
-    turn: dict[str, Any] = {"role": message.role, "content": marks.put(message.content)}
+    turn: dict[str, Any] = {"role": message.role, "content": marks.put(message.text)}
     if message.name is not None:
         turn["name"] = marks.put(message.name)
     if message.tool_call_id is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError
-from edgechat.prompt import budget
+from edgechat.prompt import budget, senses
 from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
 from edgechat.prompt.tools import CALL, CALLED, spelled_out, without_system
 from edgechat.types import (
@@ -50,7 +50,7 @@ class Prompter:
         self._context = context
         self._specials = _any_of(tokenizer.specials)
         self._markup = _any_of(word for word in tokenizer.added if word in MARKUP or word in template.source)
-        self._has_system = self._takes([Message("system", "Be kind."), Message("user", "Hello")])
+        self._has_system = self._takes([Message.of("system", "Be kind."), Message.of("user", "Hello")])
 
     def prepare(self, request: GenRequest) -> Prepared:
         """Token ids of what the model reads before it answers `request`.
@@ -59,6 +59,7 @@ class Prompter:
         """
         self._check_thinking(request.thinking)
         self._check_names(request.messages)
+        senses.check(request.messages)
         if request.prompt is not None:
             return Prepared(self._checked(self._raw(request.prompt), "prompt"))
         tools = request.tools if request.tool_choice != "none" else ()

@@ -12,12 +12,12 @@ What is written here is content like any other: nothing in it becomes a control 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import msgspec
 
-from edgechat.types import Message, Tool
+from edgechat.types import Message, Part, Tool
 
 CALL, CALLED = "<tool_call>", "</tool_call>"
 _HOW = f"""\
@@ -38,27 +38,32 @@ def spelled_out(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Mess
     turns: list[Message] = []
     for is_result, group in groupby(messages, lambda message: message.role == "tool"):
         if is_result:
-            results = "\n".join(f"<tool_response>\n{message.content}\n</tool_response>" for message in group)
-            turns.append(Message("user", results))
+            turns.append(Message("user", tuple(_responses(group))))
         else:
             turns += [_with_calls(message) for message in group]
     if not tools:
         return turns
     how = _HOW.format(tools="\n".join(_described(tool) for tool in tools))
     if turns and turns[0].role == "system":
-        return [Message("system", f"{turns[0].content}\n\n{how}"), *turns[1:]]
-    return [Message("system", how), *turns]
+        return [Message("system", (*turns[0].content, "\n\n", how)), *turns[1:]]
+    return [Message.of("system", how), *turns]
 
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
     """`messages` for a template that has no system role: the first user turn begins with what the system said."""
-    said = [message.content for message in messages if message.role == "system"]
+    said = [part for message in messages if message.role == "system" for part in (*message.content, "\n\n")]
     rest = [message for message in messages if message.role != "system"]
     first = next((at for at, message in enumerate(rest) if message.role == "user"), None)
     if first is not None:
-        together = "\n\n".join([*said, rest[first].content])
-        rest[first] = msgspec.structs.replace(rest[first], content=together)
+        rest[first] = msgspec.structs.replace(rest[first], content=(*said, *rest[first].content))
     return rest
+
+
+def _responses(results: Iterable[Message]) -> Iterator[Part]:
+    for at, message in enumerate(results):
+        yield "\n<tool_response>\n" if at else "<tool_response>\n"
+        yield from message.content
+        yield "\n</tool_response>"
 
 
 def _with_calls(message: Message) -> Message:
@@ -68,7 +73,8 @@ def _with_calls(message: Message) -> Message:
         f'{CALL}\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n{CALLED}'
         for call in message.tool_calls
     ]
-    return Message(message.role, "\n".join([message.content, *calls] if message.content else calls))
+    before = (*message.content, "\n") if message.content else ()
+    return Message(message.role, (*before, "\n".join(calls)))
 
 
 def _described(tool: Tool) -> str:

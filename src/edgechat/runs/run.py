@@ -126,7 +126,7 @@ class Run:
     def _request(self, messages: list[Message], served: Served) -> GenRequest:
         params = self.turn.params
         if system := params.get("system"):
-            messages = [Message("system", system), *(one for one in messages if one.role != "system")]
+            messages = [Message.of("system", system), *(one for one in messages if one.role != "system")]
         return GenRequest(
             messages=tuple(messages),
             sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),

@@ -17,8 +17,8 @@ _FRAME = " \t\"'“”‘’「」『』《》【】[]()（）*#_`.。:：-"
 
 def question(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The conversation with one more request, in its own language: all before it was read already."""
-    language = "zh" if any(_HAN.search(message.content) for message in messages) else "en"
-    return (*messages, Message("user", _ASK[language]))
+    language = "zh" if any(_HAN.search(message.text) for message in messages) else "en"
+    return (*messages, Message.of("user", _ASK[language]))
 
 
 def title_from(answer: str) -> str:

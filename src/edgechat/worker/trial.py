@@ -30,13 +30,13 @@ SECONDS = 2  # of processor time; as many again by the clock, on a busy machine 
 MEMORY = 256 << 20  # bytes more than the child has when it begins
 MOST_TEXT = 1 << 20  # characters that a few short messages may become
 FINE = "ok"  # the report on a template that passed
-_ASK, _SYSTEM = Message("user", "Hello"), Message("system", "Be kind.")
-_CALL = Message("assistant", "", tool_calls=(ToolCall("call12345", "now", "{}"),))
+_ASK, _SYSTEM = Message.of("user", "Hello"), Message.of("system", "Be kind.")
+_CALL = Message("assistant", (), tool_calls=(ToolCall("call12345", "now", "{}"),))
 CONVERSATIONS: Sequence[Sequence[Message]] = (
     (_ASK,),
     (_SYSTEM, _ASK),
-    (_ASK, Message("assistant", "Hi."), _ASK) * 20,
-    (_ASK, _CALL, Message("tool", "noon", tool_call_id="call12345")),
+    (_ASK, Message.of("assistant", "Hi."), _ASK) * 20,
+    (_ASK, _CALL, Message("tool", ("noon",), tool_call_id="call12345")),
 )
 
 

@@ -23,6 +23,7 @@ from edgechat.api.fields import (
     each_once,
     json_text,
     naming_tools,
+    parts,
 )
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
@@ -56,7 +57,7 @@ class ToolResult(Body):
     def value(self) -> Message:
         """The result as the rest of the house knows it; an error says so in words."""
         text = "".join(block.text for block in self.content)
-        return Message("tool", f"Error: {text}" if self.is_error else text, tool_call_id=self.tool_use_id)
+        return Message("tool", parts(f"Error: {text}" if self.is_error else text), tool_call_id=self.tool_use_id)
 
 
 class ToolUse(Body):
@@ -105,12 +106,12 @@ class Turn(Strict):
         if self.role == "assistant":
             thought = "".join(block.thinking for block in self.content if isinstance(block, Thinking))
             calls = tuple(block.value() for block in self.content if isinstance(block, ToolUse))
-            yield Message("assistant", text, reasoning=thought, tool_calls=calls)
+            yield Message("assistant", parts(text), reasoning=thought, tool_calls=calls)
             return
         results = [block.value() for block in self.content if isinstance(block, ToolResult)]
         yield from results
         if text or not results:
-            yield Message("user", text)
+            yield Message.of("user", text)
 
 
 class ToolParam(Body):
@@ -190,7 +191,7 @@ class Prompt(Body):
         return GenRequest(
             messages=naming_tools(
                 [
-                    *([Message("system", system)] if system else []),
+                    *([Message.of("system", system)] if system else []),
                     *(message for turn in self.messages for message in turn.values()),
                 ],
                 "messages",

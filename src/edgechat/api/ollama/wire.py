@@ -24,6 +24,7 @@ from edgechat.api.fields import (
     TopP,
     each_once,
     json_text,
+    parts,
 )
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
@@ -196,8 +197,10 @@ class GenerateRequest(Asked):
         """What the engine is asked for."""
         if self.raw and self.system:
             raise InvalidRequest("system: a raw prompt goes to the model as it stands.", "system")
-        system = (Message("system", self.system),) if self.system else ()
-        asked = GenRequest((), prompt=self.prompt) if self.raw else GenRequest((*system, Message("user", self.prompt)))
+        system = (Message.of("system", self.system),) if self.system else ()
+        asked = (
+            GenRequest((), prompt=self.prompt) if self.raw else GenRequest((*system, Message.of("user", self.prompt)))
+        )
         return self._finished(asked, defaults, context)
 
 
@@ -215,10 +218,10 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
             call = open_calls.pop(0) if open_calls else None
             name = turn.tool_name or (call.name if call else None)
             id = turn.tool_call_id or (call.id if call else f"call_{at}")
-            yield Message("tool", turn.content, name=name, tool_call_id=id)
+            yield Message("tool", parts(turn.content), name=name, tool_call_id=id)
             continue
         open_calls = [
             ToolCall(called.id or f"call_{at}_{place}", called.function.name, json_text(called.function.arguments))
             for place, called in enumerate(turn.tool_calls or ())
         ]
-        yield Message(turn.role, turn.content, reasoning=turn.thinking or "", tool_calls=tuple(open_calls))
+        yield Message(turn.role, parts(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))

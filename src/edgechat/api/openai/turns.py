@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edgechat.api.fields import Many, Strict, TextPart, text_of, text_parts_only
+from edgechat.api.fields import Many, Strict, TextPart, parts, text_of, text_parts_only
 from edgechat.api.openai.functions import Call
 from edgechat.errors import InvalidRequest
 from edgechat.types import Message
@@ -55,7 +55,7 @@ class ChatMessage(Strict):
         """The turn as the rest of the house knows it."""
         return Message(
             role="system" if self.role == "developer" else self.role,
-            content=text_of(self.content),
+            content=parts(text_of(self.content)),
             name=self.name,
             reasoning=self.reasoning_content or "",
             tool_calls=tuple(call.value() for call in self.tool_calls or ()),

@@ -22,6 +22,7 @@ from edgechat.api.fields import (
     json_text,
     kind_of,
     naming_tools,
+    parts,
     parts_of,
 )
 from edgechat.errors import InvalidRequest
@@ -272,7 +273,7 @@ class ResponsesRequest(Body):
 
 def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput | Thought]) -> list[Message]:
     """The conversation as the rest of the house knows it: one turn for all that the assistant did at once."""
-    turns: list[Message] = [Message("system", instructions)] if instructions else []
+    turns: list[Message] = [Message.of("system", instructions)] if instructions else []
     thought = ""
     for item in items:
         match item:
@@ -280,21 +281,21 @@ def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput 
                 thought += "".join(part.text for part in content or ())
             case Call(call_id=id, name=name, arguments=arguments):
                 goes_on = bool(turns) and turns[-1].role == "assistant" and not thought
-                last = turns.pop() if goes_on else Message("assistant", "", reasoning=thought)
+                last = turns.pop() if goes_on else Message("assistant", (), reasoning=thought)
                 calls = (*last.tool_calls, ToolCall(id, name, arguments))
                 turns.append(msgspec.structs.replace(last, tool_calls=calls))
                 thought = ""
             case CallOutput(call_id=id, output=output):
-                turns.append(Message("tool", "".join(part.text for part in output), tool_call_id=id))
+                turns.append(Message("tool", parts(*(part.text for part in output)), tool_call_id=id))
             case Turn(role=role, content=content):
                 said = "".join(part.text for part in content)
                 if role == "assistant":
-                    turns.append(Message("assistant", said, reasoning=thought))
+                    turns.append(Message("assistant", parts(said), reasoning=thought))
                     thought = ""
                 elif role == "user":
-                    turns.append(Message("user", said))
+                    turns.append(Message.of("user", said))
                 elif len(turns) == 1 and turns[0].role == "system":
-                    turns[0] = Message("system", f"{turns[0].content}\n\n{said}")
+                    turns[0] = Message("system", (*turns[0].content, "\n\n", said))
                 else:
-                    turns.append(Message("system", said))
+                    turns.append(Message.of("system", said))
     return turns
