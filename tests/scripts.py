@@ -2,6 +2,7 @@
 
 import json
 
+from edgechat.hub.publish import publish as take_in
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
 from edgechat.tune.choice import Candidate
@@ -23,7 +24,7 @@ def publish(store: Store, name: str, beside: bool = False, **script: object) -> 
         stage.begin(manifest)
         stage.files.mkdir(parents=True, exist_ok=True)
         (stage.files / "model.json").write_text(json.dumps({"reply": name} | script))
-        return store.publish(stage, manifest, source, beside=name if beside else None)
+        return take_in(store, stage, manifest, source, beside=name if beside else None)
     finally:
         stage.leave()
 

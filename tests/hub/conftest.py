@@ -12,7 +12,10 @@ import psutil
 import pytest
 
 from edgechat.hub.catalog import Catalog, Entry
+from edgechat.hub.publish import publish
 from edgechat.hub.pull import AnyPullEvent, Published, pull
+from edgechat.hub.source import File, Manifest
+from edgechat.hub.stage import Stage
 from edgechat.hub.store import Store, Stored
 from edgechat.settings import Settings
 from tests.hub.fakehub import FakeHub
@@ -28,6 +31,29 @@ def made_up(seed: int = 1, size: int = 2 << 20) -> bytes:
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+CONTENT = made_up(7, 100_000)
+NEW = made_up(8, 90_000)
+
+
+def manifest(name: str = "tiny", content: bytes = CONTENT, path: str = "q/tiny.gguf") -> Manifest:
+    return Manifest(name, f"modelscope:Qwen/Tiny:{path}", "master", (File(path, len(content), sha256(content)),), "mit")
+
+
+def staged(store: Store, made: Manifest, content: bytes = CONTENT) -> Stage:
+    """A stage that holds `content` as the manifest's file."""
+    stage = store.stage(made.source)
+    stage.begin(made)
+    path = stage.files / made.files[0].path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return stage
+
+
+def published(store: Store, made: Manifest | None = None, content: bytes = CONTENT) -> Stored:
+    made = made or manifest()
+    return publish(store, staged(store, made, content), made, "asked")
 
 
 def entry(name: str, source: str, file: str, content: bytes) -> Entry:
@@ -100,6 +126,11 @@ class Bench:
     @property
     def nothing_published(self) -> bool:
         return not list(self.store.models.glob("*.json")) and not list(self.store.blobs.folder.glob("*"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
 
 
 @pytest.fixture(autouse=True)

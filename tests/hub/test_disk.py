@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import NoSpace, StorageError
-from edgechat.hub import store as storing
+from edgechat.hub import publish as publishing
+from edgechat.hub import versions
 from edgechat.hub.store import Store
 from tests.hub.conftest import TINY, Bench, made_up, sha256
 from tests.hub.fakehub import FakeHub
@@ -45,7 +46,7 @@ async def test_a_disk_that_is_too_small_is_told_before_the_first_byte(small: Ben
 async def test_a_disk_that_fills_up_is_told_and_gone_on_with_when_there_is_room(
     small: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storing, "MARGIN", 0)
+    monkeypatch.setattr(publishing, "MARGIN", 0)
     small.hub.hold_at(1 << 20)
     task = asyncio.create_task(small.pull(TINY))
     while small.store.stage(TINY).staged() < 1 << 20:
@@ -65,7 +66,7 @@ async def test_a_disk_that_fills_up_is_told_and_gone_on_with_when_there_is_room(
 async def test_on_a_disk_that_cannot_be_written_what_is_there_is_served(
     small: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storing, "MARGIN", 0)
+    monkeypatch.setattr(publishing, "MARGIN", 0)
     stored = await small.pull(TINY)
     mount("-o", "remount,ro", str(small.settings.home))
     assert await small.pull(TINY) == stored
@@ -74,9 +75,9 @@ async def test_on_a_disk_that_cannot_be_written_what_is_there_is_served(
         assert small.store.kept()[0].wrong is None
     assert small.store.examine(stored.name) == ()
     for attempt in (
-        lambda: small.store.remove(stored.name),
-        lambda: small.store.pin(stored.name, True),
-        small.store.gc,
+        lambda: versions.remove(small.store, stored.name),
+        lambda: versions.pin(small.store, stored.name, True),
+        lambda: versions.gc(small.store),
     ):
         with pytest.raises(StorageError, match="Read-only file system"):
             attempt()

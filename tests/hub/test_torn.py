@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edgechat.hub import versions
+from edgechat.hub.publish import publish
 from edgechat.hub.store import Store
-from tests.hub.conftest import TINY, Bench, made_up, sha256
+from tests.hub.conftest import CONTENT, NEW, TINY, Bench, made_up, manifest, published, sha256, staged
 from tests.hub.test_resume import puller
-from tests.hub.test_store import CONTENT, NEW, manifest, published, staged
 
 KILLS = 200 if os.environ.get("EDGECHAT_TORTURE") else 20
 AT_ONCE = 4
@@ -43,7 +44,7 @@ async def test_kill_9_at_random_moments_of_a_pull(bench: Bench, tmp_path: Path) 
                 process.send_signal(signal.SIGKILL)
             if whole_or_absent(store):
                 finished += 1
-                store.remove(store.list()[0].name)
+                versions.remove(store, store.list()[0].name)
         assert (await mine.pull(TINY)).sha256 == sha256(made_up())
         assert whole_or_absent(store)
         return finished
@@ -72,7 +73,7 @@ def test_a_death_before_every_change_of_the_disk_leaves_the_old_or_the_new(
         assert content(again) in (old, new)
         do(again, step)  # nothing that was left behind is in the way
         assert content(again) == new
-        again.gc()
+        versions.gc(again)
         named = {path.name for model in again.kept() for one in (model.model, model.previous, model.candidate) if one
                  for path in one.files}  # fmt: skip
         assert {path.name for path in again.blobs.folder.iterdir()} == named
@@ -86,9 +87,9 @@ def before(home: Path, step: str) -> Store:
         published(store)
     if step in ("promote", "rollback"):
         stage = staged(store, manifest(content=NEW), NEW)
-        store.publish(stage, manifest(content=NEW), "asked", beside="tiny")
+        publish(store, stage, manifest(content=NEW), "asked", beside="tiny")
     if step == "rollback":
-        store.promote("tiny")
+        versions.promote(store, "tiny")
     return store
 
 
@@ -103,13 +104,13 @@ def do(store: Store, step: str) -> None:
         published(store)
     elif step == "update":
         stage = staged(store, manifest(content=NEW), NEW)
-        store.publish(stage, manifest(content=NEW), "asked", beside="tiny")
+        publish(store, stage, manifest(content=NEW), "asked", beside="tiny")
     elif step == "promote" and store.candidate("tiny"):
-        store.promote("tiny")
+        versions.promote(store, "tiny")
     elif step == "rollback":
-        store.rollback("tiny")
+        versions.rollback(store, "tiny")
     elif step == "remove" and store.names():
-        store.remove("tiny")
+        versions.remove(store, "tiny")
 
 
 def die_at(number: int, store: Store, step: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from edgechat.errors import ModelNotFound
+from edgechat.hub import versions
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Store
 from edgechat.models.library import Library
@@ -70,7 +71,7 @@ def test_what_tuning_chose_is_loaded_under_the_models_own_name(tmp_path: Path, m
     assert found.served(model, None).sha256 == fast.sha256
     assert found.served(model, None).recipe == "IQ4_NL/IQ4_NL"
     assert found.served(model, None).name == "m"
-    found.store.remove("m-fast")
+    versions.remove(found.store, "m-fast")
     assert found.wanted(model).load.digest == model.sha256
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import EdgechatError, ModelNotFound
+from edgechat.hub import versions
 from edgechat.hub.store import Store
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
@@ -59,7 +60,7 @@ async def flood(runtime: Runtime, stop: asyncio.Event, said: list[str]) -> None:
 def update(store: Store, name: str, **script: object) -> None:
     """What `edgechat update` leaves: the new version is the current one, the old one the previous."""
     publish(store, name, beside=True, **script)
-    store.promote(name)
+    versions.promote(store, name)
 
 
 @pytest.mark.parametrize("memory", ["4GB", "1.5GB"], ids=["beside", "in its place"])
@@ -106,7 +107,7 @@ async def test_a_removed_model_finishes_its_answers_and_is_gone(tmp_path: Path) 
     async with serving(tmp_path) as runtime:
         running = asyncio.create_task(ask(runtime, "other"))
         await until(lambda: (one := runtime.keeper.resident("other")) and one.ready)
-        store.remove("other")
+        versions.remove(store, "other")
         with pytest.raises(ModelNotFound):
             runtime.find("other")
         assert await running == "o" * 100
@@ -121,11 +122,11 @@ async def test_a_model_that_is_removed_while_it_loads_answers_who_waits_for_it(t
     async with serving(tmp_path) as runtime:
         waiting = asyncio.create_task(ask(runtime, "other"))
         await until(lambda: (one := runtime.keeper.resident("other")) and one.held)
-        store.remove("other")
+        versions.remove(store, "other")
         assert other.path.exists()
         assert await waiting == "other"
         await until(lambda: runtime.keeper.resident("other") is None)
-        store.gc()
+        versions.gc(store)
         assert not other.path.exists()
 
 
@@ -159,7 +160,7 @@ async def test_a_removed_default_is_told_and_comes_back_with_a_pull(tmp_path: Pa
     store = Store(tmp_path)
     publish(store, "m")
     async with serving(tmp_path) as runtime:
-        store.remove("m")
+        versions.remove(store, "m")
         await until(lambda: runtime.keeper.resident("m") is None)
         gone = runtime.readiness
         assert (gone.state, gone.hint) == ("failed", "edgechat pull m")
@@ -246,8 +247,8 @@ async def test_a_clock_that_was_set_back_keeps_no_source_from_being_asked(
     async with serving(tmp_path / "home", reference, **settings):
         (model,) = store.list()
     with monkeypatch.context() as patch:
-        patch.setattr("edgechat.hub.store.now", lambda: "2100-01-01T00:00:00+00:00")
-        store.note(model.name, None)
+        patch.setattr("edgechat.hub.versions.now", lambda: "2100-01-01T00:00:00+00:00")
+        versions.note(store, model.name, None)
     release(hub, '{"reply": "new"}')
     async with serving(tmp_path / "home", reference, **settings):
         await until(lambda: store.current(model.name).sha256 != model.sha256)

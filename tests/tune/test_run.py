@@ -11,6 +11,7 @@ from edgechat.engine.fit import LEAST_CONTEXT
 from edgechat.engine.llama.memory import cell_bytes
 from edgechat.errors import ConfigError, NoSpace
 from edgechat.gguf.header import read_header
+from edgechat.hub import versions
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 from edgechat.tune import letters, recipes, record
@@ -176,7 +177,7 @@ async def test_a_quota_that_changes_at_the_end_publishes_nothing(
 async def test_a_tuned_file_that_is_gone_is_not_served(model: Stored, store: Store, lab: FakeLab) -> None:
     await tuned(model, store, lab)
     (stored,) = store.list()
-    store.remove(stored.name)
+    versions.remove(store, stored.name)
     assert Records(store.models.parent).serving(model, store) is None
 
 

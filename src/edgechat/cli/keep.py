@@ -9,8 +9,10 @@ from rich.status import Status
 
 from edgechat.cli import options
 from edgechat.cli.follow import out
+from edgechat.hub import versions
+from edgechat.hub.blobs import Freed
 from edgechat.hub.disk import megabytes
-from edgechat.hub.store import Freed, Store
+from edgechat.hub.store import Store
 from edgechat.types import Struct
 
 Name = Annotated[str, typer.Argument(help="Name of a model that is here.", show_default=False)]
@@ -69,7 +71,7 @@ def _tell(verdict: Verdict) -> None:
 def remove(name: Name, home: options.Home = None, config: options.Config = None) -> None:
     """Delete a model. What another model uses stays; what is being read goes when its reader ends."""
     settings = options.load(config, home=home)
-    out.print(f"{name} is removed: {_given_back(Store(settings.home).remove(name))}", markup=False)
+    out.print(f"{name} is removed: {_given_back(versions.remove(Store(settings.home), name))}", markup=False)
 
 
 def gc(
@@ -81,7 +83,7 @@ def gc(
 ) -> None:
     """Delete what stopped pulls left, and bytes that no model needs."""
     settings = options.load(config, home=home)
-    out.print(_given_back(Store(settings.home).gc(previous)), markup=False)
+    out.print(_given_back(versions.gc(Store(settings.home), previous)), markup=False)
 
 
 def _given_back(freed: Freed) -> str:

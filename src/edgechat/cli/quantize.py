@@ -15,6 +15,7 @@ from edgechat.gguf.quantize import BODIES, Recipe
 from edgechat.gguf.quantize import quantize as write
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes, writing
+from edgechat.hub.publish import publish
 from edgechat.hub.pull import Published, in_thread, pull
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
@@ -90,7 +91,7 @@ async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantiz
                     allow_requantize,
                     tell=lambda done: bar.update(task, completed=done),
                 )
-        return await in_thread(lambda stop: store.publish(stage, manifest, made_from, catalog.names, stop))
+        return await in_thread(lambda stop: publish(store, stage, manifest, made_from, catalog.names, stop))
     finally:
         stage.clear()
         stage.leave()

@@ -12,6 +12,7 @@ from edgechat.cli.follow import out
 from edgechat.cli.keep import Name, Names
 from edgechat.cli.models import watch
 from edgechat.errors import ConfigError, EdgechatError, EngineFailed, HubUnreachable
+from edgechat.hub import versions
 from edgechat.hub.store import Store, Stored
 from edgechat.hub.update import Beside, UpToDate
 from edgechat.hub.update import update as look
@@ -70,7 +71,7 @@ def _pin(store: Store, names: list[str] | None, pin: bool) -> None:
     if not names:
         raise ConfigError("--pin and --unpin want the names of models.")
     for name in names:
-        store.pin(name, pin)
+        versions.pin(store, name, pin)
         out.print(f"{name} {'stays where it is' if pin else 'takes updates again'}.", markup=False)
 
 
@@ -84,9 +85,9 @@ async def _update(name: str, settings: Settings, store: Store) -> None:
         with Status(f"asking the new {name} for a word", console=out):
             await answers(last.candidate, settings, store)
     except EdgechatError as error:
-        store.reject(name)
+        versions.reject(store, name)
         raise EngineFailed(f"its new version does not answer ({error})") from None
-    stored = store.promote(name)
+    stored = versions.promote(store, name)
     out.print(
         f"{name} is updated: SHA-256 {last.model.sha256[:12]}… is now {stored.sha256[:12]}…. "
         f"Back: edgechat rollback {name}",
@@ -121,5 +122,5 @@ async def answers(model: Stored, settings: Settings, store: Store) -> None:
 def rollback(name: Name, home: options.Home = None, config: options.Config = None) -> None:
     """Return to the version before the last update; called again, to the later one."""
     settings = options.load(config, home=home)
-    stored = Store(settings.home).rollback(name)
+    stored = versions.rollback(Store(settings.home), name)
     out.print(f"{name} is SHA-256 {stored.sha256[:12]}… again, pulled {stored.pulled}.", markup=False)

@@ -17,6 +17,7 @@ from edgechat.errors import HubError, ModelDamaged, Offline, StorageError, Unkno
 from edgechat.hub import local
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import writing
+from edgechat.hub.publish import check_room, publish
 from edgechat.hub.reference import Local, Named, Reference, Remote, parse
 from edgechat.hub.store import Store, Stored
 from edgechat.hub.transfer import (
@@ -157,7 +158,7 @@ def _copied(place: Path, store: Store, catalog: Catalog, stop: Event) -> Stored:
     entry = catalog.by_sha256(manifest.digest)
     if entry is not None:
         manifest = msgspec.structs.replace(manifest, name=entry.name, licence=entry.licence)
-    store.check_room(manifest)
+    check_room(store, manifest)
     stage = store.stage(str(place))
     with writing(store.models):
         if not stage.take():
@@ -167,7 +168,7 @@ def _copied(place: Path, store: Store, catalog: Catalog, stop: Event) -> Stored:
             stage.clear()
             stage.begin(manifest)
             local.copy(manifest, folder, stage.files, stop)
-        return store.publish(stage, manifest, str(place), () if entry else catalog.names, stop)
+        return publish(store, stage, manifest, str(place), () if entry else catalog.names, stop)
     finally:
         stage.clear()
         stage.leave()

@@ -18,10 +18,11 @@ import msgspec
 import structlog
 
 from edgechat.errors import EdgechatError, HashMismatch, HubUnreachable, NotOnHub
-from edgechat.hub import probe
+from edgechat.hub import probe, versions
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import writing
 from edgechat.hub.errand import Errand
+from edgechat.hub.publish import check_room, missing, publish
 from edgechat.hub.reference import Link, Remote, Repo
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage
@@ -153,17 +154,16 @@ class Transfer:
                 return
             with writing(stage.root):
                 stage.begin(manifest)
-            missing = await in_thread(lambda _: self.store.missing(manifest))
-            part = msgspec.structs.replace(manifest, files=missing)
-            self.store.check_room(part, staged=stage.staged())
-            if missing:
+            part = msgspec.structs.replace(manifest, files=await in_thread(lambda _: missing(self.store, manifest)))
+            check_room(self.store, part, staged=stage.staged())
+            if part.files:
                 async with aclosing(_progress_of(errand.fetch(part, stage.files), stage, part)) as steps:
                     async for step in steps:
                         yield step
         yield Verifying()
         asked, beside = str(self.reference), self.beside.name if self.beside else None
         yield Published(
-            await in_thread(lambda stop: self.store.publish(stage, manifest, asked, self.reserved, stop, beside))
+            await in_thread(lambda stop: publish(self.store, stage, manifest, asked, self.reserved, stop, beside))
         )
 
     def _published(self) -> Stored | None:
@@ -176,7 +176,7 @@ class Transfer:
             return stored if stored and stored.sha256 == manifest.digest else None
         if manifest.digest in (self.beside.sha256, *self.refused):
             return self.beside
-        self.store.note(self.beside.name, manifest.digest)
+        versions.note(self.store, self.beside.name, manifest.digest)
         candidate = self.store.candidate(self.beside.name)
         return candidate if candidate and candidate.sha256 == manifest.digest else None
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from edgechat.errors import Offline
+from edgechat.hub import versions
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.pull import AnyPullEvent, Published, PullEvent, first_that_works, origin
 from edgechat.hub.reference import Local, Repo, parse
@@ -56,7 +57,7 @@ async def update(
             if not isinstance(event, Published):
                 yield event
             elif event.model.sha256 == model.sha256:
-                store.note(name, None)
+                versions.note(store, name, None)
                 yield UpToDate(model, "its source has nothing newer to take")
             else:
                 yield Beside(model, event.model)

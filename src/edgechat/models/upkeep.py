@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from edgechat.errors import EdgechatError, ModelDamaged
+from edgechat.hub import versions
 from edgechat.hub.store import Stored
 from edgechat.hub.update import Beside, update
 from edgechat.models.keeper import Keeper
@@ -99,7 +100,7 @@ class Upkeep:
             if file.sha256 != stored.sha256:
                 await asyncio.to_thread(self._library.records.forget, stored.sha256)
             else:
-                await asyncio.to_thread(self._store.rollback, name)
+                await asyncio.to_thread(versions.rollback, self._store, name)
 
     # ── newer versions ──
 
@@ -138,8 +139,8 @@ class Upkeep:
         name = candidate.name
         try:
             wanted = await asyncio.to_thread(self._library.wanted, candidate)
-            await self._keeper.replace(wanted, accept=lambda: self._store.promote(name))
+            await self._keeper.replace(wanted, accept=lambda: versions.promote(self._store, name))
         except EdgechatError:
-            await asyncio.to_thread(self._store.reject, name)
+            await asyncio.to_thread(versions.reject, self._store, name)
             raise
         log.info("updated", model=name, sha256=candidate.sha256)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgechat.errors import ConfigError
 from edgechat.hub.disk import writing
+from edgechat.hub.publish import publish as take_in
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
@@ -26,6 +27,6 @@ def _publish(model: Stored, recipe: str, path: Path, store: Store) -> Stored:
         with writing(stage.root):
             stage.begin(manifest)
             path.replace(stage.files / path.name)
-        return store.publish(stage, manifest, source)
+        return take_in(store, stage, manifest, source)
     finally:
         stage.leave()
