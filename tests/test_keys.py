@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import ConfigError, UnknownName
-from edgechat.keys import SESSION_S, Keys, Limits, Sessions, check_exposure, is_loopback
+from edgechat.keys import SESSION_S, Keys, Sessions, check_exposure, is_loopback
 from edgechat.settings import Settings
+from edgechat.types import Limits
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@
     │   ├── InvalidRequest          names the parameter
     │   ├── UnsupportedMedia        a picture, sound or document, and no model that takes it
     │   ├── ModelNotFound
+    │   ├── OperatorOnly            the caller's key is not an operator's
     │   ├── ContextLengthExceeded
     │   ├── NotFound                no such thing, or somebody else's
     │   ├── Stale                   it was changed since the client looked; carries what it is now
@@ -41,6 +42,8 @@
 """
 
 from difflib import get_close_matches
+
+from edgechat.types import Failed
 
 
 class EdgechatError(Exception):
@@ -187,6 +190,12 @@ class ModelNotFound(RequestError):
     code = "model_not_found"
 
 
+class OperatorOnly(RequestError):
+    """It needs an operator's key, or a server that asks for none."""
+
+    code = "operator_only"
+
+
 class ContextLengthExceeded(RequestError):
     """The prompt does not fit the context."""
 
@@ -291,3 +300,13 @@ def from_code(code: str, message: str, param: str | None = None, retry_after_s: 
                 error.retry_after_s = retry_after_s
             return error
     return EdgechatError(message)
+
+
+def error_of(event: Failed) -> EdgechatError:
+    """What ended an answer, as an exception."""
+    return from_code(event.code, event.message, event.param, event.retry_after_s)
+
+
+def failed_of(error: EdgechatError) -> Failed:
+    """The same the other way round."""
+    return Failed(error.code, str(error), getattr(error, "param", None), getattr(error, "retry_after_s", None))

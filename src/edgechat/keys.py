@@ -23,23 +23,12 @@ from filelock import FileLock
 from edgechat.errors import ConfigError, StorageError, UnknownName
 from edgechat.process import atomic
 from edgechat.settings import Settings
-from edgechat.types import Struct
+from edgechat.types import Limits, Struct
 
 PREFIX = "ec-"
 SESSION_S = 30 * 86_400  # seconds that a login lasts
 MAX_SESSIONS = 1_000  # beyond it the oldest ends
 HOW_TO_ADD = "Make one with `edgechat key add NAME`, or listen on 127.0.0.1"
-
-
-class Limits(Struct, frozen=True):
-    """What one client may use. None: as the server's settings say; 0: no limit."""
-
-    requests_per_minute: int | None = None
-    requests_per_day: int | None = None
-    tokens_per_minute: int | None = None  # prompt and answer together
-    tokens_per_day: int | None = None
-    streams: int | None = None  # answers under way or waiting
-    max_tokens: int | None = None  # of one answer
 
 
 class Key(Struct, frozen=True):

@@ -8,8 +8,7 @@ Every other model on disk is loaded when somebody asks for it (models/library.py
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from typing import Literal, Protocol
 
 import msgspec
@@ -17,19 +16,19 @@ import structlog
 
 from edgechat import machine, registry
 from edgechat.engine.fit import DEFAULT_SHARE, free_memory
-from edgechat.errors import EdgechatError, HubError, NotReady, ShuttingDown, StorageError, from_code
+from edgechat.errors import EdgechatError, HubError, ModelNotFound, NotReady, ShuttingDown, StorageError
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
+from edgechat.models.handle import Answers, Handle
 from edgechat.models.keeper import Keeper
-from edgechat.models.library import Library, Served, named, prefixes
+from edgechat.models.library import Library, named, prefixes
+from edgechat.models.local import Locals
 from edgechat.models.supervisor import LAST_WORDS_S
 from edgechat.models.upkeep import Upkeep
 from edgechat.scheduler.shelf import erase
 from edgechat.settings import Settings
-from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Embed, Failed, GenRequest, Struct
-
-__all__ = ["Readiness", "Runtime", "Served"]
+from edgechat.types import Caller, Failed, Model, Served, Struct
 
 State = Literal["starting", "downloading", "loading", "ready", "paused", "failed", "draining"]
 
@@ -58,32 +57,23 @@ class Readiness(Struct, frozen=True):
     languages: tuple[str, ...] = ()  # that the model speaks, where the catalog knows it
 
 
-class Watched(Protocol):
-    """One answer that a Watcher follows. `request` is what may be asked for."""
+class Kind(Protocol):
+    """Some of the models that can be asked: local ones, remote endpoints, cascades."""
 
-    request: GenRequest
-
-    def see(self, event: AnyEvent) -> AnyEvent:
-        """An event goes by: it, or the Failed that ends the answer here."""
+    def find(self, name: str) -> Model | None:
+        """The model called `name`, loaded or not; "" is the default."""
         ...
 
-    async def end(self) -> None:
-        """No more events come."""
-        ...
-
-
-class Watcher(Protocol):
-    """Follows every answer of a server: whether it may be, what it uses."""
-
-    async def begin(self, request: GenRequest, model: str) -> Watched:
-        """Raises what keeps `request` from being answered by `model`."""
+    def names(self) -> list[str]:
+        """What can be asked for, aliases last."""
         ...
 
 
 class Runtime:
     """One server's models and its state. `start` once; everything else may be called from any task of the same loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *others: Kind) -> None:
+        """`others`: further kinds of models; what they call their own, they answer for."""
         registry.check(registry.ENGINES, settings.engine, "engine")
         self.settings = settings
         self.store = Store(settings.home)
@@ -95,10 +85,8 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()  # set whenever the readiness may be a new one
         self.failure: EdgechatError | None = None
-        self.watcher: Watcher | None = None
-        self._answers = 0  # open ones
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.answers = Answers()
+        self._kinds: tuple[Kind, ...] = (Locals(self.library, self.keeper), *others)
         self.paused = False  # by an operator; a restart begins unpaused
         self._drained_by: float | None = None  # by the loop's clock; while the server ends
 
@@ -125,10 +113,9 @@ class Runtime:
         """Begin no answer; return when the open ones are whole, or were ended with an error after `seconds`."""
         clock = asyncio.get_running_loop().time
         self._drained_by = clock() + seconds
+        self.answers.closed = True
         self._ring()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
+        await self.answers.over(seconds)
         self.keeper.end_answers(Failed(ShuttingDown.code, "the server ends; what was written so far is all there is."))
 
     async def stop(self) -> None:
@@ -226,109 +213,45 @@ class Runtime:
     @property
     def served(self) -> Served | None:
         """The default model, once it answers."""
-        default = self.library.find(None)
-        return self._served(default) if default and self._readiness.state == "ready" else None
+        default = self._find("") if self._readiness.state == "ready" else None
+        return default.served if default else None
 
-    def find(self, name: str | None) -> Served:
-        """The model called `name`, loaded or not; None is the default. Raises NotReady or ModelNotFound."""
+    def find(self, name: str | None, caller: Caller) -> Model:
+        """The model called `name`, loaded or not, as `caller` may use it; None is the default.
+
+        Raises NotReady where there is no default yet, ModelNotFound for what is not here or outside the caller's key.
+        """
         if not name and self.library.default is None:
             raise NotReady(f"no model answers yet ({self._readiness.state}): see /readyz.")
-        return self._served(self.library.get(name or ""))
+        if not name and self._readiness.state == "failed":
+            raise NotReady("no model answers here: see /readyz.")
+        model = self._find(name or "")
+        if model is None:
+            raise self.library.missing(name or "", caller.models or self._names())
+        if not caller.may_use(model.served.name):
+            uses = ", ".join(caller.models)
+            raise ModelNotFound(f"this key does not use {model.served.name!r}; it uses {uses}.", "model")
+        return Handle(model, caller, self.answers)
 
-    def models(self) -> list[Served]:
-        """Everything that can be asked for, the default first, aliases last, under the name to ask with."""
+    def models(self, caller: Caller) -> list[Served]:
+        """Everything that `caller` can ask for, the default first, aliases last, under the name to ask with."""
         found = []
-        for name in self.library.names():
+        for name in self._names():
             with suppress(EdgechatError):  # damaged or gone meanwhile: it cannot be asked for
-                found.append(named(self.find(name), name))
+                model = self._find(name)
+                if model and caller.may_use(model.served.name):
+                    found.append(named(model.served, name))
         return found
 
-    def _served(self, stored: Stored) -> Served:
-        resident = self.keeper.resident(stored.name)
-        if resident is None or resident.info is None:
-            return self.library.served(stored, None)
-        # For a moment after an update or a tuning, what answers is still the version before.
-        return self.library.served(stored, resident.info, resident.wanted.load.digest)
+    def _find(self, name: str) -> Model | None:
+        return next((model for kind in self._kinds if (model := kind.find(name))), None)
 
-    # ── answers ──
+    def _names(self) -> list[str]:
+        return [name for kind in self._kinds for name in kind.names()]
 
-    async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
-        """The events of one answer of `request.model`, `Loading` while it is brought in.
-
-        Raises ModelNotFound, NotReady while its engine is away, and what keeps the model from being loaded.
-        """
-        if not request.model and self._readiness.state == "failed":
-            raise NotReady("no model answers here: see /readyz.")
-        if not request.model and self.library.default is None:
-            raise NotReady("no model answers yet: see /readyz.")
-        stored = self.library.get(request.model)
-        async with self._signed(request, stored) as watched:
-            asked = self.keeper.stream(self.library.wanted(stored), watched.request if watched else request)
-            async with aclosing(asked) as events:
-                async for told in events:
-                    event = watched.see(told) if watched else told
-                    if isinstance(event, Done):
-                        log.info("answered", **msgspec.to_builtins(event.usage), **msgspec.to_builtins(event.timing))
-                    yield event
-                    if event is not told:
-                        return
-
-    @asynccontextmanager
-    async def _signed(self, request: GenRequest, stored: Stored) -> AsyncIterator[Watched | None]:
-        """An answer under way: in the watcher's book, and among those that the end of the server waits for."""
-        if self.draining:
-            raise ShuttingDown("the server ends: ask again when it is back.")
-        watched = await self.watcher.begin(request, stored.name) if self.watcher else None
-        self._answers += 1
-        self._idle.clear()
-        try:
-            yield watched
-        finally:
-            self._answers -= 1
-            if not self._answers:
-                self._idle.set()
-            if watched:
-                await watched.end()
-
-    async def embed(self, request: GenRequest, texts: tuple[str | tuple[int, ...], ...]) -> Answered:
-        """The vectors of `texts`, for whoever sends `request`. Raises what `stream` would, and what refuses them."""
-        stored = self.library.get(request.model)
-        async with self._signed(request, stored) as watched:
-            asked = self.keeper.stream(self.library.wanted(stored), Embed(texts, request.client))
-            return await _answered(asked, watched.see if watched else lambda event: event)
-
-    async def ask(self, model: str, question: AnyQuestion) -> Answered:
-        """The answer to a question about `model`. Raises what `stream` would, and what refuses the question."""
-        return await _answered(self.keeper.stream(self.library.wanted(self.library.get(model)), question))
+    # ── what is kept ──
 
     def forget(self, conversation: str) -> None:
         """Destroy what the engines keep of a conversation, and what those kept that are not loaded now."""
         self.keeper.forget(conversation)
         asyncio.get_running_loop().run_in_executor(None, erase, prefixes(self.settings.home), conversation)
-
-    async def load(self, name: str | None) -> Served:
-        """Load the model now. Raises what `stream` would."""
-        stored = self.library.get(self.find(name).name)
-        await self.keeper.load(self.library.wanted(stored))
-        return self._served(stored)
-
-    def keep(self, name: str | None, seconds: float) -> None:
-        """How long the model stays without being asked, from now on and while it is loaded.
-
-        0 unloads it after its running answers, infinity keeps it.
-        """
-        self.keeper.keep(self.find(name).name, seconds)
-
-
-async def _answered(
-    asked: AsyncGenerator[AnyEvent, None], see: Callable[[AnyEvent], AnyEvent] = lambda event: event
-) -> Answered:
-    """The end of a question. Raises what it says instead."""
-    async with aclosing(asked) as events:
-        async for told in events:
-            event = see(told)
-            if isinstance(event, Failed):
-                raise from_code(event.code, event.message, event.param, event.retry_after_s)
-            if isinstance(event, Answered):
-                return event
-    raise AssertionError("every question has an answer")

@@ -126,11 +126,12 @@ class GenRequest(Struct, frozen=True):
     logprobs: int | None = None  # so many alternatives per token; None: no log probabilities at all
     thinking: bool | None = None  # None: as the model's template has it
     guards: Guards = Guards()
-    client: str = ""  # whose turn it is: the unit of fairness
     background: bool = False  # after everyone who waits for an answer
-    realm: str = ""  # prefixes are shared within it, never across
     conversation: str = ""  # what `Forget` names
-    model: str = ""  # who answers: a name or an alias; "" is the default
+    user: str = ""  # the caller's own name for one of its people
+    # Who asks: written by the model's handle, from the caller it was given to (models/handle.py).
+    client: str = ""  # whose turn it is: the unit of fairness
+    realm: str = ""  # prefixes are shared within it, never across
 
 
 class Usage(Struct, frozen=True):
@@ -270,7 +271,8 @@ class Embed(Struct, frozen=True, tag=True):
     """Another: the meaning of each of `texts` as a vector of length 1."""
 
     texts: tuple[str | tuple[int, ...], ...]
-    client: str = ""  # whose turn it is
+    user: str = ""  # as of a GenRequest
+    client: str = ""  # as of a GenRequest
 
 
 AnyQuestion = Tokenize | Read | Detokenize | Embed
@@ -294,11 +296,76 @@ class ModelInfo(Struct, frozen=True):
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
 
 
-class Backend(Protocol):
-    """Whatever answers a request: a worker, a remote endpoint, a cascade of two."""
+class Limits(Struct, frozen=True):
+    """What one client may use. None: as the server's settings say; 0: no limit."""
+
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_minute: int | None = None  # prompt and answer together
+    tokens_per_day: int | None = None
+    streams: int | None = None  # answers under way or waiting
+    max_tokens: int | None = None  # of one answer
+
+
+class Caller(Struct, frozen=True):
+    """Who asks, and what they may use. What one realm's callers wrote, others never see."""
+
+    client: str  # the unit of fairness and limits: a key's id, or an address where no keys are asked for
+    realm: str = ""
+    operator: bool = False
+    name: str | None = None  # of the key
+    models: tuple[str, ...] = ()  # that it may use; none means all
+    limits: Limits = Limits()
+
+    def may_use(self, model: str) -> bool:
+        """Whether the model of that name answers this caller."""
+        return not self.models or model in self.models
+
+
+class Served(Struct, frozen=True):
+    """A model as clients see it."""
+
+    name: str
+    sha256: str
+    recipe: str  # the type most of its weights have
+    sampling: Sampling
+    info: ModelInfo  # as it is loaded; as it would be, where it is not
+    since: int  # Unix time
+    loaded: bool = False
+
+
+class Model(Protocol):
+    """Whoever answers: a model in a worker of this machine, a remote endpoint, a cascade of two."""
+
+    @property
+    def served(self) -> Served:
+        """What clients see of it."""
+        ...
 
     def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
-        """Yield the events of one answer. Closing the iterator cancels it."""
+        """Yield the events of one answer, `Loading` while the model is brought in. Closing the iterator cancels it.
+
+        Raises what keeps it from being answered; after the first event that is a `Failed`.
+        """
+        ...
+
+    async def ask(self, question: Tokenize | Read | Detokenize) -> Answered:
+        """Answer a question about tokens. Raises what refuses it."""
+        ...
+
+    async def embed(self, question: Embed) -> Answered:
+        """Give the vectors of its texts. Raises what refuses them."""
+        ...
+
+    async def load(self) -> None:
+        """Bring it into memory before it is asked. Raises what keeps it out."""
+        ...
+
+    def keep(self, seconds: float) -> None:
+        """How long it stays in memory without being asked, from now on and while it is loaded.
+
+        0 lets it go after its running answers, infinity keeps it. Raises NotAllowed.
+        """
         ...
 
 

@@ -14,9 +14,10 @@ from fastapi.routing import iter_route_contexts
 
 from edgechat.api.app import create_app
 from edgechat.api.routes import Facts, Need, Router, Table
-from edgechat.keys import Keys, Limits
+from edgechat.keys import Keys
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
+from edgechat.types import Limits
 from tests.api.conftest import serving
 
 HERE = Path(__file__).parent

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from edgechat.keys import Keys, Limits
+from edgechat.keys import Keys
+from edgechat.types import Limits
 from tests.api.conftest import serving
 
 HOUR = 3600.0

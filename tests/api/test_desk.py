@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from edgechat.api.watch.desk import limits_of
-from edgechat.keys import Key, Keys, Limits
+from edgechat.keys import Keys
 from edgechat.settings import Settings
+from edgechat.types import Limits
 from tests.api.conftest import serving
 
 
@@ -58,12 +59,11 @@ def test_a_key_has_its_own_limits_models_and_account(base: str, tmp_path: Path) 
 
 
 def test_one_key_does_not_fill_the_queue() -> None:
-    key = Key("id", "ann", "", "")
     settings = Settings(queue=10)
-    assert limits_of(settings, key).streams == 5
+    assert limits_of(settings, Limits()).streams == 5
     assert limits_of(settings, None).streams == 0
-    assert limits_of(Settings(streams=7), key).streams == 7
-    assert limits_of(settings, Key("id", "ann", "", "", limits=Limits(streams=0))).streams == 0
+    assert limits_of(Settings(streams=7), Limits()).streams == 7
+    assert limits_of(settings, Limits(streams=0)).streams == 0
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import httpx
 import openai
 import pytest
 
-from edgechat.keys import Keys, Limits
+from edgechat.keys import Keys
 from edgechat.letters import Load
 from edgechat.models import probe
 from edgechat.models.supervisor import Worker
+from edgechat.types import Limits
 from tests.api.conftest import serving
 
 ROUTE = "/v1/embeddings"

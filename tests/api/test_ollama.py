@@ -10,8 +10,7 @@ import pytest
 from edgechat.api.ollama.routes import ChatReply
 from edgechat.api.ollama.wire import ChatRequest, GenerateRequest
 from edgechat.api.reply import Part, put_together
-from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, ModelInfo, Reasoning, Sampling, Timing, ToolCall, Usage
+from edgechat.types import Called, Delta, Done, ModelInfo, Reasoning, Sampling, Served, Timing, ToolCall, Usage
 from tests.api.conftest import serving
 from tests.conftest import FakeModel
 

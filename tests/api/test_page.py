@@ -16,8 +16,8 @@ from edgechat.api.page import assets
 from edgechat.api.page.assets import MEDIA_TYPES, WEB, Page, mount_page
 from edgechat.api.page.picker import Row
 from edgechat.api.watch.live import Phase
-from edgechat.keys import Limits
 from edgechat.runtime import State
+from edgechat.types import Limits
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "

@@ -14,7 +14,8 @@ import pytest
 
 from edgechat import presence
 from edgechat.cli.status import look, seen
-from edgechat.keys import Keys, Limits
+from edgechat.keys import Keys
+from edgechat.types import Limits
 from tests.api.conftest import serving
 
 TURNS = [{"role": "user", "content": "hello"}]

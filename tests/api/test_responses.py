@@ -9,8 +9,7 @@ import pytest
 from edgechat.api.reply import Part, put_together
 from edgechat.api.responses.routes import ResponseReply
 from edgechat.api.responses.wire import ResponsesRequest
-from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, ModelInfo, Reasoning, Sampling, Timing, ToolCall, Usage
+from edgechat.types import Called, Delta, Done, ModelInfo, Reasoning, Sampling, Served, Timing, ToolCall, Usage
 from tests.api.conftest import serving
 from tests.conftest import FakeModel
 

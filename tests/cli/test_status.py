@@ -18,10 +18,11 @@ from rich.console import Console
 
 from edgechat import presence
 from edgechat.cli.status import age, look, seen
-from edgechat.keys import Keys, Limits
+from edgechat.keys import Keys
 from edgechat.observe import logs
 from edgechat.observe.bundle import masked
 from edgechat.settings import Settings
+from edgechat.types import Limits
 from tests.api.conftest import serving
 from tests.cli.conftest import Command
 

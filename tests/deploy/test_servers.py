@@ -15,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from edgechat.keys import Keys, Limits
+from edgechat.keys import Keys
+from edgechat.types import Limits
 from tests.conftest import FakeModel
 from tests.e2e.conftest import Server, free_port, run, serve, started
 

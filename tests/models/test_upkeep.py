@@ -14,10 +14,11 @@ from edgechat.hub import versions
 from edgechat.hub.store import Store
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
-from edgechat.types import AnyEvent, Delta, Done, GenRequest, Message
+from edgechat.types import AnyEvent, Caller, Delta, Done, GenRequest, Message
 from tests.hub.fakehub import FakeHub
 from tests.scripts import publish, tuned
 
+ANYBODY = Caller("test")
 FLOOD = 250 if os.environ.get("EDGECHAT_TORTURE") else 50  # answers of each version
 
 
@@ -46,8 +47,8 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 async def ask(runtime: Runtime, model: str = "") -> str:
-    request = GenRequest((Message.of("user", "hello"),), model=model)
-    events: list[AnyEvent] = [event async for event in runtime.stream(request)]
+    request = GenRequest((Message.of("user", "hello"),))
+    events: list[AnyEvent] = [event async for event in runtime.find(model, ANYBODY).stream(request)]
     assert isinstance(events[-1], Done), events[-1]
     return "".join(event.text for event in events if isinstance(event, Delta))
 
@@ -109,7 +110,7 @@ async def test_a_removed_model_finishes_its_answers_and_is_gone(tmp_path: Path) 
         await until(lambda: (one := runtime.keeper.resident("other")) and one.ready)
         versions.remove(store, "other")
         with pytest.raises(ModelNotFound):
-            runtime.find("other")
+            runtime.find("other", ANYBODY)
         assert await running == "o" * 100
         await until(lambda: runtime.keeper.resident("other") is None)
         assert await ask(runtime) == "m"

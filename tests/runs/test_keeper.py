@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -15,25 +14,29 @@ from edgechat.history.store import History
 from edgechat.runs import log, run
 from edgechat.runs.keeper import Runs
 from edgechat.runs.run import CHECKPOINT_PIECES
-from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Reasoning, Sampling, Timing, Usage
+from edgechat.types import AnyEvent, Caller, Delta, Done, Failed, GenRequest, Reasoning, Sampling, Timing, Usage
 
 SERVED = SimpleNamespace(name="m", sampling=Sampling(), info=SimpleNamespace(context=100, thinking_switch=True))
+ME = Caller("client", "me", name="me")
 DONE = Done("stop", "eos", Usage(3, 2), Timing(0, 0, None))
 
 
 class Scripted:
-    """A runtime that is ready, answers with `events`, and notes what it was asked."""
+    """A runtime and its model: ready, answers with `events`, and notes what it was asked."""
 
     def __init__(self, *events: AnyEvent) -> None:
         self.events = events
+        self.served = SERVED
+        self.found: list[tuple[str | None, Caller]] = []
         self.asked: list[GenRequest] = []
         self.forgotten: list[str] = []
         self.hangs = False  # after the last of them
         self.changed = asyncio.Event()
         self.readiness = SimpleNamespace(state="ready", why=None, progress=None)
 
-    def find(self, name: str | None) -> Any:
-        return SERVED
+    def find(self, name: str | None, caller: Caller) -> "Scripted":
+        self.found.append((name, caller))
+        return self
 
     async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
         self.asked.append(request)
@@ -66,7 +69,7 @@ async def told(runs: Runs, run_id: str, owner: str = "me") -> list[log.Event]:
 async def test_thoughts_and_answer_are_kept_apart_and_a_title_is_asked_for_behind_everyone(
     runs: Runs, runtime: Scripted
 ) -> None:
-    started = await runs.begin("me", Turn(content="hi", model="m", params={"temperature": 0}), "client")
+    started = await runs.begin(ME, Turn(content="hi", model="m", params={"temperature": 0}))
     events = await told(runs, started.run_id)
     assert events[:2] == [log.Reasoning("hm"), log.Delta("Hello")]
     assert events[-1] == log.Done("stop")
@@ -76,18 +79,19 @@ async def test_thoughts_and_answer_are_kept_apart_and_a_title_is_asked_for_behin
         while runs.history.read(conversations.get, "me", started.conversation_id).result().title != "Hello":
             await asyncio.sleep(0.01)
     answer, title = runtime.asked
-    assert (answer.realm, answer.client, answer.model, answer.background) == ("me", "client", "m", False)
+    assert runtime.found == [("m", ME)] * 2
+    assert answer.background is False
     assert answer.sampling.temperature == 0
     assert answer.conversation == title.conversation == started.conversation_id
-    assert (title.realm, title.background, title.thinking) == ("me", True, False)
+    assert (title.background, title.thinking) == (True, False)
 
 
 async def test_what_fails_says_so_and_keeps_what_it_has(runs: Runs, runtime: Scripted) -> None:
     runtime.events = (Delta("Hal"), Failed("engine_failed", "gone"))
-    events = await told(runs, (await runs.begin("me", Turn(content="hi"), "")).run_id)
+    events = await told(runs, (await runs.begin(ME, Turn(content="hi"))).run_id)
     assert events[-1] == log.Error("engine_failed", "gone", retryable=True)
     runtime.events = (Failed("rate_limit_exceeded", "full", retry_after_s=7.0),)
-    events = await told(runs, (await runs.begin("me", Turn(content="hi"), "")).run_id)
+    events = await told(runs, (await runs.begin(ME, Turn(content="hi"))).run_id)
     assert events[-1] == log.Error("rate_limit_exceeded", "full", retryable=True, retry_after_s=7.0)
 
 
@@ -98,7 +102,7 @@ async def test_a_checkpoint_is_at_most_fifty_pieces_old(
     monkeypatch.setattr(run, "CHECKPOINT_S", 3600.0)
     runtime.events = tuple(Delta(f"{number} ") for number in range(CHECKPOINT_PIECES))
     runtime.hangs = True
-    started = await runs.begin("me", Turn(content="hi"), "")
+    started = await runs.begin(ME, Turn(content="hi"))
     async with asyncio.timeout(20):
         while (
             not (kept := runs.history.read(conversations.get, "me", started.conversation_id).result())
@@ -112,7 +116,7 @@ async def test_a_checkpoint_is_at_most_fifty_pieces_old(
 
 
 async def test_a_purge_reaches_the_engine_too(runs: Runs, runtime: Scripted) -> None:
-    started = await runs.begin("me", Turn(content="hi"), "")
+    started = await runs.begin(ME, Turn(content="hi"))
     await told(runs, started.run_id)
     with pytest.raises(NotFound):
         await runs.purge("somebody", started.conversation_id)
@@ -122,7 +126,7 @@ async def test_a_purge_reaches_the_engine_too(runs: Runs, runtime: Scripted) -> 
 
 
 async def test_nobody_reads_or_stops_somebody_elses_run(runs: Runs) -> None:
-    started = await runs.begin("me", Turn(content="hi"), "")
+    started = await runs.begin(ME, Turn(content="hi"))
     with pytest.raises(NotFound):
         await runs.events("somebody", started.run_id)
     with pytest.raises(NotFound):
@@ -135,4 +139,4 @@ async def test_nothing_begins_while_the_server_ends(runtime: Scripted, tmp_path:
     runs.start()
     await runs.close()
     with pytest.raises(ShuttingDown):
-        await runs.begin("me", Turn(content="late"), "")
+        await runs.begin(ME, Turn(content="late"))

@@ -46,6 +46,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.InvalidRequest: 400,
     errors.UnsupportedMedia: 400,
     errors.ModelNotFound: 404,
+    errors.OperatorOnly: 403,
     errors.ContextLengthExceeded: 400,
     errors.NotFound: 404,
     errors.Stale: 409,

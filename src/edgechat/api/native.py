@@ -9,7 +9,7 @@ from pydantic import Field
 
 from edgechat.api.fields import Strict
 from edgechat.api.reply import accepted, whole
-from edgechat.api.requests import TheRuntime, client_of, realm_of, until_gone
+from edgechat.api.requests import TheCaller, TheRuntime, until_gone
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.types import GenRequest, Message
 
@@ -35,12 +35,9 @@ async def readyz(runtime: TheRuntime) -> Response:
 
 
 @router.post("/chat", Facts(Need.KEY, Asks.NOW), "One question, one answer")
-async def chat(body: ChatInput, request: Request, runtime: TheRuntime) -> Response:
-    served = runtime.find(None)
-    wanted = GenRequest(
-        (Message.of("user", body.input),), served.sampling, client=client_of(request), realm=realm_of(request)
-    )
-    events = await accepted(runtime, wanted)
+async def chat(body: ChatInput, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(None, caller)
+    events = await accepted(model, GenRequest((Message.of("user", body.input),), model.served.sampling))
 
     async def reply() -> dict[str, Any]:
         return {"reply": (await whole(events)).text}

@@ -25,8 +25,7 @@ from edgechat.api.reply import Part, Reply, put_together
 from edgechat.api.responses.routes import ResponseReply
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.api.routes import Facts, Need, Router
-from edgechat.runtime import Served
-from edgechat.types import Delta, Done, GenRequest, ModelInfo, Sampling, Timing, Usage
+from edgechat.types import Delta, Done, GenRequest, ModelInfo, Sampling, Served, Timing, Usage
 
 QUESTION = "What is the capital of France?"
 TURNS = [{"role": "user", "content": QUESTION}]

@@ -1,6 +1,6 @@
 """What the dialects share on the way back: events of one answer in, a whole object or a stream out.
 
-    runtime ─► accepted ─► events ─┬─► whole ──► Reply.whole(Whole)                ─► one JSON object
+      model ─► accepted ─► events ─┬─► whole ──► Reply.whole(Whole)                ─► one JSON object
                  │                 └─► stream ─► Reply.begin, part …, end | failed ─► lines or events as they come
                  └─ refused: an exception, before the first byte
 
@@ -11,14 +11,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from edgechat.api import sse
 from edgechat.api.errors import Problem
-from edgechat.api.requests import until_gone, within
-from edgechat.errors import EdgechatError, from_code
-from edgechat.runtime import Runtime, Served
+from edgechat.api.requests import background_of, until_gone
+from edgechat.errors import error_of
 from edgechat.types import (
     AnyEvent,
     Called,
@@ -27,10 +27,12 @@ from edgechat.types import (
     Failed,
     GenRequest,
     Loading,
+    Model,
     Prefill,
     Queued,
     Reasoning,
     Scored,
+    Served,
     ToolCall,
 )
 
@@ -78,9 +80,9 @@ class Reply(Protocol):
         ...
 
 
-async def respond(request: Request, runtime: Runtime, wanted: GenRequest, reply: Reply, stream: bool) -> Response:
-    """Answer `wanted` by `reply`, within the caller's realm. Raises what refuses it."""
-    events = await accepted(runtime, within(wanted, request))
+async def respond(request: Request, model: Model, wanted: GenRequest, reply: Reply, stream: bool) -> Response:
+    """Answer `wanted` by `reply`, behind those that somebody waits for if so asked. Raises what refuses it."""
+    events = await accepted(model, msgspec.structs.replace(wanted, background=background_of(request)))
     if stream:
         return StreamingResponse(streamed(reply, events), media_type=reply.media_type, headers=sse.HEADERS)
 
@@ -90,9 +92,9 @@ async def respond(request: Request, runtime: Runtime, wanted: GenRequest, reply:
     return await until_gone(request, body())
 
 
-async def accepted(runtime: Runtime, wanted: GenRequest) -> AsyncGenerator[AnyEvent, None]:
+async def accepted(model: Model, wanted: GenRequest) -> AsyncGenerator[AnyEvent, None]:
     """The events of an answer whose prompt was accepted. Raises what refuses it: before the first byte."""
-    events = runtime.stream(wanted)
+    events = model.stream(wanted)
     first = await anext(events)
     if isinstance(first, Failed):
         await events.aclose()
@@ -176,11 +178,6 @@ def progress_of(event: AnyEvent | None) -> str | None:
         case Loading(stage=stage, fraction=fraction):
             return f"loading {stage}" + ("" if fraction is None else f" {fraction:.0%}")
     return None
-
-
-def error_of(event: Failed) -> EdgechatError:
-    """What ended an answer, as an exception."""
-    return from_code(event.code, event.message, event.param, event.retry_after_s)
 
 
 def truth(served: Served, done: Done, *others: Done) -> dict[str, Any]:

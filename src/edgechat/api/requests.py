@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from edgechat.api.doors.access import Caller
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs
-from edgechat.runtime import Runtime, Served
-from edgechat.types import GenRequest
+from edgechat.runtime import Runtime
+from edgechat.types import Caller, Served
 
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
 
@@ -30,10 +28,13 @@ async def runtime_of(request: Request) -> Runtime:
 TheRuntime = Annotated[Runtime, Depends(runtime_of)]
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:
     """Who sends the request, as access.py found out."""
     caller: Caller = request.state.caller
     return caller
+
+
+TheCaller = Annotated[Caller, Depends(caller_of)]
 
 
 async def runs_of(request: Request) -> Runs:
@@ -42,24 +43,9 @@ async def runs_of(request: Request) -> Runs:
     return runs
 
 
-async def owner_of(request: Request) -> str:
-    """Whose conversations it may meet."""
-    return realm_of(request)
-
-
-def client_of(request: Request) -> str:
-    """Whose turn it is: the key's, or the address's where no keys are asked for."""
-    return caller_of(request).client
-
-
-def realm_of(request: Request) -> str:
-    """Whose texts it may meet: the key's, or everybody's where no keys are asked for."""
-    return caller_of(request).realm
-
-
-def within(wanted: GenRequest, request: Request) -> GenRequest:
-    """`wanted` in the caller's realm: what is kept of it nobody else meets, and the key's limits hold."""
-    return msgspec.structs.replace(wanted, realm=realm_of(request))
+async def owner_of(caller: TheCaller) -> str:
+    """Whose conversations it may meet: the key's, or everybody's where no keys are asked for."""
+    return caller.realm
 
 
 def background_of(request: Request) -> bool:
@@ -68,16 +54,6 @@ def background_of(request: Request) -> bool:
     if priority not in ("interactive", "background"):
         raise InvalidRequest("X-Edgechat-Priority is interactive or background.", "X-Edgechat-Priority")
     return priority == "background"
-
-
-def addressed(wanted: GenRequest, request: Request, model: str | None, user: str | None = None) -> GenRequest:
-    """`wanted` with who is asked and who asks. `user` is the client's own name for one of its people."""
-    return msgspec.structs.replace(
-        wanted,
-        model=model or "",
-        client=f"{client_of(request)}/{user or ''}",
-        background=background_of(request),
-    )
 
 
 def check_vocabulary(served: Served, tokens: Iterable[int], param: str) -> None:

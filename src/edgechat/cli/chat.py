@@ -24,7 +24,9 @@ from edgechat.observe import logs
 from edgechat.runs import log
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
+from edgechat.types import Caller
 
+PERSON = Caller("terminal", NOBODY, operator=True)  # the one at the keyboard
 HELP = "/new: start over · Ctrl-C: stop an answer · Ctrl-D: end"
 
 
@@ -66,8 +68,7 @@ def chat(
             former = _former(history, conversation) if resume else None
             portal.call(runs.start)
             portal.call(until_up, runtime)
-            served = runtime.find(None)
-            out.print(f"{served.name}  {HELP}", style="dim", soft_wrap=True)
+            out.print(f"{runtime.find(None, PERSON).served.name}  {HELP}", style="dim", soft_wrap=True)
             Dialogue(portal, runs, system, former).converse()
         finally:
             portal.call(runs.close)
@@ -134,7 +135,7 @@ class Dialogue:
         known = self._conversation_id
         turn = Turn(conversation_id=known, after_latest=known is not None, content=line, params=self._params)
         try:
-            started = self._portal.call(self._runs.begin, NOBODY, turn, "terminal")
+            started = self._portal.call(self._runs.begin, PERSON, turn)
             self._conversation_id = started.conversation_id
             self._follow(started.run_id)
         except EdgechatError as error:

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.keys import Key, Keys, Limits, keys_of
+from edgechat.keys import Key, Keys, keys_of
+from edgechat.types import Limits
 
 Count = Annotated[int | None, typer.Option(min=0, help="0: no limit; otherwise the server's setting holds.")]
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack, aclosing, suppress
 import msgspec
 import structlog
 
-from edgechat.errors import ConfigError, EdgechatError, NotReady
+from edgechat.errors import ConfigError, EdgechatError, NotReady, failed_of
 from edgechat.models import probe
 from edgechat.models.measure import tree_bytes
 from edgechat.models.pool import Pool
@@ -68,7 +68,7 @@ class Keeper:
             except EdgechatError as error:
                 if not begun:
                     raise
-                yield Failed(error.code, str(error), getattr(error, "param", None))
+                yield failed_of(error)
 
     async def _events(self, wanted: Wanted, request: GenRequest | AnyQuestion) -> AsyncGenerator[AnyEvent, None]:
         resident = await self._ask(wanted)

@@ -4,6 +4,7 @@ Reading a header takes a tenth of a second, so what is known of a file is kept b
 """
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,7 @@ from edgechat.models.resident import Wanted
 from edgechat.settings import Settings
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
 from edgechat.tune.record import Records, Tuned
-from edgechat.types import ModelInfo, Sampling, Struct
-
-
-class Served(Struct, frozen=True):
-    """A model that answers when it is asked."""
-
-    name: str
-    sha256: str
-    recipe: str  # the type most of its weights have
-    sampling: Sampling
-    info: ModelInfo  # as it is loaded; as it would be, where it is not
-    since: int  # Unix time
-    loaded: bool = False
+from edgechat.types import ModelInfo, Sampling, Served
 
 
 class Library:
@@ -59,10 +48,14 @@ class Library:
         """The same. Raises ModelNotFound, which says what there is."""
         stored = self.find(name)
         if stored is None:
-            known = self.catalog.find(name)
-            hint = f"get it with `edgechat pull {name}`." if known else f"there is {', '.join(self.names()) or 'none'}."
-            raise ModelNotFound(f"no model {name!r} is here; {hint}", "model")
+            raise self.missing(name, self.names())
         return stored
+
+    def missing(self, name: str, names: Iterable[str]) -> ModelNotFound:
+        """What is said where no model is called `name`, and these are."""
+        known = self.catalog.find(name)
+        hint = f"get it with `edgechat pull {name}`." if known else f"there is {', '.join(names) or 'none'}."
+        return ModelNotFound(f"no model {name!r} is here; {hint}", "model")
 
     def names(self) -> list[str]:
         """Everything that can be asked for: the default, the others, the aliases."""

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
-from edgechat.errors import EngineFailed, from_code
+from edgechat.errors import EngineFailed, error_of
 from edgechat.models.supervisor import Worker
 from edgechat.types import Answered, Delta, Embed, Failed, GenRequest, Message, Sampling
 
@@ -23,6 +23,6 @@ async def answers(worker: Worker) -> None:
         raise EngineFailed(f"it says nothing within {PROBE_S:.0f} s.") from None
     last = said[-1]
     if isinstance(last, Failed):
-        raise from_code(last.code, last.message)
+        raise error_of(last)
     if not any(isinstance(event, Delta | Answered) for event in said):
         raise EngineFailed("it ends without a word.")

@@ -55,7 +55,7 @@ class _Open:
 
 
 class Worker:
-    """A Backend over one worker process."""
+    """One worker process, and the answers that are open in it."""
 
     def __init__(
         self, load: Load, changed: Callable[[], None] = lambda: None, check: Callable[[], None] = lambda: None

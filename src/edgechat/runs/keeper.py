@@ -14,9 +14,9 @@ from edgechat.history import conversations, removal, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
 from edgechat.runs import log, title
-from edgechat.runs.run import Run, ending
+from edgechat.runs.run import OWN, Run, ending
 from edgechat.runtime import Runtime
-from edgechat.types import Delta, Failed, GenRequest, Message
+from edgechat.types import Caller, Delta, Failed, GenRequest, Message
 
 KEPT_S = 300.0  # how long the log of a run that ended stays in memory; then the store answers
 UNDO_MS = 30 * 24 * 3_600_000  # how long what was deleted can be brought back
@@ -57,20 +57,20 @@ class Runs:
 
     # ── runs ──
 
-    async def begin(self, owner: str, turn: Turn, client: str, key: str | None = None) -> Started:
+    async def begin(self, caller: Caller, turn: Turn, key: str | None = None) -> Started:
         """Store the turn and let it run; it is stored when this returns. The same `key` and turn begin only once.
 
         Raises NotFound, InvalidRequest, KeyReused, StorageError.
         """
         # A client that leaves now must not leave a stored turn behind that nobody runs.
-        return await asyncio.shield(self._spawned(self._begin(owner, turn, client, key)))
+        return await asyncio.shield(self._spawned(self._begin(caller, turn, key)))
 
-    async def _begin(self, owner: str, turn: Turn, client: str, key: str | None) -> Started:
+    async def _begin(self, caller: Caller, turn: Turn, key: str | None) -> Started:
         if self._closing:
             raise ShuttingDown("the server is being stopped: send it again soon.")
-        started, new = await wrap_future(self.history.write(turns.begin, owner, turn, self.history.lease, key))
+        started, new = await wrap_future(self.history.write(turns.begin, caller.realm, turn, self.history.lease, key))
         if new:
-            run = Run(self._runtime, self.history, started, turn, owner, client)
+            run = Run(self._runtime, self.history, started, turn, caller)
             former = self._latest.get(started.conversation_id)
             self._runs[started.run_id] = self._latest[started.conversation_id] = run
             self._spawn(self._see_through(run, former))
@@ -139,20 +139,18 @@ class Runs:
             logger.info("no title", why=str(error))
 
     async def _ask_title(self, messages: list[Message], run: Run) -> str:
-        served = self._runtime.find(run.turn.model)
+        model = self._runtime.find(run.turn.model, run.caller)
         request = GenRequest(
             title.question(messages),
-            served.sampling,
+            model.served.sampling,
             max_tokens=title.MAX_TOKENS,
-            thinking=False if served.info.thinking_switch else None,
-            client=run.owner,
+            thinking=False if model.served.info.thinking_switch else None,
             background=True,
-            realm=run.owner,
             conversation=run.started.conversation_id,
-            model=run.turn.model or "",
+            user=OWN,
         )
         said = []
-        async with aclosing(self._runtime.stream(request)) as events:
+        async with aclosing(model.stream(request)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     said.append(event.text)

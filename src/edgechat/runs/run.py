@@ -14,18 +14,19 @@ import structlog
 from msgspec.structs import replace
 
 from edgechat import types
-from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, from_code
+from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, error_of
 from edgechat.history import turns
 from edgechat.history.records import Failure, Outcome, Started, Status, Turn
 from edgechat.history.store import History
 from edgechat.models.library import sampled
 from edgechat.runs import log
 from edgechat.runs.log import Log
-from edgechat.runtime import Runtime, Served
-from edgechat.types import GenRequest, Message, Sampling
+from edgechat.runtime import Runtime
+from edgechat.types import Caller, GenRequest, Message, Model, Sampling, Served
 
 CHECKPOINT_S = 0.8
 CHECKPOINT_PIECES = 50  # of text, of about a token each
+OWN = "runs"  # the name of those whom runs ask for: beside what the same caller asks by the API
 AWAY_S = 0.5  # between looks at an engine that is starting again
 
 logger = structlog.get_logger("runs")
@@ -34,17 +35,15 @@ logger = structlog.get_logger("runs")
 class Run:
     """One answer, its log and its way into the store. `produce` once; `stop` at any time."""
 
-    def __init__(
-        self, runtime: Runtime, history: History, started: Started, turn: Turn, owner: str, client: str
-    ) -> None:
+    def __init__(self, runtime: Runtime, history: History, started: Started, turn: Turn, caller: Caller) -> None:
         self.started = started
-        self.owner = owner
+        self.caller = caller
+        self.owner = caller.realm
         self.log = Log()
         self.outcome: Outcome | None = None
         self._runtime = runtime
         self._history = history
         self.turn = turn
-        self._client = client
         self._begun = time.monotonic()
         self._first: float | None = None  # when the first piece of text came
         self._fresh = 0  # pieces of text since the last checkpoint
@@ -90,16 +89,16 @@ class Run:
             self.log.append(log.Queued(position=1))
             await former.log.ended.wait()
         messages = await wrap_future(self._history.read(turns.path, self.started.message_id))
-        self._served = await self._ready()
-        wanted = self._request(messages, self._served)
+        model = await self._ready()
+        self._served = model.served
         reading = _Reading()
-        async with aclosing(self._runtime.stream(wanted)) as events:
+        async with aclosing(model.stream(self._request(messages, model.served))) as events:
             async for event in events:
                 match event:
                     case types.Done():
                         return event
                     case types.Failed():
-                        raise from_code(event.code, event.message, event.param, event.retry_after_s)
+                        raise error_of(event)
                     case types.Delta(text=text):
                         self._text(log.Delta(text))
                     case types.Reasoning(text=text):
@@ -112,12 +111,12 @@ class Run:
                         self.log.append(log.Loading(stage, _percent(fraction)))
         raise AssertionError("an answer ends with Done or Failed")
 
-    async def _ready(self) -> Served:
+    async def _ready(self) -> Model:
         """The model; the default is waited for. Raises ModelNotFound, and NotReady where there never will be one."""
         while True:
             changed, readiness = self._runtime.changed, self._runtime.readiness
             if readiness.state in ("ready", "paused") or self.turn.model:  # this one was begun before the pause
-                return self._runtime.find(self.turn.model)
+                return self._runtime.find(self.turn.model, self.caller)
             if readiness.state == "failed":
                 raise NotReady(f"no model answers here: {readiness.why}")
             self.log.append(log.Loading(readiness.state, _percent(readiness.progress)))
@@ -133,10 +132,8 @@ class Run:
             max_tokens=params.get("max_tokens"),
             stop=tuple(params.get("stop") or ()),
             thinking=params.get("thinking"),
-            client=self._client,
-            realm=self.owner,
             conversation=self.started.conversation_id,
-            model=self.turn.model or "",
+            user=OWN,
         )
 
     def _text(self, piece: log.Delta | log.Reasoning) -> None:

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from edgechat.errors import EdgechatError
+from edgechat.errors import EdgechatError, failed_of
 from edgechat.letters import Ask, Cancel, Generate
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
-from edgechat.types import Failed
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ class Intake:
             self._refuse(letter.id, error)
 
     def _refuse(self, id: int, error: EdgechatError) -> None:
-        self._tell(id, Failed(code=error.code, message=str(error), param=getattr(error, "param", None)))
+        self._tell(id, failed_of(error))
 
     def _loop_or_refuse(self, letter: Generate) -> None:
         try:

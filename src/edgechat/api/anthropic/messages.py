@@ -19,10 +19,9 @@ from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import TheRuntime, addressed
+from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Asks, Facts, Need, Router
-from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, Read, Reasoning, ToolCall
+from edgechat.types import Called, Delta, Done, Read, Reasoning, Served, ToolCall
 
 router = Router("/v1/messages")
 
@@ -36,17 +35,16 @@ STOP_REASONS = {
 
 
 @router.post("", Facts(Need.KEY, Asks.NOW), "Answer a conversation in Anthropic's shapes, whole or streamed")
-async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime) -> Response:
-    served = runtime.find(body.model)
-    user = body.metadata.user_id if body.metadata else None
-    wanted = addressed(body.generation(served.sampling), request, body.model, user)
-    return await respond(request, runtime, wanted, MessageReply(served), bool(body.stream))
+async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.model, caller)
+    wanted = body.generation(model.served.sampling)
+    return await respond(request, model, wanted, MessageReply(model.served), bool(body.stream))
 
 
 @router.post("/count_tokens", Facts(Need.KEY), "How many tokens the model would read")
-async def count_tokens(body: Prompt, runtime: TheRuntime) -> dict[str, int]:
-    runtime.find(body.model)
-    told = await runtime.ask(body.model or "", Read(msgspec.structs.replace(body.asked(), truncation="disabled")))
+async def count_tokens(body: Prompt, runtime: TheRuntime, caller: TheCaller) -> dict[str, int]:
+    model = runtime.find(body.model, caller)
+    told = await model.ask(Read(msgspec.structs.replace(body.asked(), truncation="disabled")))
     return {"input_tokens": len(told.tokens)}
 
 

@@ -250,6 +250,7 @@ class MessagesRequest(Prompt):
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k),
             max_tokens=self.max_tokens,
             stop=tuple(self.stop_sequences or ()),
+            user=(self.metadata.user_id if self.metadata else None) or "",
         )
 
     def _check(self) -> None:

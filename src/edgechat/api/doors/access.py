@@ -15,7 +15,7 @@ from edgechat.api.errors import Problem
 from edgechat.api.routes import Need, facts_of
 from edgechat.errors import ConfigError
 from edgechat.keys import Key, Keys, Sessions, is_loopback
-from edgechat.types import Struct
+from edgechat.types import Caller
 
 COOKIE = "edgechat_session"
 
@@ -23,16 +23,6 @@ NO_KEY = Problem(401, "A key is needed: send it as `Authorization: Bearer KEY`."
 WRONG_KEY = Problem(401, "This key is not known here, or was revoked.", "invalid_api_key")
 NOT_OPERATOR = Problem(403, "This needs an operator's key.", "operator_only")
 SHUT = Problem(503, "The server's keys cannot be read; its log says why.", "keys_unreadable")
-
-
-class Caller(Struct, frozen=True):
-    """Who sends a request. `client` is the unit of fairness and limits; what one realm's callers wrote, others never
-    see."""
-
-    client: str
-    realm: str = ""
-    operator: bool = False
-    name: str | None = None  # of the key
 
 
 class Access:
@@ -65,7 +55,7 @@ class Access:
         if isinstance(found, Key):
             if need > Need.KEY and not found.operator:
                 return NOT_OPERATOR
-            return Caller(found.id, found.id, found.operator, found.name)
+            return Caller(found.id, found.id, found.operator, found.name, found.models, found.limits)
         return Caller(address) if need == Need.PUBLIC else found
 
     def _is_open(self, scope: Scope) -> bool:

@@ -4,7 +4,7 @@ Durations are in nanoseconds, as Ollama has them.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,10 +18,10 @@ from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import TheRuntime, addressed
+from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Asks, Facts, Need, Router
-from edgechat.runtime import Runtime, Served
-from edgechat.types import Called, Delta, Done, Reasoning, ToolCall
+from edgechat.errors import OperatorOnly
+from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCall
 
 SPOKEN = "0.12.0"  # the release of Ollama whose API this is; clients ask for it
 NS = 1_000_000  # nanoseconds in a millisecond
@@ -35,19 +35,19 @@ async def version() -> dict[str, str]:
 
 
 @router.get("/tags", Facts(Need.KEY), "The models that answer here, in Ollama's shape")
-async def tags(runtime: TheRuntime) -> dict[str, Any]:
-    return {"models": [model_object(served) for served in runtime.models()]}
+async def tags(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+    return {"models": [model_object(served) for served in runtime.models(caller)]}
 
 
 @router.get("/ps", Facts(Need.KEY), "The models that are loaded, in Ollama's shape")
-async def ps(runtime: TheRuntime) -> dict[str, Any]:
-    loaded = [served for served in runtime.models() if served.loaded]
+async def ps(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+    loaded = [served for served in runtime.models(caller) if served.loaded]
     return {"models": [{**model_object(one), "size": one.info.memory} for one in loaded]}
 
 
 @router.post("/show", Facts(Need.KEY), "One model, in Ollama's shape")
-async def show(body: ShowRequest, runtime: TheRuntime) -> dict[str, Any]:
-    served = runtime.find(body.name)
+async def show(body: ShowRequest, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+    served = runtime.find(body.name, caller).served
     thinks = ["thinking"] if served.info.thinks else []
     return {
         "details": details(served),
@@ -58,37 +58,46 @@ async def show(body: ShowRequest, runtime: TheRuntime) -> dict[str, Any]:
 
 
 @router.post("/chat", Facts(Need.KEY, Asks.NOW), "Answer a conversation in Ollama's shape, streamed or whole")
-async def chat(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
-    served = await asked(runtime, body)
+async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.name, caller)
     if not body.messages:
-        return await prepared(runtime, body, message={"role": "assistant", "content": ""})
-    wanted = addressed(body.generation(served.sampling, served.info.context), request, body.name)
-    return await respond(request, runtime, wanted, ChatReply(served), body.stream is not False)
+        return await prepared(model, body, message={"role": "assistant", "content": ""})
+    ignored = await stay(model, body)
+    wanted = body.generation(model.served.sampling, model.served.info.context)
+    return await respond(request, model, wanted, ChatReply(model.served, ignored), body.stream is not False)
 
 
 @router.post("/generate", Facts(Need.KEY, Asks.NOW), "Answer a prompt in Ollama's shape, streamed or whole")
-async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime) -> Response:
-    served = await asked(runtime, body)
+async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.name, caller)
     if not body.prompt:
-        return await prepared(runtime, body, response="")
-    wanted = addressed(body.generation(served.sampling, served.info.context), request, body.name)
-    return await respond(request, runtime, wanted, GenerateReply(served), body.stream is not False)
+        return await prepared(model, body, response="")
+    ignored = await stay(model, body)
+    wanted = body.generation(model.served.sampling, model.served.info.context)
+    return await respond(request, model, wanted, GenerateReply(model.served, ignored), body.stream is not False)
 
 
-async def asked(runtime: Runtime, body: Asked) -> Served:
-    """The model that is asked for; it stays as long as `keep_alive` says, if that says anything."""
-    served = runtime.find(body.name)
-    if body.keep_alive is not None:
-        served = await runtime.load(body.name)
-        runtime.keep(body.name, body.keep_alive)
-    return served
+async def stay(model: Model, body: Asked) -> Sequence[str]:
+    """Let the model stay as long as `keep_alive` says; what had no effect, because the caller is no operator."""
+    if body.keep_alive is None:
+        return ()
+    await model.load()
+    try:
+        model.keep(body.keep_alive)
+    except OperatorOnly:
+        return ("keep_alive",)
+    return ()
 
 
-async def prepared(runtime: Runtime, body: Asked, **empty: Any) -> Response:
-    """What Ollama's clients ask nothing for: to load a model, or to let it go."""
-    gone = body.keep_alive == 0
-    served = runtime.find(body.name) if gone else await runtime.load(body.name)
-    return JSONResponse({**head(served), **empty, "done": True, "done_reason": "unload" if gone else "load"})
+async def prepared(model: Model, body: Asked, **empty: Any) -> Response:
+    """What Ollama's clients ask nothing for: to load a model, or to let it go. Raises OperatorOnly for the latter."""
+    if body.keep_alive == 0:
+        model.keep(0)
+        return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "unload"})
+    await model.load()
+    ignored = await stay(model, body)
+    told = {"edgechat": {"ignored": ignored}} if ignored else {}
+    return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "load", **told})
 
 
 def model_object(served: Served) -> dict[str, Any]:
@@ -123,8 +132,10 @@ class ChatReply:
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, ignored: Sequence[str] = ()) -> None:
+        """`ignored`: members of the request that had no effect."""
         self._served = served
+        self._ignored = {"ignored": ignored} if ignored else {}
         self._began = time.monotonic_ns()
         self._calls: dict[int, ToolCall] = {}
 
@@ -176,7 +187,7 @@ class ChatReply:
             "prompt_eval_duration": int(timing.prefill_ms * NS),
             "eval_count": usage.completion_tokens,
             "eval_duration": int(seconds * 1000 * NS),
-            "edgechat": truth(self._served, done),
+            "edgechat": truth(self._served, done) | self._ignored,
         }
 
     @staticmethod

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
@@ -15,11 +14,11 @@ from edgechat.api.errors import Problem
 from edgechat.api.openai import choices
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import TheRuntime, background_of, check_vocabulary, client_of
+from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
-from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, Reasoning, Scored, ToolCall
+from edgechat.models.library import named
+from edgechat.types import Called, Delta, Done, Reasoning, Scored, Served, ToolCall
 
 LEAST = -9999.0  # a log probability that stands for none
 
@@ -27,27 +26,27 @@ router = Router("/v1")
 
 
 @router.get("/models", Facts(Need.KEY), "The models that can be asked for; the first one is the default")
-async def models(runtime: TheRuntime) -> dict[str, Any]:
-    return {"object": "list", "data": [model_object(served) for served in runtime.models()]}
+async def models(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+    return {"object": "list", "data": [model_object(served) for served in runtime.models(caller)]}
 
 
 @router.get("/models/{id:path}", Facts(Need.KEY), "One model")
-async def model(id: str, runtime: TheRuntime) -> dict[str, Any]:
-    return model_object(msgspec.structs.replace(runtime.find(id), name=id))
+async def model(id: str, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+    return model_object(named(runtime.find(id, caller).served, id))
 
 
 @router.post("/chat/completions", Facts(Need.KEY, Asks.NOW), "Answer a conversation, whole or streamed")
-async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime) -> Response:
-    served = runtime.find(body.model)
-    wanted = body.generation(served.sampling, client_of(request), background_of(request))
-    check_vocabulary(served, wanted.sampling.logit_bias, "logit_bias")
+async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.model, caller)
+    wanted = body.generation(model.served.sampling)
+    check_vocabulary(model.served, wanted.sampling.logit_bias, "logit_bias")
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options go with stream: true.", "stream_options")
     usage = body.stream_options is not None and body.stream_options.include_usage
-    reply = ChatReply(served, usage)
+    reply = ChatReply(model.served, usage)
     if body.n is None or body.n == 1:
-        return await respond(request, runtime, wanted, reply, bool(body.stream))
-    return await choices.respond(request, runtime, choices.times(wanted, body.n), reply, bool(body.stream))
+        return await respond(request, model, wanted, reply, bool(body.stream))
+    return await choices.respond(request, model, choices.times(wanted, body.n), reply, bool(body.stream))
 
 
 def model_object(served: Served) -> dict[str, Any]:

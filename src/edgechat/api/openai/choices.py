@@ -16,10 +16,10 @@ from fastapi.responses import Response, StreamingResponse
 
 from edgechat.api import sse
 from edgechat.api.errors import Problem
-from edgechat.api.reply import Part, Whole, accepted, error_of, progress_of, whole
-from edgechat.api.requests import until_gone, within
-from edgechat.runtime import Runtime
-from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
+from edgechat.api.reply import Part, Whole, accepted, progress_of, whole
+from edgechat.api.requests import background_of, until_gone
+from edgechat.errors import error_of
+from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Model, Reasoning
 
 Indexed = tuple[int, AnyEvent]
 
@@ -59,10 +59,11 @@ class Replies(Protocol):
 
 
 async def respond(
-    request: Request, runtime: Runtime, wanted: Sequence[GenRequest], replies: Replies, stream: bool
+    request: Request, model: Model, wanted: Sequence[GenRequest], replies: Replies, stream: bool
 ) -> Response:
-    """Answer all of `wanted`, within the caller's realm. Raises what refuses one of them."""
-    answers = await _all_accepted(runtime, [within(one, request) for one in wanted])
+    """Answer all of `wanted`. Raises what refuses one of them."""
+    later = background_of(request)
+    answers = await _all_accepted(model, [msgspec.structs.replace(one, background=later) for one in wanted])
     if stream:
         return StreamingResponse(_streamed(replies, answers), media_type=replies.media_type, headers=sse.HEADERS)
 
@@ -89,11 +90,11 @@ def times(wanted: GenRequest, count: int) -> list[GenRequest]:
     return [msgspec.structs.replace(wanted, sampling=sampling) for sampling in samplings]
 
 
-async def _all_accepted(runtime: Runtime, requests: Sequence[GenRequest]) -> list[AsyncGenerator[AnyEvent, None]]:
+async def _all_accepted(model: Model, requests: Sequence[GenRequest]) -> list[AsyncGenerator[AnyEvent, None]]:
     answers: list[AsyncGenerator[AnyEvent, None]] = []
     try:
         for request in requests:
-            answers += [await accepted(runtime, request)]
+            answers += [await accepted(model, request)]
     except BaseException:
         for answer in answers:
             await answer.aclose()

@@ -18,11 +18,10 @@ from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
 from edgechat.api.openai.wire import StreamOptions
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import TheRuntime, addressed, check_vocabulary
+from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
-from edgechat.runtime import Runtime, Served
-from edgechat.types import Delta, Detokenize, Done, GenRequest, Sampling, Scored
+from edgechat.types import Delta, Detokenize, Done, GenRequest, Model, Sampling, Scored, Served
 
 DEFAULT_TOKENS = 16  # as OpenAI's
 
@@ -68,32 +67,34 @@ class CompletionRequest(Drawn):
             max_tokens=self.max_tokens or DEFAULT_TOKENS,
             stop=self.stops(),
             logprobs=self.logprobs,
+            user=self.user or "",
         )
         asked = [msgspec.structs.replace(common, prompt=prompt) for prompt in prompts]
         return [one for each in asked for one in choices.times(each, count)]
 
 
 @router.post("/completions", Facts(Need.KEY, Asks.NOW), "Continue a text, or several, whole or streamed")
-async def completions(body: CompletionRequest, request: Request, runtime: TheRuntime) -> Response:
-    served = runtime.find(body.model)
-    wanted = [addressed(one, request, body.model, body.user) for one in body.generations(served.sampling)]
+async def completions(body: CompletionRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.model, caller)
+    served = model.served
+    wanted = body.generations(served.sampling)
     check_vocabulary(served, wanted[0].sampling.logit_bias, "logit_bias")
     for one in wanted:
         check_vocabulary(served, one.prompt if isinstance(one.prompt, tuple) else (), "prompt")
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options go with stream: true.", "stream_options")
     usage = body.stream_options is not None and body.stream_options.include_usage
-    echoes = [await text_of(one, runtime) for one in wanted] if body.echo else [""] * len(wanted)
+    echoes = [await text_of(one, model) for one in wanted] if body.echo else [""] * len(wanted)
     reply = CompletionReply(served, wanted, usage, echoes, body.n or 1)
     if len(wanted) == 1:
-        return await respond(request, runtime, wanted[0], reply, bool(body.stream))
-    return await choices.respond(request, runtime, wanted, reply, bool(body.stream))
+        return await respond(request, model, wanted[0], reply, bool(body.stream))
+    return await choices.respond(request, model, wanted, reply, bool(body.stream))
 
 
-async def text_of(wanted: GenRequest, runtime: Runtime) -> str:
+async def text_of(wanted: GenRequest, model: Model) -> str:
     """The prompt's text."""
     prompt = wanted.prompt
-    return (await runtime.ask(wanted.model, Detokenize(prompt))).text if isinstance(prompt, tuple) else prompt or ""
+    return (await model.ask(Detokenize(prompt))).text if isinstance(prompt, tuple) else prompt or ""
 
 
 class CompletionReply:

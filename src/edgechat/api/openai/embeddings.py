@@ -9,10 +9,10 @@ from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Body, Many, User
-from edgechat.api.requests import TheRuntime, addressed, check_vocabulary, realm_of, until_gone
+from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary, until_gone
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
-from edgechat.types import GenRequest
+from edgechat.types import Embed
 
 MOST_TEXTS = 2048  # as OpenAI's
 
@@ -45,8 +45,9 @@ class EmbeddingRequest(Body):
 @router.post(
     "/embeddings", Facts(Need.KEY, Asks.NOW), "The meaning of texts as vectors of length 1", response_model=None
 )
-async def embeddings(body: EmbeddingRequest, runtime: TheRuntime, request: Request) -> Response:
-    served = runtime.find(body.model)
+async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.model, caller)
+    served = model.served
     if not served.info.dimensions:
         raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
     if body.dimensions not in (None, served.info.dimensions):
@@ -54,10 +55,9 @@ async def embeddings(body: EmbeddingRequest, runtime: TheRuntime, request: Reque
     texts = body.texts()
     for text in texts:
         check_vocabulary(served, text if isinstance(text, tuple) else (), "input")
-    asking = addressed(GenRequest((), realm=realm_of(request)), request, body.model, body.user)
 
     async def answer() -> dict[str, Any]:
-        told = await runtime.embed(asking, texts)
+        told = await model.embed(Embed(texts, body.user or ""))
         as_text = body.encoding_format == "base64"
         data = [
             {

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Many, Strict
-from edgechat.api.requests import TheRuntime
+from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.types import Detokenize, Tokenize
 
@@ -27,14 +27,12 @@ class Tokens(Strict):
 
 
 @router.post("/tokenize", Facts(Need.KEY), "The tokens of a text taken as plain content: no control token comes out")
-async def tokenize(body: Text, runtime: TheRuntime) -> dict[str, Any]:
-    runtime.find(body.model)
-    told = await runtime.ask(body.model or "", Tokenize(body.content))
+async def tokenize(body: Text, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+    told = await runtime.find(body.model, caller).ask(Tokenize(body.content))
     return {"tokens": told.tokens, "count": len(told.tokens)}
 
 
 @router.post("/detokenize", Facts(Need.KEY), "The text that tokens stand for; control tokens stand for none")
-async def detokenize(body: Tokens, runtime: TheRuntime) -> dict[str, str]:
-    runtime.find(body.model)
-    told = await runtime.ask(body.model or "", Detokenize(tuple(body.tokens)))
+async def detokenize(body: Tokens, runtime: TheRuntime, caller: TheCaller) -> dict[str, str]:
+    told = await runtime.find(body.model, caller).ask(Detokenize(tuple(body.tokens)))
     return {"content": told.text}

@@ -87,7 +87,7 @@ class ChatRequest(Drawn):
     def _guards_given(cls, guards: Any) -> Any:
         return GuardOptions() if guards is None else guards
 
-    def generation(self, defaults: Sampling, client: str, background: bool) -> GenRequest:
+    def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own."""
         tools = tuple(tool.value() for tool in self.tools or ())
         choice, names = choice_of(self.tool_choice, tools)
@@ -107,9 +107,7 @@ class ChatRequest(Drawn):
             logprobs=self._logprobs(),
             thinking=self._thinking(),
             guards=Guards(**self.guards.model_dump()),
-            client=f"{client}/{self.user or ''}",
-            background=background,
-            model=self.model or "",
+            user=self.user or "",
         )
 
     def _limit(self) -> int | None:

@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from edgechat.api import sse
 from edgechat.api.fields import Strict
-from edgechat.api.requests import TheRuntime
+from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.api.watch.board import Board
 from edgechat.errors import NotFound
@@ -38,8 +38,8 @@ async def events(request: Request) -> Response:
 @router.get(
     "/status", Facts(Need.OPERATOR), "The last figures, the answers under way, models, clients and errors, at once"
 )
-async def status(request: Request) -> dict[str, Any]:
-    return await board_of(request).status()
+async def status(request: Request, caller: TheCaller) -> dict[str, Any]:
+    return await board_of(request).status(caller)
 
 
 @router.get("/settings", Facts(Need.OPERATOR), "The settings in force, without their secrets")
@@ -53,10 +53,10 @@ async def settings(runtime: TheRuntime) -> dict[str, Any]:
     "What helps to find a fault, as a zip file without anybody's words",
     response_class=Response,
 )
-async def bundle(request: Request, runtime: TheRuntime) -> Response:
+async def bundle(request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     lines = list(logs.current().recent)
     parts = await asyncio.to_thread(gathered, runtime.settings, runtime.store.kept, remembered(lines))
-    parts["status.json"] = await board_of(request).status()
+    parts["status.json"] = await board_of(request).status(caller)
     parts["metrics.txt"] = request.app.state.metrics.text()
     file = await asyncio.to_thread(packed, parts)
     kept_as = {"Content-Disposition": 'attachment; filename="edgechat-diagnostics.zip"', "Cache-Control": "no-store"}

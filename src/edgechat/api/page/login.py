@@ -10,7 +10,7 @@ from pydantic import Field
 from edgechat.api.doors.access import COOKIE, WRONG_KEY, session_of
 from edgechat.api.errors import response as problem
 from edgechat.api.fields import Strict
-from edgechat.api.requests import caller_of
+from edgechat.api.requests import TheCaller
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.keys import SESSION_S, Keys, Sessions
 
@@ -25,17 +25,16 @@ class Login(Strict):
 
 
 @router.get("/login", Facts(Need.PUBLIC), "Whether a key is needed, and who is logged in")
-async def who(request: Request) -> dict[str, Any]:
-    caller = caller_of(request)
+async def who(caller: TheCaller) -> dict[str, Any]:
     return {"needed": not (caller.operator or caller.realm), "name": caller.name, "operator": caller.operator}
 
 
 @router.post("/login", Facts(Need.PUBLIC), "Log the page in with a key")
-async def login(body: Login, request: Request) -> Response:
+async def login(body: Login, request: Request, caller: TheCaller) -> Response:
     keys: Keys = request.app.state.keys
     key = keys.find(body.key)
     if key is None:
-        log.warning("a login failed", client=caller_of(request).client)
+        log.warning("a login failed", client=caller.client)
         return problem(request.scope, WRONG_KEY)
     response = JSONResponse({"needed": False, "name": key.name, "operator": key.operator})
     _set(response, request, _sessions(request).open(key), SESSION_S)

@@ -8,13 +8,13 @@ import msgspec
 import structlog
 from fastapi import Request
 
-from edgechat.api.requests import TheRuntime
+from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.errors import EdgechatError, ModelNotFound
 from edgechat.hub.catalog import Entry
 from edgechat.hub.pull import Fetching, pull
-from edgechat.runtime import Runtime, Served
-from edgechat.types import Struct
+from edgechat.runtime import Runtime
+from edgechat.types import Model, Served, Struct
 
 router = Router("/api/models")
 log = structlog.get_logger("models")
@@ -84,18 +84,17 @@ class Downloads:
 
 
 @router.get("", Facts(Need.KEY), "The models that are here and those of the catalog, with what they do now")
-async def models(request: Request, runtime: TheRuntime) -> dict[str, Any]:
+async def models(request: Request, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     downloads: Downloads = request.app.state.downloads
-    installed = [here(runtime, served) for served in runtime.models()]
-    names = {row.name for row in installed}
+    installed = [here(runtime, served) for served in runtime.models(caller)]
+    names = set(runtime.library.names())
     others = [_absent(entry, downloads, runtime) for entry in runtime.catalog.model if entry.name not in names]
     return {"models": msgspec.to_builtins([*installed, *others])}
 
 
 @router.post("/{name:path}/load", Facts(Need.KEY), "Bring a model into memory before it is asked", status_code=202)
-async def load(name: str, runtime: TheRuntime) -> dict[str, str]:
-    runtime.find(name)
-    task = asyncio.create_task(_load(runtime, name))
+async def load(name: str, runtime: TheRuntime, caller: TheCaller) -> dict[str, str]:
+    task = asyncio.create_task(_load(runtime.find(name, caller)))
     _loads.add(task)
     task.add_done_callback(_loads.discard)
     return {"name": name}
@@ -104,8 +103,8 @@ async def load(name: str, runtime: TheRuntime) -> dict[str, str]:
 @router.post(
     "/{name:path}/unload", Facts(Need.OPERATOR), "Take a model out of memory after its running answers", status_code=202
 )
-async def unload(name: str, runtime: TheRuntime) -> dict[str, str]:
-    runtime.keep(name, 0)
+async def unload(name: str, runtime: TheRuntime, caller: TheCaller) -> dict[str, str]:
+    runtime.find(name, caller).keep(0)
     return {"name": name}
 
 
@@ -125,9 +124,9 @@ async def cancel(name: str, request: Request) -> None:
 _loads: set[asyncio.Task[None]] = set()  # or they would be collected in the middle
 
 
-async def _load(runtime: Runtime, name: str) -> None:
+async def _load(model: Model) -> None:
     with suppress(EdgechatError):  # whoever asks the model next is told
-        await runtime.load(name)
+        await model.load()
 
 
 def here(runtime: Runtime, served: Served) -> Row:

@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header
 from fastapi.responses import StreamingResponse
 from pydantic import Field, StrictBool
 
 from edgechat.api import sse
 from edgechat.api.fields import Draw, MaxTokens, Stops, Strict
-from edgechat.api.requests import client_of, owner_of, runs_of
+from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.history.records import Turn
@@ -62,12 +62,11 @@ class RunRequest(Strict):
 @router.post("", Facts(Need.KEY, Asks.LATER), "Store a message and let it be answered", status_code=201)
 async def begin(
     body: RunRequest,
-    request: Request,
     runs: TheRuns,
-    owner: Owner,
+    caller: TheCaller,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
 ) -> dict[str, Any]:
-    started = await runs.begin(owner, body.turn(), client_of(request), idempotency_key)
+    started = await runs.begin(caller, body.turn(), idempotency_key)
     return msgspec.structs.asdict(started)
 
 

@@ -17,20 +17,19 @@ from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
-from edgechat.api.requests import TheRuntime, addressed
+from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.api.routes import Asks, Facts, Need, Router
-from edgechat.runtime import Served
-from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored
+from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored, Served
 
 router = Router("/v1")
 
 
 @router.post("/responses", Facts(Need.KEY, Asks.NOW), "Answer, whole or streamed; nothing is stored")
-async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime) -> Response:
-    served = runtime.find(body.model)
-    wanted = addressed(body.generation(served.sampling), request, body.model, body.user)
-    return await respond(request, runtime, wanted, ResponseReply(served, body, wanted), bool(body.stream))
+async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+    model = runtime.find(body.model, caller)
+    wanted = body.generation(model.served.sampling)
+    return await respond(request, model, wanted, ResponseReply(model.served, body, wanted), bool(body.stream))
 
 
 class ResponseReply:

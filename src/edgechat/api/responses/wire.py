@@ -242,6 +242,7 @@ class ResponsesRequest(Body):
             schema=form.text() if form else None,
             logprobs=self._logprobs(),
             thinking=False if self.reasoning and self.reasoning.effort == "none" else None,
+            user=self.user or "",
         )
 
     def _logprobs(self) -> int | None:

@@ -23,7 +23,7 @@ from edgechat.api.watch.desk import Desk
 from edgechat.api.watch.metrics import temperature
 from edgechat.observe.logs import Sink
 from edgechat.runtime import Runtime
-from edgechat.types import Struct
+from edgechat.types import Caller, Struct
 
 KEPT = 900  # samples
 EVERY_S = 1.0
@@ -184,13 +184,13 @@ class Board:
             "log_lines_dropped": Sink.dropped,
         }
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self, caller: Caller) -> dict[str, Any]:
         """All of it, for whoever looks once."""
         return {
             **self.now(),
             "pid": os.getpid(),
             "sample": msgspec.to_builtins(self.last()),
-            "models": [self._model(here(self._runtime, served)) for served in self._runtime.models()],
+            "models": [self._model(here(self._runtime, served)) for served in self._runtime.models(caller)],
             "clients": await self._desk.clients(),
         }
 

@@ -25,10 +25,10 @@ from limits.errors import ConfigurationError, StorageError
 from edgechat.api.watch.clients import Clients
 from edgechat.api.watch.live import Line, Live
 from edgechat.api.watch.metrics import Metrics
-from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, ModelNotFound, QueueFull
-from edgechat.keys import Key, Keys, Limits
+from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, QueueFull
+from edgechat.keys import Keys
 from edgechat.settings import Settings
-from edgechat.types import Answered, AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
+from edgechat.types import Answered, AnyEvent, Called, Caller, Delta, Done, Failed, GenRequest, Limits, Reasoning
 
 if TYPE_CHECKING:  # an extra
     from edgechat.observe.tracing import Trace, Tracing
@@ -40,7 +40,7 @@ log = structlog.get_logger("limits")
 
 
 class Desk:
-    """The `Watcher` of runtime.py for a server: one for all its answers."""
+    """The `Watcher` of a server (models/handle.py): one for all its answers."""
 
     def __init__(self, settings: Settings, keys: Keys, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
         self._settings = settings
@@ -53,27 +53,24 @@ class Desk:
         self._windows = FixedWindowRateLimiter(_storage(settings.limits_storage))
         self._offset = time.time() - time.monotonic()
 
-    async def begin(self, request: GenRequest, model: str) -> "Signed":
-        """Sign an answer in. Raises LimitReached, ModelNotFound for a model outside the key's, InvalidRequest."""
+    async def begin(self, request: GenRequest, caller: Caller, model: str) -> "Signed":
+        """Sign an answer in. Raises LimitReached, InvalidRequest."""
         try:
-            return await self._begin(request, model)
+            return await self._begin(request, caller, model)
         except EdgechatError as error:
             self.metrics.refused.labels(error.code).inc()
             self.live.refused(error, model)
             raise
 
-    async def _begin(self, request: GenRequest, model: str) -> "Signed":
-        key = self._keys.by_id(request.realm) if request.realm else None
-        if key is not None and key.models and model not in key.models:
-            raise ModelNotFound(f"this key does not use {model!r}; it uses {', '.join(key.models)}.", "model")
-        limits = limits_of(self._settings, key)
-        client = request.realm or request.client.partition("/")[0]
+    async def _begin(self, request: GenRequest, caller: Caller, model: str) -> "Signed":
+        limits = limits_of(self._settings, caller.limits if caller.realm else None)
+        client = caller.client
         request = _capped(request, limits.max_tokens)
         if limits.streams and self._running[client] >= limits.streams:
             raise _reached(f"{limits.streams} answers at a time", COME_BACK_S)
         with self._storage_may_fail():
             await self._check_windows(client, limits)
-        name = key.name if key else client
+        name = caller.name or client
         self._clients.asked(client, name)
         line = self.live.follow(request, name, model)
         trace = self._tracing.follow(request, model) if self._tracing else None
@@ -104,7 +101,8 @@ class Desk:
         told = []
         for client, about in self._clients.latest():
             left: dict[str, int] = {}
-            limits = limits_of(self._settings, self._keys.by_id(client))
+            key = self._keys.by_id(client)
+            limits = limits_of(self._settings, key.limits if key else None)
             with self._storage_may_fail():
                 for what in ("requests", "tokens"):
                     minute, day = (getattr(limits, f"{what}_per_{span}") for span in ("minute", "day"))
@@ -218,12 +216,12 @@ class Signed:
             await self._desk.charge(self._client, self._limits, self._tokens)
 
 
-def limits_of(settings: Settings, key: Key | None) -> Limits:
-    """What holds for a client: its key's own limits, else the settings'.
+def limits_of(settings: Settings, key: Limits | None) -> Limits:
+    """What holds for a client: its key's own limits, else the settings'. None: it has no key.
 
     With keys, one of them may not fill the whole queue, unless it was told that it may.
     """
-    own = key.limits if key else Limits()
+    own = key or Limits()
     names = Limits.__struct_fields__
     held = {name: getattr(settings, name) if getattr(own, name) is None else getattr(own, name) for name in names}
     if key is not None and own.streams is None and not settings.streams:
