@@ -90,16 +90,19 @@ class Records:
     def delete(self, id: str) -> None:
         """Until it is restored."""
         self.conversations[id]["deleted"] = 1
+        self.conversations[id]["version"] += 1
 
     def delete_all(self) -> int:
         """All of them; how many."""
         for found in self.conversations.values():
             found["deleted"] = 1
+            found["version"] += 1
         return len(self.conversations)
 
     def restore(self, id: str) -> dict[str, Any]:
         """Undo a deletion."""
         self.conversations[id]["deleted"] = None
+        self.conversations[id]["version"] += 1
         return self.conversations[id]
 
     def delete_message(self, id: str, message: str) -> dict[str, Any]:

@@ -150,8 +150,10 @@ def test_seven_tabs_leave_room_for_an_answer(new_chat: Open, script: Script) -> 
     expect(others[-1].answer).to_have_text("Still here.")
 
 
-def test_a_conversation_that_is_gone(tab: Chat, script: Script) -> None:
-    chat = tab.open("?lang=en&c=c-404")
+@pytest.mark.parametrize("how", ["never there", "deleted"])
+def test_a_conversation_that_is_gone(tab: Chat, script: Script, how: str) -> None:
+    id = script.records.add("Gone", "q", "a", deleted=1) if how == "deleted" else "c-404"
+    chat = tab.open(f"?lang=en&c={id}")
     expect(chat.page.locator(".toast")).to_contain_text("This conversation is no longer there.")
     expect(chat.page.locator("#empty")).to_be_visible()
 

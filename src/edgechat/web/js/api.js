@@ -1,5 +1,7 @@
 // Every call to the server. Errors come out as ApiError, whatever went wrong.
 
+import { learn } from "./heads.js";
+
 /** What went wrong: `code` is the server's, or ours (unreachable, interrupted); `body` is what the server said. */
 export class ApiError extends Error {
   constructor(code, message = "", { status = 0, retryAfter = null, body = null } = {}) {
@@ -44,16 +46,23 @@ export const runs = {
   },
 };
 
+/** What the server says of conversations is known from then on (heads.js), whoever asked. */
+async function told(answer) {
+  const said = await answer;
+  learn(said.conversations ?? [said]);
+  return said;
+}
+
 export const conversations = {
-  list: (params = {}) => send("GET", query("api/conversations", params)),
-  get: (id) => send("GET", `api/conversations/${id}`),
-  change: (id, change) => send("PATCH", `api/conversations/${id}`, change),
+  list: (params = {}) => told(send("GET", query("api/conversations", params))),
+  get: (id) => told(send("GET", `api/conversations/${id}`)),
+  change: (id, change) => told(send("PATCH", `api/conversations/${id}`, change)),
   remove: (id) => send("DELETE", `api/conversations/${id}`),
-  removeMessage: (id, message) => send("DELETE", `api/conversations/${id}/messages/${message}`),
+  removeMessage: (id, message) => told(send("DELETE", `api/conversations/${id}/messages/${message}`)),
   deletedMessages: () => send("GET", "api/conversations/deleted-messages"),
-  restoreMessage: (id, message) => send("POST", `api/conversations/${id}/messages/${message}/restore`, {}),
+  restoreMessage: (id, message) => told(send("POST", `api/conversations/${id}/messages/${message}/restore`, {})),
   removeAll: () => send("DELETE", "api/conversations"),
-  restore: (id) => send("POST", `api/conversations/${id}/restore`, {}),
+  restore: (id) => told(send("POST", `api/conversations/${id}/restore`, {})),
   load: (content) => send("POST", "api/import", content),
   /** Where a download comes from; `id` null means everything. */
   exported: (format, id = null) => at(query("api/export", { format, conversation_id: id })).href,

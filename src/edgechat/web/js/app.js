@@ -1,10 +1,11 @@
 // The page: its parts, and what connects them. The conversation itself (chat.js, with markdown and all) is loaded when
 // there is one to show.
 
-import { door } from "./api.js";
+import { ApiError, conversations, door } from "./api.js";
 import { Composer } from "./composer.js";
 import { toast, walkMenu } from "./controls.js";
 import { byId, h, sheet } from "./dom.js";
+import { headOf, news } from "./heads.js";
 import * as i18n from "./i18n.js";
 import * as keys from "./keys.js";
 import * as preferences from "./preferences.js";
@@ -20,6 +21,7 @@ const readiness = new Readiness();
 let status, follower, composer, sidebar;
 let chat = null; // once it was needed
 let loading = null;
+let opened = 0; // the newest wish to see a conversation: answers to older ones are thrown away
 
 /** The open conversation's code, loaded at its first use. */
 function room() {
@@ -29,6 +31,7 @@ function room() {
     chat.addEventListener("shown", showEmpty);
     chat.addEventListener("stored", ({ detail }) => stored(detail));
     chat.addEventListener("finished", ({ detail }) => finished(detail));
+    chat.addEventListener("gone", () => (toast("chat.gone"), open(null, { focus: false })));
     chat.addEventListener("continue", () => composer.send(i18n.t("action.continue_text")));
     chat.addEventListener("models", models);
     chat.addEventListener("typing", () => composer.focus());
@@ -63,22 +66,26 @@ function stored({ id, isNew }) {
     composer.named(id);
     sidebar.open = id;
   }
-  sidebar.touched(id).then(showTitle);
+  sidebar.touched(id);
 }
 
 function finished(end) {
   composer.next(end.status === "complete");
-  if (!chat.id) return;
-  sidebar.touched(chat.id).then(showTitle);
+  if (chat.id) sidebar.touched(chat.id);
 }
 
 /** Show a conversation, or with null an empty one. */
 async function open(id, { push = true, focus = true } = {}) {
   byId("sheet").close();
+  const wish = (opened += 1);
   try {
-    if (id) await (await room()).open(id);
+    const [found] = id ? await Promise.all([conversations.get(id), room()]) : [];
+    if (wish !== opened) return;
+    if (found?.deleted) throw new ApiError("gone", "", { status: 404 });
+    if (found) chat.open(found);
     else chat?.close();
   } catch (error) {
+    if (wish !== opened) return;
     const isGone = error.status === 404;
     toast(isGone ? "chat.gone" : "chat.not_opened", { bad: !isGone });
     if (isGone && !chat?.id) history.replaceState(null, "", address(null));
@@ -107,7 +114,7 @@ const address = (id) => (id ? `?c=${encodeURIComponent(id)}` : location.pathname
 const asked = () => new URLSearchParams(location.search).get("c");
 
 function showTitle() {
-  const title = (chat?.id && (sidebar.titleOf(chat.id) || chat.thread.title)) || "";
+  const title = (chat?.id && headOf(chat.id)?.title) || "";
   byId("title").textContent = title || "edgechat";
   document.title = title ? `${title} · edgechat` : "edgechat";
 }
@@ -152,7 +159,7 @@ async function switchLanguage(tag) {
 async function settings() {
   byId("sheet").close();
   const [{ showSettings }] = await Promise.all([import("./settings.js"), sheet("dialogs")]);
-  showSettings({ switchLanguage, onImport: () => sidebar.refresh(), onDeleted: () => (newChat(), sidebar.refresh()) });
+  showSettings({ switchLanguage, onImport: () => sidebar.touched(), onDeleted: () => (newChat(), sidebar.touched()) });
 }
 
 async function models() {
@@ -237,10 +244,8 @@ function connect() {
   byId("menu").addEventListener("keydown", walkMenu);
   sidebar.addEventListener("open", ({ detail: { id } }) => open(id));
   sidebar.addEventListener("gone", ({ detail: { id } }) => id === chat?.id && open(null, { focus: false }));
-  sidebar.addEventListener("changed", async ({ detail: { id } }) => {
-    if (id === chat?.id) await chat.refresh().catch(() => {});
-    showTitle();
-  });
+  sidebar.addEventListener("changed", ({ detail: { id } }) => (!id || id === chat?.id) && chat?.refresh());
+  news.addEventListener("news", showTitle);
   readiness.addEventListener("change", showExamples);
   door.addEventListener("locked", login);
   addEventListener("popstate", () => open(asked(), { push: false }));
@@ -258,7 +263,7 @@ async function start() {
   await i18n.start();
   follower = new Follower(byId("list"), byId("to-end"));
   status = new Status(readiness);
-  sidebar = new Sidebar();
+  sidebar = new Sidebar(readiness);
   composer = new Composer({ onSend: ask, onStop: () => chat?.stop(), onUp: () => chat?.editLast() });
   byId("app").classList.toggle("no-sidebar", Boolean(preferences.read("no_sidebar")));
   byId("language").lang = i18n.other();

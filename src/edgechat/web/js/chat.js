@@ -1,33 +1,34 @@
 // The open conversation: its thread, what is shown of it, and the one answer that may be under way.
 
-import { ApiError, conversations, newKey, runs } from "./api.js";
+import { ApiError, conversations, runs } from "./api.js";
 import { textButton, toast } from "./controls.js";
 import { byId, h } from "./dom.js";
 import { put, wordsIn } from "./i18n.js";
 import { Answer, Question } from "./message.js";
 import * as preferences from "./preferences.js";
-import { Run } from "./run.js";
+import { offer, Run } from "./run.js";
 import { Thread } from "./thread.js";
 
 const AT_ONCE = 8; // messages that a conversation opens with; earlier ones follow, so that nobody waits for them
 const FEW = 4; // of them in one go
 const MOST_SHOWN = 60; // of more than
 const MANY = 200;
-const PATIENCE = 60; // s: a server that wants more than this between two questions is told to the user instead
 
 export class Chat extends EventTarget {
   thread = new Thread();
   #views = new Map(); // id -> Question | Answer
   #running = null; // {answer, run: Run | null, control}
+  #missed = false; // whether something changed on the server that could not be shown then
   #left = 0; // how many of the oldest messages are not in the page
   #earlier = h("li", {}, textButton("up", "list.earlier", () => this.#fill(0)));
   #list = byId("messages");
   #locals = 0;
 
-  /** Dispatches "stored" (a change), "state", "finished", "shown" and "typing"; as wished, "continue", "models", "back", "over". */
+  /** Dispatches "stored" (a change), "state", "finished", "gone", "shown" and "typing"; as wished, "continue", "models", "back", "over". */
   constructor({ follower, status, readiness }) {
     super();
     Object.assign(this, { follower, status, readiness });
+    readiness.addEventListener("reached", () => this.#missed && this.refresh());
   }
 
   get busy() {
@@ -45,25 +46,38 @@ export class Chat extends EventTarget {
     this.follower.toStart();
   }
 
-  /** Show a stored conversation and read on what is being written in it. Throws ApiError. */
-  async open(id) {
-    const conversation = await conversations.get(id);
+  /** Show a stored conversation and read on what is being written in it. */
+  open(conversation) {
     this.#leave();
     this.#left = Infinity;
-    this.#show(new Thread(conversation, preferences.leafOf(id)));
+    this.#show(new Thread(conversation, preferences.leafOf(conversation.id)));
     this.follower.toEnd();
     this.#resume();
     const { length } = this.#path;
     this.#fill(length > MANY ? length - MOST_SHOWN : 0);
   }
 
-  /** The conversation changed elsewhere: take it as it is on the server. */
+  /** The conversation changed elsewhere: take it as it is on the server, after the answer that is being written here. */
   async refresh() {
-    if (!this.id || this.busy) return;
-    const id = this.id;
-    const conversation = await conversations.get(id);
-    if (this.id !== id || this.busy || conversation.version === this.thread.version) return;
-    this.#show(new Thread(conversation, this.thread.leaf));
+    const { id } = this;
+    this.#missed = Boolean(id) && this.busy;
+    if (!id || this.busy) return;
+    let conversation = null;
+    try {
+      conversation = await conversations.get(id);
+    } catch (error) {
+      if (error.status !== 404) return void (this.#missed = this.id === id && error.code === "unreachable");
+    }
+    if (this.id !== id) return;
+    if (!conversation || conversation.deleted) this.#tell("gone");
+    else this.#take(conversation);
+  }
+
+  /** Show what the server said, unless something newer is shown. */
+  #take(conversation, leaf = this.thread.leaf) {
+    if (conversation.id !== this.id || conversation.version <= this.thread.version) return;
+    if (this.busy) return void (this.#missed = true);
+    this.#show(new Thread(conversation, leaf));
     this.#resume();
   }
 
@@ -116,7 +130,10 @@ export class Chat extends EventTarget {
     this.#render();
     const running = this.#begin(answer);
     return this.#carry(running, async () => {
-      const { conversation_id: id, message_id: stored, answer_id: known, run_id: run } = await this.#accepted(running, wanted);
+      const body = { conversation_id: this.id, ...wanted, ...preferences.wanted() };
+      const step = (stage) => this.#step(running, { stage });
+      const started = await offer(body, { signal: running.control.signal, step, readiness: this.readiness, status: this.status });
+      const { conversation_id: id, message_id: stored, answer_id: known, run_id: run } = started;
       const isNew = this.id !== id;
       this.thread.id = id;
       if (wanted.content !== undefined) this.#known(question, stored);
@@ -166,6 +183,7 @@ export class Chat extends EventTarget {
     this.status.show(null);
     this.#tell("finished", end);
     this.#tell("state");
+    if (this.#missed) this.refresh();
     return end;
   }
 
@@ -200,33 +218,14 @@ export class Chat extends EventTarget {
 
   /** The server forgot the run (it was started anew): the conversation says what is left of the answer. */
   async #recover(running) {
+    const { thread } = this;
     try {
-      this.#show(new Thread(await conversations.get(this.id), this.thread.leaf));
+      const conversation = await conversations.get(thread.id);
+      if (this.thread !== thread) return;
+      this.#show(new Thread(conversation, thread.leaf));
       this.#resume();
     } catch (error) {
       this.#settle(running, { status: "error", error });
-    }
-  }
-
-  /** Offer the turn until the server takes it: it may be away, or too busy. */
-  async #accepted(running, wanted) {
-    const { signal } = running.control;
-    const body = { conversation_id: this.id, ...wanted, ...preferences.wanted() };
-    const key = newKey();
-    for (let limited = false; ; ) {
-      this.#step(running, { stage: "sent" });
-      try {
-        return await runs.start(body, key, signal);
-      } catch (error) {
-        if (signal.aborted) throw error;
-        if (error.code === "unreachable") {
-          this.#step(running, { stage: "waiting" });
-          await this.readiness.whenReachable(signal);
-        } else if (error.status === 429 && error.retryAfter && error.retryAfter <= PATIENCE && !limited) {
-          limited = true;
-          await this.status.countdown(error.retryAfter, signal);
-        } else throw error;
-      }
     }
   }
 
@@ -271,6 +270,7 @@ export class Chat extends EventTarget {
   #leave() {
     const running = this.#running;
     this.#running = null;
+    this.#missed = false;
     if (running?.run) running.run.leave();
     else running?.control.abort();
     this.status.show(null);
@@ -344,8 +344,7 @@ export class Chat extends EventTarget {
     const { id: conversation, leaf } = this.thread;
     const change = async (ask) => {
       try {
-        const left = await ask(conversation, id);
-        if (this.id === conversation) this.#show(new Thread(left, leaf));
+        this.#take(await ask(conversation, id), leaf);
       } catch {
         return toast("list.not_changed", { bad: true });
       }

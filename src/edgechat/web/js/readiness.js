@@ -7,6 +7,7 @@ const SOON = 1_000;
 const LATER = 5_000;
 const RAREST = 30_000;
 
+/** Dispatches "change" after every answer, "reached" where there was one. */
 export class Readiness extends EventTarget {
   /** The last answer; state "unknown" before the first. */
   now = { state: "unknown" };
@@ -53,6 +54,7 @@ export class Readiness extends EventTarget {
     this.nextAt = lost ? Date.now() + pause : 0;
     if (!document.hidden || this.#waiting) this.#timer = setTimeout(() => this.check(), pause);
     this.dispatchEvent(new Event("change"));
+    if (!lost) this.dispatchEvent(new Event("reached"));
   }
 
   #change(signal) {

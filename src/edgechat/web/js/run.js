@@ -1,15 +1,36 @@
 // One answer in the making. The server writes it whether or not anybody looks: this reads it from where reading
 // stopped, however often the connection breaks, and stops it only when told to.
 //
-//   start ─► follow ─┬─► done | error event                  the answer is over
+//   offer ─► follow ─┬─► done | error event                  the answer is over
 //                    ├─► silence, broken line: follow again  after 1, 2, 4 … 30 s, from the last id
 //                    └─► 404: the server does not know it    it was started anew: the conversation says what is left
 
-import { ApiError, runs } from "./api.js";
+import { ApiError, newKey, runs } from "./api.js";
 import { readEvents } from "./sse.js";
 
 const SILENCE = 30_000; // ms; the server sends a sign of life every ten seconds
 const RAREST = 30_000;
+const PATIENCE = 60; // s: a server that wants more than this between two questions is told to the user instead
+
+/** Offer a turn until the server takes it: it may be away, or too busy. `step` is told what it waits for. Throws ApiError. */
+export async function offer(body, { signal, readiness, status, step }) {
+  const key = newKey();
+  for (let limited = false; ; ) {
+    step("sent");
+    try {
+      return await runs.start(body, key, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (error.code === "unreachable") {
+        step("waiting");
+        await readiness.whenReachable(signal);
+      } else if (error.status === 429 && error.retryAfter && error.retryAfter <= PATIENCE && !limited) {
+        limited = true;
+        await status.countdown(error.retryAfter, signal);
+      } else throw error;
+    }
+  }
+}
 
 export class Run extends EventTarget {
   #last = 0;

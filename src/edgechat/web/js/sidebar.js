@@ -3,6 +3,7 @@
 import { conversations } from "./api.js";
 import { iconButton, openMenu, toast } from "./controls.js";
 import { byId, h } from "./dom.js";
+import { headOf, news } from "./heads.js";
 import { put, putLabel } from "./i18n.js";
 
 const SETTLED = 200; // ms without a key before the search is asked
@@ -12,17 +13,20 @@ export class Sidebar extends EventTarget {
   #list = byId("conversations");
   #search = byId("search");
   #more = byId("more");
-  #heads = new Map(); // id -> conversation, or message among the deleted ones, in the server's order
+  #found = new Map(); // id -> conversation, or message among the deleted ones, as the server listed them
+  #listed = {}; // the query that they answer
   #rows = new Map(); // id -> row
   #cursor = null;
-  #asked = 0; // the newest question to the server: answers to older ones are thrown away
+  #asked = 0; // the newest question for the list's beginning: answers to older ones are thrown away
+  #shown = 0; // how often a beginning was shown: a next page goes with the one that it was asked for after
   #timer = 0;
   #open = null;
-  #deleted = false; // whether the deleted ones are shown
+  #deleted = false; // whether the deleted ones are wanted
+  #missed = false; // whether the newest question for the list was lost on its way
   #tabs = new BroadcastChannel("edgechat");
 
-  /** Dispatches "open" {id} (null: new chat), "changed" {id} (in this tab or another) and "gone" {id}. */
-  constructor() {
+  /** Dispatches "open" {id} (null: new chat), "changed" {id} (in this tab or another; null: any) and "gone" {id}. */
+  constructor(readiness) {
     super();
     this.#search.addEventListener("input", () => {
       clearTimeout(this.#timer);
@@ -42,6 +46,8 @@ export class Sidebar extends EventTarget {
     this.#more.addEventListener("click", () => this.#load());
     new IntersectionObserver(([entry]) => entry.isIntersecting && this.#cursor && this.#load()).observe(this.#more);
     byId("deleted").addEventListener("click", () => this.#showDeleted(!this.#deleted));
+    news.addEventListener("news", () => this.#shown && this.#render());
+    readiness.addEventListener("reached", () => this.#missed && this.refresh());
     this.#tabs.addEventListener("message", ({ data: id }) => {
       this.refresh();
       this.#tell("changed", id);
@@ -54,12 +60,8 @@ export class Sidebar extends EventTarget {
     for (const [known, row] of this.#rows) this.#mark(row, known);
   }
 
-  titleOf(id) {
-    return this.#heads.get(id)?.title;
-  }
-
-  /** A conversation was written to in this tab. */
-  touched(id) {
+  /** A conversation was written to in this tab; with null any of them. */
+  touched(id = null) {
     this.#tabs.postMessage(id);
     return this.refresh();
   }
@@ -77,10 +79,14 @@ export class Sidebar extends EventTarget {
       const found = await conversations.list(query);
       const { messages } = query.deleted && !query.q ? await conversations.deletedMessages() : { messages: [] };
       if (asked !== this.#asked) return;
-      this.#heads = new Map(messages.map((message) => [message.id, message]));
+      this.#missed = false;
+      this.#shown += 1;
+      this.#listed = query;
+      this.#found = new Map(messages.map((message) => [message.id, message]));
       this.#take(found);
-    } catch {
+    } catch (error) {
       // The banner says that the server is away; what is listed stays.
+      if (asked === this.#asked) this.#missed = error.code === "unreachable";
     }
   }
 
@@ -88,13 +94,13 @@ export class Sidebar extends EventTarget {
   async #load() {
     const cursor = this.#cursor;
     if (!cursor) return;
-    const asked = (this.#asked += 1);
+    const shown = this.#shown;
     this.#cursor = null;
     try {
-      const found = await conversations.list({ ...this.#query(), cursor });
-      if (asked === this.#asked) this.#take(found);
+      const found = await conversations.list({ ...this.#listed, cursor });
+      if (shown === this.#shown) this.#take(found);
     } catch {
-      this.#cursor = cursor;
+      if (shown === this.#shown) this.#cursor = cursor;
     }
   }
 
@@ -103,7 +109,7 @@ export class Sidebar extends EventTarget {
   }
 
   #take({ conversations: found, next }) {
-    for (const head of found) this.#heads.set(head.id, head);
+    for (const head of found) this.#found.set(head.id, head);
     this.#cursor = next;
     this.#more.hidden = !next;
     this.#render();
@@ -119,14 +125,15 @@ export class Sidebar extends EventTarget {
   // ── rows ──
 
   #render() {
-    const searching = this.#search.value.trim() !== "";
+    if (this.#list.querySelector("form")) return; // a title is being typed: afterwards
+    const { q: searching, deleted } = this.#listed;
     const focused = this.#list.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
     const rows = new Map();
     const groups = new Map();
-    for (const head of this.#heads.values()) {
+    for (const head of this.#heads()) {
       const row = this.#row(head);
       rows.set(head.id, row);
-      const group = searching ? "list.found" : this.#deleted ? "list.deleted" : groupOf(head);
+      const group = searching ? "list.found" : deleted ? "list.deleted" : groupOf(head);
       if (!groups.has(group)) groups.set(group, []);
       groups.get(group).push(row);
     }
@@ -137,8 +144,15 @@ export class Sidebar extends EventTarget {
       ),
     );
     byId("none").hidden = rows.size > 0;
-    put(byId("none"), searching || this.#deleted ? "list.nothing" : "list.none");
+    put(byId("none"), searching || deleted ? "list.nothing" : "list.none");
     if (focused) rows.get(focused)?.querySelector("a")?.focus();
+  }
+
+  /** What is listed, as it is known by now; in the server's order, save that pinned ones stand first. */
+  #heads() {
+    const heads = [...this.#found.values()].map((head) => ({ ...head, ...headOf(head.id) }));
+    const here = heads.filter(({ version, deleted }) => !version || Boolean(deleted) === Boolean(this.#listed.deleted));
+    return here.sort((a, b) => Boolean(b.pinned) - Boolean(a.pinned));
   }
 
   #row(head) {
@@ -152,11 +166,11 @@ export class Sidebar extends EventTarget {
     link.addEventListener("click", (e) => {
       if (e.ctrlKey || e.metaKey || e.shiftKey) return; // another tab is wanted
       e.preventDefault();
-      if (!this.#deleted) this.#tell("open", head.id);
+      if (!this.#listed.deleted) this.#tell("open", head.id);
     });
     row.append(
       link,
-      this.#deleted
+      this.#listed.deleted
         ? iconButton("undo", "action.restore", () => this.#restore(head))
         : iconButton("more", "list.more", (e) => this.#menu(e.currentTarget, head)),
     );
@@ -193,7 +207,7 @@ export class Sidebar extends EventTarget {
 
   /** Ask for another title, in the row itself. */
   rename(id) {
-    const head = this.#heads.get(id);
+    const head = headOf(id);
     const row = this.#rows.get(id);
     if (!row || row.querySelector("form")) return;
     const field = putLabel(h("input", { type: "text", class: "rename", maxlength: "200" }), "list.rename");
@@ -202,6 +216,7 @@ export class Sidebar extends EventTarget {
     const close = () => {
       form.replaceWith(link);
       link.focus();
+      this.#render();
     };
     const link = row.firstElementChild;
     let over = false;
@@ -224,9 +239,12 @@ export class Sidebar extends EventTarget {
     field.select();
   }
 
+  /** Change what was shown as `head`: nobody's change of the same is overwritten unseen. */
   async #change(head, change) {
+    const now = headOf(head.id);
+    const { version } = Object.keys(change).every((name) => now[name] === head[name]) ? now : head;
     try {
-      await conversations.change(head.id, { version: head.version, ...change });
+      await conversations.change(head.id, { version, ...change });
     } catch (error) {
       toast(error.status === 409 ? "list.stale" : "list.not_changed", { bad: true });
     }
@@ -260,8 +278,8 @@ export class Sidebar extends EventTarget {
     this.#tell("open", id);
   }
 
-  async #changed(id) {
-    await this.touched(id); // its title is read from the list
+  #changed(id) {
+    this.touched(id);
     this.#tell("changed", id);
   }
 

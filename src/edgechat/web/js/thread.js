@@ -2,17 +2,15 @@
 // one path from the root; at each fork the choice is remembered. No DOM, no network.
 
 export class Thread {
-  id = null;
-  title = "";
-  version = 0;
+  id;
+  version; // of the conversation on the server, as it was read
   #messages = new Map(); // id -> message
   #children = new Map(); // id of the parent or null -> ids in order
   #chosen = new Map(); // id of the parent or null -> id of the child that is shown
 
-  /** `conversation`: {id, title, version, messages}; `leaf` is the end of the path to show, if it is still there. */
-  constructor(conversation = {}, leaf = null) {
-    const { messages = [], ...rest } = conversation;
-    Object.assign(this, rest);
+  /** `conversation`: {id, version, messages}; `leaf` is the end of the path to show, if it is still there. */
+  constructor({ id = null, version = 0, messages = [] } = {}, leaf = null) {
+    Object.assign(this, { id, version });
     for (const message of [...messages].sort((a, b) => a.seq - b.seq)) this.put(message);
     if (this.#messages.has(leaf)) this.choose(leaf);
   }
