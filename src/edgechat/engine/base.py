@@ -10,7 +10,8 @@ Exactly one thread calls an engine, except for `tokenizer`, which any thread may
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from edgechat.types import Loading, ModelInfo, Sampling, Scored, Tokenizer
+from edgechat.prompt.tokenizer import Tokenizer
+from edgechat.types import Loading, ModelInfo, Sampling, Scored
 
 if TYPE_CHECKING:  # a fifth of a worker's start, for those who need it
     import numpy as np

@@ -19,7 +19,8 @@ from msgspec import structs
 
 from edgechat.engine.base import Guide
 from edgechat.engine.logits import bend, hold_to, largest, scored
-from edgechat.types import Sampling, Scored, Tokenizer
+from edgechat.prompt.tokenizer import Tokenizer
+from edgechat.types import Sampling, Scored
 
 if TYPE_CHECKING:  # a fifth of a worker's start, for those who need it
     import numpy as np

@@ -28,7 +28,8 @@ import msgspec
 
 from edgechat.engine.base import Guide, Progress, Slice
 from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid
-from edgechat.types import Loading, ModelInfo, Sampling, Scored, Struct, Tokenizer
+from edgechat.prompt.tokenizer import Tokenizer
+from edgechat.types import Loading, ModelInfo, Sampling, Scored, Struct
 
 END = 256
 PLAIN = b'"}]0nt{[:, '  # the letters of the plainest JSON

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from edgechat.engine.base import Guide
-from edgechat.types import Sampling, Scored, Tokenizer
+from edgechat.prompt.tokenizer import Tokenizer
+from edgechat.types import Sampling, Scored
 
 if TYPE_CHECKING:  # a fifth of a worker's start, for those who need it
     import numpy as np

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError
 from edgechat.prompt import budget, senses
 from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
+from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tools import CALL, CALLED, spelled_out, without_system
 from edgechat.types import (
     CAP,
@@ -25,7 +26,6 @@ from edgechat.types import (
     Message,
     Read,
     Tokenize,
-    Tokenizer,
 )
 
 MARKUP = {THINK, UNTHINK, CALL, CALLED, "<tool_response>", "</tool_response>"}

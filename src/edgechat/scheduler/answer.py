@@ -16,6 +16,7 @@ import msgspec
 from edgechat.errors import EngineFailed
 from edgechat.prompt.detokenize import Detokenizer
 from edgechat.prompt.reply import Piece, Reply
+from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler import repeat
 from edgechat.scheduler.constrain import Grammar
@@ -29,7 +30,6 @@ from edgechat.types import (
     Scored,
     StopReason,
     Timing,
-    Tokenizer,
     Usage,
 )
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import InvalidRequest
 from edgechat.prompt.template import THINK, UNTHINK
+from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tools import CALL, CALLED
-from edgechat.types import GenRequest, Tokenizer, Tool
+from edgechat.types import GenRequest, Tool
 
 if TYPE_CHECKING:
     import llguidance as guidance
