@@ -85,3 +85,13 @@ def test_the_changelog_knows_the_version() -> None:
     assert head == "Unreleased"
     assert released == sorted(released, key=lambda version: [*map(int, version.split("."))], reverse=True)
     assert __version__ == (released[0] if released else FIRST)
+
+
+def test_the_nouns_are_where_the_page_of_words_says() -> None:
+    """`Name … file.py` in docs/words.md: the file has a class of that name."""
+    drawn = (ROOT / "docs" / "words.md").read_text().split("```")[1]
+    nouns = re.findall(r"^ (\w+) .* ([\w/]+\.py)$", drawn, re.MULTILINE)
+    assert len(nouns) == 10
+    for name, file in nouns:
+        text = (ROOT / "src" / "edgechat" / file).read_text()
+        assert re.search(rf"^class {name}\b", text, re.MULTILINE), f"{name} is not in {file}"
