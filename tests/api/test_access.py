@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from edgechat.api.app import create_app
-from edgechat.api.routes import Facts, Need, Router, Table
+from edgechat.api.routes import Asks, Facts, Need, Router, Table
 from edgechat.keys import Keys
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
@@ -107,6 +107,10 @@ def test_a_route_without_a_decision_cannot_be_written(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="/x states no facts"):
         Table(app.routes)
+    router = Router()
+    router.post("/{x}", Facts(Need.KEY, Asks.NOW), "The gate would not find it")(every_route)
+    with pytest.raises(TypeError, match="holds a place"):
+        Table(router.api.routes)
 
 
 def test_where_two_routes_match_the_stricter_need_holds_and_the_framework_decides_the_rest() -> None:

@@ -3,25 +3,30 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from edgechat.api.app import create_app
 from edgechat.api.doors import doorstep
 from edgechat.api.doors.doorstep import Doorstep
 from edgechat.api.doors.gate import Gate
+from edgechat.api.routes import Table
+from edgechat.runtime import Runtime
+from edgechat.settings import Settings
 from tests.api.test_connection import asking, everything
 
 
 class Door:
     """A doorstep, how many places are left behind it, and who was told to come back."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, table: Table) -> None:
         self.places = 0
         self.refused = 0
         self._stack = stack
         self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self._listener.setblocking(False)
-        self.step = stack.enter_context(Doorstep(self._listener, Gate(lambda: self.places, self._tell)))
+        self.step = stack.enter_context(Doorstep(self._listener, Gate(lambda: self.places, self._tell), table))
 
     def _tell(self) -> None:
         self.refused += 1
@@ -43,9 +48,10 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
+def door(tmp_path: Path) -> Iterator[Door]:
+    app = create_app(Runtime(Settings(engine="fake", model="x", home=tmp_path)))
     with ExitStack() as stack:
-        yield Door(stack)
+        yield Door(stack, app.state.table)
 
 
 def test_a_whole_request_without_a_place_is_refused_and_the_next_one_comes_in(door: Door) -> None:
@@ -61,7 +67,17 @@ def test_a_whole_request_without_a_place_is_refused_and_the_next_one_comes_in(do
 
 @pytest.mark.parametrize(
     ("path", "shape"),
-    [("/v1/messages", b'{"type":"error"'), ("/api/chat", b'{"error":"'), ("/v1/chat/x", b'{"error":{')],
+    [
+        ("/v1/messages", b'{"type":"error"'),
+        ("/v1/messages?beta=true", b'{"type":"error"'),
+        ("/v1/%6Dessages", b'{"type":"error"'),
+        ("/api/chat", b'{"error":"'),
+        ("/v1/chat/completions", b'{"error":{'),
+        ("/v1/completions", b'{"error":{'),
+        ("/v1/responses", b'{"error":{'),
+        ("/v1/embeddings", b'{"error":{'),
+        ("/chat", b'{"error":{'),
+    ],
 )
 def test_it_speaks_the_dialect_of_the_route(door: Door, path: str, shape: bytes) -> None:
     vain = door.knock(asking(5).replace(b"/v1/chat/completions", path.encode()))
@@ -73,6 +89,8 @@ def test_it_speaks_the_dialect_of_the_route(door: Door, path: str, shape: bytes)
     "said",
     [
         b"GET /v1/models HTTP/1.1\r\n\r\n",
+        b"POST /v1/messages/count_tokens HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+        b"POST /v1/chat/nothing HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
         b"POST /api/runs HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
         asking(5)[:-1],
         asking(5).replace(b"Content-Length", b"Content-Longing"),

@@ -4,21 +4,40 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.types import Scope
 from structlog.testing import capture_logs
 
 from edgechat import errors
-from edgechat.api.errors import SHAPES, STATUS, Problem, anthropic, ollama, openai, response, shape_of
+from edgechat.api.anthropic.errors import ANTHROPIC
+from edgechat.api.app import create_app
+from edgechat.api.errors import OPENAI, STATUS, Dialect, Problem, response
+from edgechat.api.ollama.errors import OLLAMA
 from edgechat.api.openai.wire import INERT, NEUTRAL, ChatRequest
+from edgechat.runtime import Runtime
+from edgechat.settings import Settings
 from tests.api.conftest import serving
 from tests.conftest import FakeModel
 
+SPOKEN = [
+    ("/v1/messages", ANTHROPIC),
+    ("/v1/messages/", ANTHROPIC),
+    ("/v1/messages/count_tokens", ANTHROPIC),
+    ("/v1/messages/nothing/here", ANTHROPIC),
+    ("/v1/messagesx", OPENAI),
+    *((f"/api/{name}", OLLAMA) for name in ("chat", "generate", "tags", "show", "ps", "version")),
+    ("/api/chats", OPENAI),
+    ("/v1/chat/completions", OPENAI),
+    ("/v1/models", OPENAI),
+    ("/nowhere", OPENAI),
+    ("/", OPENAI),
+]
 PROBLEM = Problem(400, "no", "invalid_request", "n")
 
 
 def test_every_error_has_a_row_of_its_own() -> None:
     assert set(STATUS) == set(errors.tree())
-    assert all(status in (400, 404, 409, 422, 429) or 500 <= status < 600 for status in STATUS.values())
+    assert all(status in (400, 403, 404, 409, 422, 429) or 500 <= status < 600 for status in STATUS.values())
 
 
 def test_the_clients_own_errors_are_4xx_and_nothing_else_is() -> None:
@@ -28,55 +47,49 @@ def test_the_clients_own_errors_are_4xx_and_nothing_else_is() -> None:
 
 
 def test_each_dialect_has_its_own_shape() -> None:
-    assert openai(PROBLEM) == {
+    assert OPENAI.shape(PROBLEM) == {
         "error": {"message": "no", "type": "invalid_request_error", "param": "n", "code": "invalid_request"}
     }
     error = {"type": "invalid_request_error", "message": "no", "param": "n", "code": "invalid_request"}
-    assert anthropic(PROBLEM) == {"type": "error", "error": error}
-    assert ollama(PROBLEM) == {"error": "no", "param": "n", "code": "invalid_request"}
+    assert ANTHROPIC.shape(PROBLEM) == {"type": "error", "error": error}
+    assert OLLAMA.shape(PROBLEM) == {"error": "no", "param": "n", "code": "invalid_request"}
 
 
-@pytest.mark.parametrize(
-    ("path", "shape"),
-    [
-        ("/v1/messages", anthropic),
-        ("/v1/messages/count_tokens", anthropic),
-        ("/v1/messagesx", openai),
-        ("/api/chat", ollama),
-        ("/api/chats", openai),
-        ("/v1/chat/completions", openai),
-        ("/", openai),
-    ],
-)
-def test_a_path_decides_on_the_shape(path: str, shape: Any) -> None:
-    assert shape_of(path) is shape
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return create_app(Runtime(Settings(engine="fake", model="x", home=tmp_path_factory.mktemp("errors"))))
 
 
-def test_what_may_be_tried_again_says_when() -> None:
+@pytest.mark.parametrize(("path", "dialect"), SPOKEN)
+def test_a_path_decides_on_the_dialect(app: FastAPI, path: str, dialect: Dialect) -> None:
+    assert app.state.table.dialect(path) is dialect
+
+
+def test_what_may_be_tried_again_says_when(app: FastAPI) -> None:
     full = errors.QueueFull("full")
     full.retry_after_s = 2.1
-    assert answered("/v1/messages", full)[1]["retry-after"] == "3"
-    assert answered("/api/chat", errors.NotReady("wait"))[1]["retry-after"] == "2"
-    assert "retry-after" not in answered("/", errors.ModelNotFound("none"))[1]
+    assert answered(app, "/v1/messages", full)[1]["retry-after"] == "3"
+    assert answered(app, "/api/chat", errors.NotReady("wait"))[1]["retry-after"] == "2"
+    assert "retry-after" not in answered(app, "/", errors.ModelNotFound("none"))[1]
 
 
-def answered(path: str, error: errors.EdgechatError) -> tuple[Any, Any]:
-    scope: Scope = {"type": "http", "path": path, "state": {"request_id": "r1"}}
+def answered(app: FastAPI, path: str, error: errors.EdgechatError) -> tuple[Any, Any]:
+    scope: Scope = {"type": "http", "path": path, "app": app, "state": {"request_id": "r1"}}
     answer = response(scope, Problem.of(error))
     return json.loads(bytes(answer.body)), answer.headers
 
 
-def test_anthropics_body_names_the_request() -> None:
-    assert answered("/v1/messages", errors.NotReady("wait"))[0]["request_id"] == "r1"
-    assert "request_id" not in answered("/v1/models", errors.NotReady("wait"))[0]
+def test_anthropics_body_names_the_request(app: FastAPI) -> None:
+    assert answered(app, "/v1/messages", errors.NotReady("wait"))[0]["request_id"] == "r1"
+    assert "request_id" not in answered(app, "/v1/models", errors.NotReady("wait"))[0]
 
 
-@pytest.mark.parametrize("path", sorted({*SHAPES, "/v1/models", "/nowhere"}))
-def test_refusals_before_any_route_have_the_dialects_shape(client: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize(("path", "dialect"), SPOKEN)
+def test_refusals_before_any_route_have_the_dialects_shape(client: httpx.Client, path: str, dialect: Dialect) -> None:
     refused = client.post(path, content=b"{}", headers={"Content-Type": "text/plain"})
     assert refused.status_code == 415
     problem = Problem.http(415, "Send the body as application/json.")
-    expected = shape_of(path)(problem)
+    expected = dialect.shape(problem)
     assert refused.json() == expected | ({"request_id": refused.headers["request-id"]} if "type" in expected else {})
     assert problem.code == "unsupported_media_type"
 

@@ -7,7 +7,9 @@ import httpx
 import jsonschema
 import pytest
 
-from edgechat.api.errors import shape_of
+from edgechat.api.anthropic.errors import ANTHROPIC
+from edgechat.api.errors import OPENAI, Dialect
+from edgechat.api.ollama.errors import OLLAMA
 from edgechat.api.openai.completions import CompletionRequest
 from edgechat.api.openapi import AWAY, EXAMPLES, REFUSED
 
@@ -63,14 +65,19 @@ def said(stream: str) -> list[Any]:
     return [line if line == "[DONE]" else keys(json.loads(line)) for line in lines]
 
 
+def dialect_at(path: str) -> Dialect:
+    if path.startswith("/v1/messages"):
+        return ANTHROPIC
+    return OLLAMA if path.removeprefix("/api/") in ("chat", "generate", "tags", "show", "ps", "version") else OPENAI
+
+
 def test_every_route_tells_how_it_refuses_and_none_says_422(document: Any) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert "422" not in operation["responses"]
             for status, problem in (("4XX", REFUSED), ("5XX", AWAY)):
-                assert operation["responses"][status]["content"]["application/json"]["example"] == shape_of(path)(
-                    problem
-                )
+                told = operation["responses"][status]["content"]["application/json"]["example"]
+                assert told == dialect_at(path).shape(problem)
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 

@@ -1,10 +1,10 @@
-"""From error class to HTTP status, and from there to the error body of the dialect that was spoken.
+"""Error handling: from error class to HTTP status, and from there to the error body of the dialect that was spoken.
 
-    EdgechatError ─► Problem ─► SHAPES[path] ─► body
-    HTTPException ─►    │                         ├─ a response with the problem's status
-    the guard     ─►    ┘                         └─ after the first byte of an answer: an event of its stream
+    EdgechatError ─► Problem ─► Dialect.shape ─► body
+    HTTPException ─►    │                          ├─ a response with the problem's status
+    the guard     ─►    ┘                          └─ after the first byte of an answer: an event of its stream
 
-This file is the only place that knows statuses and shapes.
+This file is the only place that knows statuses. A dialect's own shape is in its folder; all else speaks OpenAI's.
 """
 
 import math
@@ -106,14 +106,6 @@ class Problem(NamedTuple):
 Shape = Callable[[Problem], dict[str, Any]]
 
 _OPENAI = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_ANTHROPIC = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-}
 
 
 def openai(problem: Problem) -> dict[str, Any]:
@@ -122,55 +114,27 @@ def openai(problem: Problem) -> dict[str, Any]:
     return {"error": {"message": problem.message, "type": kind, "param": problem.param, "code": problem.code}}
 
 
-def anthropic(problem: Problem) -> dict[str, Any]:
-    """Anthropic's error object; `param` and `code` are ours."""
-    kind = _ANTHROPIC.get(problem.status) or ("invalid_request_error" if problem.status < 500 else "api_error")
-    error = {"type": kind, "message": problem.message, "param": problem.param, "code": problem.code}
-    return {"type": "error", "error": error}
+class Dialect(NamedTuple):
+    """How a family of clients hears of a problem."""
+
+    shape: Shape
+    id_header: str | None = None  # where its clients look for the request's id; its errors then name it, too
 
 
-def ollama(problem: Problem) -> dict[str, Any]:
-    """Ollama's error object; `param` and `code` are ours."""
-    return {"error": problem.message, "param": problem.param, "code": problem.code}
+OPENAI = Dialect(openai)
 
 
-# A path speaks the dialect of the first line it begins with. Everything else speaks OpenAI's.
-SHAPES: dict[str, Shape] = {
-    "/v1/messages": anthropic,
-    "/api/chat": ollama,
-    "/api/generate": ollama,
-    "/api/tags": ollama,
-    "/api/show": ollama,
-    "/api/ps": ollama,
-    "/api/version": ollama,
-}
-
-
-# What a worker names by OpenAI's chat parameters has other names in other dialects.
-_ANSWER = {"response_format": "format", "enable_thinking": "think"}
-WORDS: dict[str, dict[str, str]] = {
-    "/v1/messages": {"response_format": "output_config.format", "enable_thinking": "thinking"},
-    "/v1/responses": {"messages": "input", "response_format": "text.format", "enable_thinking": "reasoning.effort"},
-    "/api/chat": _ANSWER,
-    "/api/generate": {**_ANSWER, "messages": "prompt"},
-}
-
-
-def in_words_of(path: str, problem: Problem) -> Problem:
-    """`problem` with its parameter as the dialect at `path` calls it."""
-    words = next((words for at, words in WORDS.items() if f"{path}/".startswith(f"{at}/")), {})
-    return problem._replace(param=words.get(problem.param or "", problem.param))
-
-
-def shape_of(path: str) -> Shape:
-    """The error shape of the dialect that is spoken at `path`."""
-    return next((shape for at, shape in SHAPES.items() if f"{path}/".startswith(f"{at}/")), openai)
+def dialect_of(scope: Scope) -> Dialect:
+    """The dialect that is spoken at the path of `scope`."""
+    dialect: Dialect = scope["app"].state.table.dialect(scope["path"])
+    return dialect
 
 
 def response(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """`problem` as an answer to the request of `scope`."""
-    body = shape_of(scope["path"])(problem)
-    if body.get("type") == "error":  # Anthropic's body names the request
+    dialect = dialect_of(scope)
+    body = dialect.shape(problem)
+    if dialect.id_header:
         body["request_id"] = scope.get("state", {}).get("request_id")
     if problem.current is not None:
         body["current"] = problem.current
@@ -186,7 +150,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(errors.EdgechatError)
     async def _ours(request: Request, error: errors.EdgechatError) -> JSONResponse:
-        return response(request.scope, in_words_of(request.url.path, Problem.of(error)))
+        return response(request.scope, Problem.of(error))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

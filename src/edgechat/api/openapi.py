@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from edgechat.api.anthropic.messages import MessageReply
-from edgechat.api.errors import Problem, shape_of
+from edgechat.api.errors import Dialect, Problem
 from edgechat.api.ollama.routes import ChatReply as OllamaChatReply
 from edgechat.api.ollama.routes import GenerateReply
 from edgechat.api.ollama.routes import model_object as ollama_model
@@ -144,16 +144,16 @@ def describe(app: FastAPI) -> dict[str, Any]:
         document["security"] = [{}, {"bearer": []}, {"key": []}]  # {}: where nobody made a key
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
-                _complete(operation, path, EXAMPLES.get((method, path)))
+                _complete(operation, app.state.table.dialect(path), EXAMPLES.get((method, path)))
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _complete(operation: dict[str, Any], path: str, example: Example | None) -> None:
+def _complete(operation: dict[str, Any], dialect: Dialect, example: Example | None) -> None:
     answers = operation["responses"]
     answers.pop("422", None)
     for status, what, problem in (("4XX", "Refused", REFUSED), ("5XX", "Not now, or not at all", AWAY)):
-        answers[status] = {"description": what, "content": _json(shape_of(path)(problem))}
+        answers[status] = {"description": what, "content": _json(dialect.shape(problem))}
     if example is None:
         return
     if requests := example.requests:

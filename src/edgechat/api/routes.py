@@ -12,8 +12,8 @@ stricter need holds; what no route matches needs a key. tests/api/access.toml li
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from re import Pattern
 from typing import Any, Protocol, TypeVar
@@ -24,7 +24,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from edgechat.api.errors import OPENAI, Dialect
 from edgechat.api.strict_json import MOST_GROUPS, strict_json
+from edgechat.errors import RequestError
 
 MAX_BODY = 4 << 20  # bytes
 LARGE = 1 << 16  # bytes; parsing more would hold up the loop
@@ -62,6 +64,7 @@ class Facts:
     max_body: int = MAX_BODY  # bytes
     most_groups: int = MOST_GROUPS  # objects and lists of a JSON body
     kinds: frozenset[str] = frozenset({JSON})
+    words: Mapping[str, str] = field(default_factory=dict)  # what it calls OpenAI's chat parameters, in errors
 
 
 NOWHERE = Facts(Need.KEY)  # where no route is
@@ -87,6 +90,7 @@ class Route(APIRoute):
     """A route that knows its facts and reads StrictRequests."""
 
     facts: Facts
+    dialect: Dialect
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -94,7 +98,11 @@ class Route(APIRoute):
         async def strict(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
             request.most_groups = self.facts.most_groups
-            return await handler(request)
+            try:
+                return await handler(request)
+            except RequestError as error:
+                error.param = self.facts.words.get(error.param or "", error.param)
+                raise
 
         return strict
 
@@ -106,10 +114,11 @@ class Decorator(Protocol):
 
 
 class Router:
-    """The routes of one file. `more` is what FastAPI's own decorators take."""
+    """The routes of one file, which speaks one dialect. `more` is what FastAPI's own decorators take."""
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", dialect: Dialect = OPENAI) -> None:
         self.api = APIRouter(prefix=prefix, route_class=Route)
+        self._dialect = dialect
 
     def get(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
         return self._added(path, facts, methods=["GET"], summary=summary, **more)
@@ -135,7 +144,7 @@ class Router:
             self.api.add_api_route(path, endpoint, **more)
             route = self.api.routes[-1]
             assert isinstance(route, Route)
-            route.facts = facts
+            route.facts, route.dialect = facts, self._dialect
             return endpoint
 
         return added
@@ -148,27 +157,41 @@ class _Row:
     path: str
     pattern: Pattern[str]
     methods: frozenset[str]
-    facts: Facts
+    route: Route
 
 
 class Table:
-    """The facts of every route of one application, by method and path."""
+    """The facts of every route of one application, by method and path.
+
+    `placed` are those that hold a place at the gate: the gate looks there before there is a request.
+    """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
-        """Raises TypeError for a route that states no facts."""
+        """Raises TypeError for a route that states no facts, or cannot be looked up as it is asked."""
         self._rows = list(_rows(routes))
         plain = [row for row in self._rows if "{" not in row.path]
         self._known = {(method, row.path): self._match(method, row.path) for row in plain for method in row.methods}
+        self._dialects = {row.path.partition("/{")[0]: row.route.dialect for row in self._rows}
+        self._deepest = max((path.count("/") + 1 for path in self._dialects), default=0)
+        self.placed = {at for at, facts in self._known.items() if facts.asks is Asks.NOW}  # (method, path)
 
     def at(self, method: str, path: str) -> Facts:
         """What holds for a request. A method that nobody takes there is met by the strictest of that path."""
         method = "GET" if method == "HEAD" else method
         return self._known.get((method, path)) or self._match(method, path)
 
+    def dialect(self, path: str) -> Dialect:
+        """What is spoken at `path`: as at the route that its first parts name, and OpenAI's where none does."""
+        if path not in self._dialects:
+            parts = path.split("/", self._deepest)[: self._deepest]
+            heads = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
+            path = next((head for head in heads if head in self._dialects), "")
+        return self._dialects.get(path, OPENAI)
+
     def _match(self, method: str, path: str) -> Facts:
         """By the routes' own patterns, in their order, as the framework will go: no spelling leads round a need."""
         here = [row for row in self._rows if row.pattern.match(path)]
-        found = [row.facts for row in here if method in row.methods] or [row.facts for row in here]
+        found = [row.route.facts for row in here if method in row.methods] or [row.route.facts for row in here]
         return replace(found[0], who=max(facts.who for facts in found)) if found else NOWHERE
 
 
@@ -177,7 +200,9 @@ def _rows(routes: Iterable[BaseRoute]) -> Iterator[_Row]:
         route = context.original_route
         if not isinstance(route, Route):
             raise TypeError(f"{context.path} states no facts: add it by a Router.")
-        yield _Row(context.path or "", context.path_regex, frozenset(context.methods or ()), route.facts)
+        if route.facts.asks is Asks.NOW and "{" in route.path:
+            raise TypeError(f"{context.path} holds a place, so the gate looks for its path: it has no parameters.")
+        yield _Row(context.path or "", context.path_regex, frozenset(context.methods or ()), route)
 
 
 def facts_of(scope: Scope) -> Facts:

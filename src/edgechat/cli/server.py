@@ -36,8 +36,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         sys.setswitchinterval(SWITCH_S)
         assert isinstance(self.config.app, FastAPI)
-        gate = self.config.app.state.gate
-        doorsteps: list[socket.socket] = [Doorstep(listener, gate) for listener in sockets or ()]
+        state = self.config.app.state
+        doorsteps: list[socket.socket] = [Doorstep(one, state.gate, state.table) for one in sockets or ()]
         await super().startup(doorsteps or None)
         for listener in sockets or ():
             listener.listen(BACKLOG)  # asyncio has asked for as many as it takes at a time

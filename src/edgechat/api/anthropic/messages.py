@@ -14,7 +14,8 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from edgechat.api import errors, sse
+from edgechat.api import sse
+from edgechat.api.anthropic.errors import ANTHROPIC, WORDS, error_object
 from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
@@ -23,7 +24,7 @@ from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.types import Called, Delta, Done, Read, Reasoning, Served, ToolCall
 
-router = Router("/v1/messages")
+router = Router("/v1/messages", ANTHROPIC)
 
 STOP_REASONS = {
     "eos": "end_turn",
@@ -34,14 +35,16 @@ STOP_REASONS = {
 }
 
 
-@router.post("", Facts(Need.KEY, Asks.NOW), "Answer a conversation in Anthropic's shapes, whole or streamed")
+@router.post(
+    "", Facts(Need.KEY, Asks.NOW, words=WORDS), "Answer a conversation in Anthropic's shapes, whole or streamed"
+)
 async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     wanted = body.generation(model.served.sampling)
     return await respond(request, model, wanted, MessageReply(model.served), bool(body.stream))
 
 
-@router.post("/count_tokens", Facts(Need.KEY), "How many tokens the model would read")
+@router.post("/count_tokens", Facts(Need.KEY, words=WORDS), "How many tokens the model would read")
 async def count_tokens(body: Prompt, runtime: TheRuntime, caller: TheCaller) -> dict[str, int]:
     model = runtime.find(body.model, caller)
     told = await model.ask(Read(msgspec.structs.replace(body.asked(), truncation="disabled")))
@@ -121,7 +124,7 @@ class MessageReply:
         yield sse.named({"type": "message_stop"})
 
     def failed(self, problem: Problem) -> Iterable[bytes]:
-        yield sse.named(errors.anthropic(problem))
+        yield sse.named(error_object(problem))
 
 
 def tool_use(call: ToolCall) -> dict[str, Any]:

@@ -21,8 +21,9 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from edgechat.api.doors.gate import FULL, Gate
-from edgechat.api.doors.refusal import is_whole, path_of, spoken
-from edgechat.api.errors import Problem
+from edgechat.api.doors.refusal import first_words, is_whole, spoken
+from edgechat.api.errors import OPENAI, Dialect, Problem
+from edgechat.api.routes import Table
 from edgechat.api.watch.metrics import Metrics
 
 HEAD_S = 10.0  # from the first moment to the last header
@@ -55,6 +56,7 @@ class Connection(H11Protocol):
     bounds: ClassVar[Bounds] = Bounds()
     crowd: ClassVar[Counter[str]] = Counter()  # connections by address
     gate: ClassVar[Gate | None] = None
+    table: ClassVar[Table] = Table(())
     metrics: ClassVar[Metrics | None] = None  # for answers that the application never sees
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -108,7 +110,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._turned_away is None and self._between_requests():
-            self._asks = Gate.concerns(data)
+            self._asks = first_words(data) in self.table.placed
             if self._asks and self.gate is not None and self.gate.full:
                 self.gate.turn_away()
                 self._turned_away = FULL
@@ -201,7 +203,7 @@ class Connection(H11Protocol):
         """Refuse a request that came; what else comes is not looked at."""
         if self._stage != "away":
             self._enter("away", FAREWELL_S)
-            self._write(why, path_of(data))
+            self._write(why, self.table.dialect(first_words(data)[1]))
             if is_whole(data):
                 self.transport.close()
             elif self.transport.can_write_eof():
@@ -213,11 +215,10 @@ class Connection(H11Protocol):
             self._write(problem)
             self.transport.close()
 
-    def _write(self, problem: Problem, path: str = "") -> None:
-        """Send `problem` in the dialect of `path`."""
+    def _write(self, problem: Problem, dialect: Dialect = OPENAI) -> None:
         if self.metrics is not None and problem is not FULL:  # that one the gate tells
             self.metrics.answer(problem.status)
-        self.transport.write(spoken(problem, path))
+        self.transport.write(spoken(problem, dialect))
 
 
 def _evict(crowd: Iterable[Connection]) -> bool:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from edgechat.api.doors.gate import FULL, Gate
-from edgechat.api.doors.refusal import is_whole, path_of, spoken
+from edgechat.api.doors.refusal import first_words, is_whole, spoken
+from edgechat.api.routes import Table
 
 GLANCE = 16_384  # bytes: a longer request is met inside
 AT_A_TIME = 64  # turned away in one turn of the loop, so that those inside are served between
@@ -22,9 +23,9 @@ AT_A_TIME = 64  # turned away in one turn of the loop, so that those inside are 
 class Doorstep(socket.socket):
     """What `listener` hears, without whom the gate refuses; for asyncio to accept from."""
 
-    def __init__(self, listener: socket.socket, gate: Gate) -> None:
+    def __init__(self, listener: socket.socket, gate: Gate, table: Table) -> None:
         super().__init__(fileno=os.dup(listener.fileno()))
-        self._gate = gate
+        self._gate, self._table = gate, table
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next one who may come in. Raises BlockingIOError where there is none for now."""
@@ -42,10 +43,11 @@ class Doorstep(socket.socket):
             said = line.recv(GLANCE, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:  # nothing yet, or nobody any more
             return False
-        if not (Gate.concerns(said) and is_whole(said)):
+        method, path = first_words(said)
+        if not ((method, path) in self._table.placed and is_whole(said)):
             return False
         self._gate.turn_away()
         with line, suppress(OSError):
             line.recv(GLANCE)  # a line that is closed over unread bytes would be reset
-            line.send(spoken(FULL, path_of(said)))
+            line.send(spoken(FULL, self._table.dialect(path)))
         return True

@@ -18,7 +18,6 @@ from edgechat.errors import QueueFull
 
 SEATS = 16  # answers of one model that run at once, as scheduler/loop.py has it
 COME_BACK_S = 2.0
-ASKING = (b"POST /v1/", b"POST /api/chat ", b"POST /api/generate ")  # how requests for answers begin
 FULL = Problem.of(QueueFull("all places in the queue are taken; come back in a moment."))._replace(
     retry_after_s=COME_BACK_S
 )
@@ -37,11 +36,6 @@ class Gate:
         self._places = places
         self._refused = refused
         self._taken = 0
-
-    @staticmethod
-    def concerns(said: bytes) -> bool:
-        """Whether a request that begins like this asks for an answer."""
-        return said.startswith(ASKING)
 
     @property
     def full(self) -> bool:

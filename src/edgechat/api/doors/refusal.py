@@ -4,14 +4,16 @@ import asyncio
 import re
 from contextlib import suppress
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from edgechat.api.errors import Problem, response, shape_of
+from edgechat.api.errors import Dialect, Problem, response
 
 LINGER_S = 2.0  # a client that still sends would lose the answer if the connection closed under it
 SMALL = 65_536  # bytes of body that are read to the end, so that the connection can serve the next request
+_FIRST = re.compile(rb"([A-Z]+) ([^ ?\r\n]*)")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9})(?:\r\n|$)", re.IGNORECASE)
 
 
@@ -40,9 +42,9 @@ def _is_small(scope: Scope) -> bool:
 # ── below ASGI: a request is bytes, and so is the answer ──
 
 
-def spoken(why: Problem, path: str = "") -> bytes:
-    """`why` as the last words of a connection, in the dialect of `path`."""
-    body = msgspec.json.encode(shape_of(path)(why))
+def spoken(why: Problem, dialect: Dialect) -> bytes:
+    """`why` as the last words of a connection."""
+    body = msgspec.json.encode(dialect.shape(why))
     wait = "" if why.retry_after_s is None else f"Retry-After: {why.retry_after_s:.0f}\r\n"
     head = (
         f"HTTP/1.1 {why.status} {HTTPStatus(why.status).phrase}\r\nContent-Type: application/json\r\n"
@@ -51,9 +53,10 @@ def spoken(why: Problem, path: str = "") -> bytes:
     return head.encode() + body
 
 
-def path_of(request: bytes) -> str:
-    """What `request` asks for, by its first line."""
-    return request[: request.find(b"\r\n")].decode("latin-1").partition(" ")[2].partition(" ")[0]
+def first_words(request: bytes) -> tuple[str, str]:
+    """The method and the path that `request` begins with, as the application will see them."""
+    found = _FIRST.match(request)
+    return (found[1].decode(), unquote(found[2].decode("latin-1"))) if found else ("", "")
 
 
 def is_whole(request: bytes) -> bool:

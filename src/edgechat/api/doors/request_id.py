@@ -7,6 +7,8 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgechat.api.errors import dialect_of
+
 HEADER = "X-Request-Id"
 _FIT = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -28,8 +30,8 @@ class RequestId:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers[HEADER] = id
-                if scope["path"].startswith("/v1/messages"):
-                    headers["request-id"] = id  # where Anthropic's clients look
+                if header := dialect_of(scope).id_header:
+                    headers[header] = id
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=id):

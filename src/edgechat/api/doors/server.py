@@ -8,6 +8,7 @@ import uvicorn
 
 from edgechat.api.doors.connection import MAX_HEAD, Bounds, Connection
 from edgechat.api.doors.gate import Gate
+from edgechat.api.routes import Table
 from edgechat.api.watch.metrics import Metrics
 from edgechat.settings import Settings
 
@@ -20,7 +21,7 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
     """uvicorn's side of the settings. Forwarded addresses are read only where proxies are named."""
     return uvicorn.Config(
         app,
-        http=connection_class(settings, app.state.gate, app.state.metrics),
+        http=connection_class(settings, app.state.gate, app.state.table, app.state.metrics),
         h11_max_incomplete_event_size=MAX_HEAD,
         backlog=min(AT_A_TIME, open_files() // 16),
         ws="none",
@@ -35,14 +36,14 @@ def config(settings: Settings, app: Any) -> uvicorn.Config:
     )
 
 
-def connection_class(settings: Settings, gate: Gate, metrics: Metrics) -> type[Connection]:
+def connection_class(settings: Settings, gate: Gate, table: Table, metrics: Metrics) -> type[Connection]:
     """`Connection` within the bounds of `settings` and of the files that this process may open."""
     most = max(open_files() - RESERVED_FILES, open_files() // 3)
     total = min(settings.connections, most * 3 // 4)
     trusted = frozenset(settings.trusted_proxies)
     within = Bounds(total, settings.connections_per_address, trusted, lingering=most - total)
 
-    members = {"bounds": within, "crowd": Counter[str](), "gate": gate, "metrics": metrics}
+    members = {"bounds": within, "crowd": Counter[str](), "gate": gate, "table": table, "metrics": metrics}
     return type("Bounded", (Connection,), members)
 
 

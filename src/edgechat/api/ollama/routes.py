@@ -13,9 +13,9 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from edgechat import __version__
-from edgechat.api import errors
 from edgechat.api.errors import Problem
 from edgechat.api.fields import arguments_of
+from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
@@ -26,7 +26,7 @@ from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCa
 SPOKEN = "0.12.0"  # the release of Ollama whose API this is; clients ask for it
 NS = 1_000_000  # nanoseconds in a millisecond
 
-router = Router("/api")
+router = Router("/api", OLLAMA)
 
 
 @router.get("/version", Facts(Need.KEY), "The release of Ollama's API that is spoken here")
@@ -57,7 +57,9 @@ async def show(body: ShowRequest, runtime: TheRuntime, caller: TheCaller) -> dic
     }
 
 
-@router.post("/chat", Facts(Need.KEY, Asks.NOW), "Answer a conversation in Ollama's shape, streamed or whole")
+@router.post(
+    "/chat", Facts(Need.KEY, Asks.NOW, words=CHAT_WORDS), "Answer a conversation in Ollama's shape, streamed or whole"
+)
 async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)
     if not body.messages:
@@ -67,7 +69,9 @@ async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller:
     return await respond(request, model, wanted, ChatReply(model.served, ignored), body.stream is not False)
 
 
-@router.post("/generate", Facts(Need.KEY, Asks.NOW), "Answer a prompt in Ollama's shape, streamed or whole")
+@router.post(
+    "/generate", Facts(Need.KEY, Asks.NOW, words=GENERATE_WORDS), "Answer a prompt in Ollama's shape, streamed or whole"
+)
 async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)
     if not body.prompt:
@@ -165,7 +169,7 @@ class ChatReply:
         yield self._line(self._object("") | self._numbers(done))
 
     def failed(self, problem: Problem) -> Iterable[bytes]:
-        yield self._line(errors.ollama(problem))
+        yield self._line(error_object(problem))
 
     def _object(self, text: str, thought: str = "", calls: Iterable[ToolCall] = ()) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": text}

@@ -22,10 +22,12 @@ from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored, Served
 
+WORDS = {"messages": "input", "response_format": "text.format", "enable_thinking": "reasoning.effort"}
+
 router = Router("/v1")
 
 
-@router.post("/responses", Facts(Need.KEY, Asks.NOW), "Answer, whole or streamed; nothing is stored")
+@router.post("/responses", Facts(Need.KEY, Asks.NOW, words=WORDS), "Answer, whole or streamed; nothing is stored")
 async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     wanted = body.generation(model.served.sampling)
