@@ -2,8 +2,9 @@
 
 `/` answers index.html and `/dashboard` dashboard.html, which are asked for again every time; everything they need lies
 under `/ui/<version>/`, where the version is a hash of all files, so a browser may keep those for ever. The files refer
-to each other relatively. Two things are changed on the way: in the two pages `"./` becomes `"./ui/<version>/`, and from
-our own modules the comments are left out, a fifth of what a phone would load; every line keeps its number.
+to each other relatively. Three things are changed on the way: in the two pages `"./` becomes `"./ui/<version>/`; a style
+sheet gets what it imports, so that a phone asks once; and from our own modules the comments are left out, a fifth of
+what it would load; every line keeps its number.
 """
 
 import gzip
@@ -38,6 +39,7 @@ CONTENT_SECURITY_POLICY = (
     "trusted-types dompurify"
 )
 _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*.*?\*/)$", re.MULTILINE | re.DOTALL)  # with its lines to itself
+_IMPORT = re.compile(rb'^@import "\./([^"]+)";$', re.MULTILINE)
 _EVERY_FILE = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -127,11 +129,13 @@ def mount_page(app: FastAPI) -> None:
 
 
 def _sent(path: Path, folder: Path) -> bytes:
-    """The file as it goes out: our own modules without their comments, anything else as it is."""
+    """The file as it goes out: style sheets whole, our own modules without their comments, anything else as it is."""
     plain = path.read_bytes()
-    if path.suffix != ".js" or path.parent != folder / "js":
-        return plain
-    return _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), plain.decode()).encode()
+    if path.suffix == ".css":
+        return _IMPORT.sub(lambda piece: (path.parent / piece[1].decode()).read_bytes().rstrip(b"\n"), plain)
+    if path.suffix == ".js" and path.parent == folder / "js":
+        return _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), plain.decode()).encode()
+    return plain
 
 
 def _version(files: Iterable[tuple[str, File]]) -> str:
