@@ -2,9 +2,9 @@
 
 `/` answers index.html and `/dashboard` dashboard.html, which are asked for again every time; everything they need lies
 under `/ui/<version>/`, where the version is a hash of all files, so a browser may keep those for ever. The files refer
-to each other relatively. Three things are changed on the way: in the two pages `"./` becomes `"./ui/<version>/`; a style
-sheet gets what it imports, so that a phone asks once; and from our own modules the comments are left out, a fifth of
-what it would load; every line keeps its number.
+to each other relatively. Three things are changed on the way: in the two pages `"./` becomes `"./ui/<version>/`; a
+style sheet gets what it imports, so that a phone asks once; and from our own modules the comments are left out, a fifth
+of what it would load; every line keeps its number.
 """
 
 import gzip
