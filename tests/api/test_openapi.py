@@ -8,11 +8,19 @@ import jsonschema
 import pytest
 
 from edgechat.api.anthropic.errors import ANTHROPIC
+from edgechat.api.app import DIALECTS
 from edgechat.api.errors import OPENAI, Dialect
 from edgechat.api.ollama.errors import OLLAMA
 from edgechat.api.openai.completions import CompletionRequest
-from edgechat.api.openapi import AWAY, EXAMPLES, REFUSED
+from edgechat.api.openapi import AWAY, REFUSED
 
+EXAMPLES = {
+    (method.lower(), route.path): route.facts.example
+    for dialect in DIALECTS
+    for route in dialect.router.api.routes
+    for method in route.methods
+    if route.facts.example
+}
 STREAMED = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/api/chat", "/api/generate")
 
 

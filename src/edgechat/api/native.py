@@ -7,11 +7,14 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
+from edgechat.api.examples import QUESTION, Example
 from edgechat.api.fields import Strict
 from edgechat.api.reply import accepted, whole
 from edgechat.api.requests import TheCaller, TheRuntime, until_gone
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.types import GenRequest, Message
+
+EXAMPLE = Example({"input": QUESTION}, lambda: {"reply": "It is Paris."})
 
 router = Router()
 
@@ -34,7 +37,7 @@ async def readyz(runtime: TheRuntime) -> Response:
     return JSONResponse(msgspec.to_builtins(readiness), 200 if readiness.state == "ready" else 503)
 
 
-@router.post("/chat", Facts(Need.KEY, Asks.NOW), "One question, one answer")
+@router.post("/chat", Facts(Need.KEY, Asks.NOW, example=EXAMPLE), "One question, one answer")
 async def chat(body: ChatInput, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(None, caller)
     events = await accepted(model, GenRequest((Message.of("user", body.input),), model.served.sampling))

@@ -4,7 +4,8 @@
          │
          └─► Table ─┬─ who may ─────────────────► doors/access.py
                     ├─ how large, of what kind ─► doors/guard.py, strict_json.py
-                    └─ does it ask for an answer ► doors/drain.py (pause), doors/gate.py (places)
+                    ├─ asks for an answer? ────► doors/drain.py (pause), doors/gate.py (places)
+                    └─ dialect, words, example ► errors.py, openapi.py
 
 A route without `Facts`, and facts without `who`, do not type-check, and do not run. Where two routes match a path, the
 stricter need holds; what no route matches needs a key. tests/api/access.toml lists every route with its need once more.
@@ -25,6 +26,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from edgechat.api.errors import OPENAI, Dialect
+from edgechat.api.examples import Example
 from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import RequestError
 
@@ -65,6 +67,7 @@ class Facts:
     most_groups: int = MOST_GROUPS  # objects and lists of a JSON body
     kinds: frozenset[str] = frozenset({JSON})
     words: Mapping[str, str] = field(default_factory=dict)  # what it calls OpenAI's chat parameters, in errors
+    example: Example | None = None
 
 
 NOWHERE = Facts(Need.KEY)  # where no route is

@@ -18,6 +18,7 @@ from edgechat.api import sse
 from edgechat.api.anthropic.errors import ANTHROPIC, WORDS, error_object
 from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
+from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
 from edgechat.api.fields import arguments_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
@@ -25,6 +26,13 @@ from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.types import Called, Delta, Done, Read, Reasoning, Served, ToolCall
 
 router = Router("/v1/messages", ANTHROPIC)
+
+ANSWERED = Example(
+    {"max_tokens": 100, "messages": TURNS},
+    lambda: MessageReply(SERVED),
+    {"tools": {"max_tokens": 100, "messages": TURNS, "tools": [{**WEATHER, "input_schema": CITY}]}},
+)
+COUNTED = Example({"messages": TURNS}, lambda: {"input_tokens": 26})
 
 STOP_REASONS = {
     "eos": "end_turn",
@@ -36,7 +44,9 @@ STOP_REASONS = {
 
 
 @router.post(
-    "", Facts(Need.KEY, Asks.NOW, words=WORDS), "Answer a conversation in Anthropic's shapes, whole or streamed"
+    "",
+    Facts(Need.KEY, Asks.NOW, words=WORDS, example=ANSWERED),
+    "Answer a conversation in Anthropic's shapes, whole or streamed",
 )
 async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
@@ -44,7 +54,7 @@ async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime,
     return await respond(request, model, wanted, MessageReply(model.served), bool(body.stream))
 
 
-@router.post("/count_tokens", Facts(Need.KEY, words=WORDS), "How many tokens the model would read")
+@router.post("/count_tokens", Facts(Need.KEY, words=WORDS, example=COUNTED), "How many tokens the model would read")
 async def count_tokens(body: Prompt, runtime: TheRuntime, caller: TheCaller) -> dict[str, int]:
     model = runtime.find(body.model, caller)
     told = await model.ask(Read(msgspec.structs.replace(body.asked(), truncation="disabled")))

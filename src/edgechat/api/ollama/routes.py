@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from edgechat import __version__
 from edgechat.api.errors import Problem
+from edgechat.api.examples import CITY, QUESTION, SERVED, TURNS, Example
 from edgechat.api.fields import arguments_of
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
@@ -26,6 +27,10 @@ from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCa
 SPOKEN = "0.12.0"  # the release of Ollama whose API this is; clients ask for it
 NS = 1_000_000  # nanoseconds in a millisecond
 
+LISTED = Example(None, lambda: {"models": [model_object(SERVED)]})
+CHATTED = Example({"messages": TURNS}, lambda: ChatReply(SERVED), {"schema": {"messages": TURNS, "format": CITY}})
+GENERATED = Example({"prompt": QUESTION}, lambda: GenerateReply(SERVED))
+
 router = Router("/api", OLLAMA)
 
 
@@ -34,7 +39,7 @@ async def version() -> dict[str, str]:
     return {"version": SPOKEN, "edgechat": __version__}
 
 
-@router.get("/tags", Facts(Need.KEY), "The models that answer here, in Ollama's shape")
+@router.get("/tags", Facts(Need.KEY, example=LISTED), "The models that answer here, in Ollama's shape")
 async def tags(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     return {"models": [model_object(served) for served in runtime.models(caller)]}
 
@@ -58,7 +63,9 @@ async def show(body: ShowRequest, runtime: TheRuntime, caller: TheCaller) -> dic
 
 
 @router.post(
-    "/chat", Facts(Need.KEY, Asks.NOW, words=CHAT_WORDS), "Answer a conversation in Ollama's shape, streamed or whole"
+    "/chat",
+    Facts(Need.KEY, Asks.NOW, words=CHAT_WORDS, example=CHATTED),
+    "Answer a conversation in Ollama's shape, streamed or whole",
 )
 async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)
@@ -70,7 +77,9 @@ async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller:
 
 
 @router.post(
-    "/generate", Facts(Need.KEY, Asks.NOW, words=GENERATE_WORDS), "Answer a prompt in Ollama's shape, streamed or whole"
+    "/generate",
+    Facts(Need.KEY, Asks.NOW, words=GENERATE_WORDS, example=GENERATED),
+    "Answer a prompt in Ollama's shape, streamed or whole",
 )
 async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from edgechat import __version__
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
+from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
 from edgechat.api.openai import choices
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.reply import Part, Whole, respond, truth
@@ -25,7 +26,28 @@ LEAST = -9999.0  # a log probability that stands for none
 router = Router("/v1")
 
 
-@router.get("/models", Facts(Need.KEY), "The models that can be asked for; the first one is the default")
+LISTED = Example(None, lambda: {"object": "list", "data": [model_object(SERVED)]})
+ANSWERED = Example(
+    {"messages": TURNS},
+    lambda: ChatReply(SERVED),
+    {
+        "streamed": {"messages": TURNS, "stream": True, "stream_options": {"include_usage": True}},
+        "tools": {
+            "messages": TURNS,
+            "tools": [{"type": "function", "function": {**WEATHER, "parameters": CITY}}],
+            "tool_choice": "auto",
+        },
+        "schema": {
+            "messages": TURNS,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": CITY}},
+        },
+    },
+)
+
+
+@router.get(
+    "/models", Facts(Need.KEY, example=LISTED), "The models that can be asked for; the first one is the default"
+)
 async def models(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     return {"object": "list", "data": [model_object(served) for served in runtime.models(caller)]}
 
@@ -35,7 +57,9 @@ async def model(id: str, runtime: TheRuntime, caller: TheCaller) -> dict[str, An
     return model_object(named(runtime.find(id, caller).served, id))
 
 
-@router.post("/chat/completions", Facts(Need.KEY, Asks.NOW), "Answer a conversation, whole or streamed")
+@router.post(
+    "/chat/completions", Facts(Need.KEY, Asks.NOW, example=ANSWERED), "Answer a conversation, whole or streamed"
+)
 async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     wanted = body.generation(model.served.sampling)

@@ -13,6 +13,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
+from edgechat.api.examples import SERVED, Example
 from edgechat.api.fields import CHOICES, Drawn, Many, MaxTokens, User
 from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
@@ -73,7 +74,15 @@ class CompletionRequest(Drawn):
         return [one for each in asked for one in choices.times(each, count)]
 
 
-@router.post("/completions", Facts(Need.KEY, Asks.NOW), "Continue a text, or several, whole or streamed")
+EXAMPLE = Example(
+    {"prompt": "The capital of France", "max_tokens": 8},
+    lambda: CompletionReply(SERVED, [GenRequest(())], with_usage=False, echoes=[""]),
+)
+
+
+@router.post(
+    "/completions", Facts(Need.KEY, Asks.NOW, example=EXAMPLE), "Continue a text, or several, whole or streamed"
+)
 async def completions(body: CompletionRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     served = model.served

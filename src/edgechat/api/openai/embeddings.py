@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
+from edgechat.api.examples import QUESTION, Example
 from edgechat.api.fields import Body, Many, User
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary, until_gone
 from edgechat.api.routes import Asks, Facts, Need, Router
@@ -42,8 +43,20 @@ class EmbeddingRequest(Body):
         return [one for one in self.input if not isinstance(one, int)]
 
 
+EMBEDDED = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456]}],
+    "model": "qwen3-embedding-0.6b",
+    "usage": {"prompt_tokens": 8, "total_tokens": 8},
+}
+EXAMPLE = Example({"input": QUESTION}, lambda: EMBEDDED)
+
+
 @router.post(
-    "/embeddings", Facts(Need.KEY, Asks.NOW), "The meaning of texts as vectors of length 1", response_model=None
+    "/embeddings",
+    Facts(Need.KEY, Asks.NOW, example=EXAMPLE),
+    "The meaning of texts as vectors of length 1",
+    response_model=None,
 )
 async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
+from edgechat.api.examples import CITY, QUESTION, SERVED, WEATHER, Example
 from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
@@ -27,7 +28,29 @@ WORDS = {"messages": "input", "response_format": "text.format", "enable_thinking
 router = Router("/v1")
 
 
-@router.post("/responses", Facts(Need.KEY, Asks.NOW, words=WORDS), "Answer, whole or streamed; nothing is stored")
+def _specimen() -> "ResponseReply":
+    body = ResponsesRequest.model_validate({"input": QUESTION})
+    return ResponseReply(SERVED, body, body.generation(SERVED.sampling))
+
+
+EXAMPLE = Example(
+    {"input": QUESTION},
+    _specimen,
+    {
+        "tools": {"input": QUESTION, "tools": [{"type": "function", **WEATHER, "parameters": CITY}]},
+        "schema": {
+            "input": QUESTION,
+            "text": {"format": {"type": "json_schema", "name": "answer", "schema": CITY}},
+        },
+    },
+)
+
+
+@router.post(
+    "/responses",
+    Facts(Need.KEY, Asks.NOW, words=WORDS, example=EXAMPLE),
+    "Answer, whole or streamed; nothing is stored",
+)
 async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     wanted = body.generation(model.served.sampling)
