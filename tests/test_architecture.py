@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 ROWS = [
     {"errors", "types", "registry", "settings", "machine", "bindings"},
     {"letters", "observe", "process"},
+    {"media"},
     {"gguf", "hub", "prompt", "history", "keys", "presence"},
     {"engine"},
     {"scheduler"},

@@ -147,6 +147,10 @@ class Settings(BaseModel):
         default=ByteSize(1_000_000_000),
         description="most disk space for conversations that were read already, such as 500MB; 0 keeps none",
     )
+    attachment_bytes: ByteSize = Field(
+        default=ByteSize(1_000_000_000),
+        description="most disk space for what conversations hold besides text, such as 500MB; 0 takes none",
+    )
     engine: str = Field(default="llama_cpp", description="which engine runs the model")
     offline: bool = Field(default=False, description="open no connection to any hub or package index")
     modelscope_endpoint: str = Field(

@@ -9,6 +9,9 @@ from edgechat.history import turns
 from edgechat.history.records import Outcome, Started, Turn
 from edgechat.history.store import History
 
+MOST = 1 << 30  # bytes of attachments
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
 
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[History]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from edgechat.history import conversations, exchange, intake, schema, turns
+from edgechat.history import attachments, conversations, exchange, files, intake, schema, turns
 from edgechat.history.records import Outcome, Turn
 from edgechat.history.store import History, export_copy
+from tests.history.conftest import MOST, PICTURE
 
 
 def say(*words: object) -> None:
@@ -61,21 +62,36 @@ def delete(history: History) -> None:
 def take(history: History) -> None:
     """Everything is imported again, for somebody else."""
     history.open()
-    document = msgspec.json.decode(history.read(exchange.as_json, "").result())
-    history.write(intake.take, "other", intake.conversations_in(document)).result()
+    document = msgspec.json.decode(b"".join(exchange.as_json(history, "")))
+    intake.take_in(history, "other", document, MOST)
     say("imported")
+
+
+def attach(history: History) -> None:
+    """A picture is uploaded, used by a message, and destroyed with it."""
+    history.open()
+    incoming = files.stored(history.attachments, PICTURE)
+    kept = history.write(attachments.put, "", incoming, MOST, conversations.now()).result()
+    files.settle(history.attachments, incoming, kept)
+    say("uploaded", incoming.sha256)
+    turn = Turn(content="What is it?", attachments=(incoming.sha256,))
+    started, _ = history.write(turns.begin, "", turn, history.lease).result()
+    say("asked", started.message_id)
+    history.free(conversations.purge, "", started.conversation_id).result()
+    say("purged", started.conversation_id)
+    history.sweep()
 
 
 def backup(history: History) -> None:
     """A copy is made beside the file."""
     history.open()
-    history.read(export_copy, history.folder / "copy.db").result()
+    history.read(export_copy, history.folder / "copy.db", history.attachments).result()
     say("copied")
 
 
 def main() -> None:
     doom = ctypes.CDLL(None)
-    scenarios = {scenario.__name__: scenario for scenario in (talk, migrate, delete, take, backup)}
+    scenarios = {scenario.__name__: scenario for scenario in (talk, migrate, delete, take, attach, backup)}
     for line in sys.stdin:
         name, at, folder = line.split(maxsplit=2)
         if (child := os.fork()) == 0:

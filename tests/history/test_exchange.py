@@ -4,7 +4,7 @@ import pytest
 from edgechat.errors import InvalidRequest, NotFound
 from edgechat.history import conversations, exchange, intake
 from edgechat.history.store import History
-from tests.history.conftest import answered, ask
+from tests.history.conftest import MOST, answered, ask
 
 
 def fill(history: History) -> list[str]:
@@ -19,16 +19,16 @@ def fill(history: History) -> list[str]:
 
 
 def exported(history: History, owner: str = "") -> exchange.File:
-    return msgspec.json.decode(history.read(exchange.as_json, owner).result(), type=exchange.File)
+    return msgspec.json.decode(b"".join(exchange.as_json(history, owner)), type=exchange.File)
 
 
 def test_what_was_exported_comes_back_identical(history: History) -> None:
     ids = fill(history)
     before = exported(history)
     assert [one.id for one in before.conversations] == [ids[0], ids[2], ids[1]]
-    data = msgspec.json.decode(history.read(exchange.as_json, "").result())
+    data = msgspec.json.decode(b"".join(exchange.as_json(history, "")))
     history.write(conversations.purge, "").result()
-    taken = history.write(intake.take, "", intake.conversations_in(data)).result()
+    taken = intake.take_in(history, "", data, MOST)
     assert (taken.imported, taken.skipped) == (3, 0)
     after = exported(history)
     for one, other in zip(before.conversations, after.conversations, strict=True):
@@ -39,15 +39,15 @@ def test_what_was_exported_comes_back_identical(history: History) -> None:
 
 def test_what_is_there_is_not_taken_twice_and_nothing_is_overwritten(history: History) -> None:
     ids = fill(history)
-    data = msgspec.json.decode(history.read(exchange.as_json, "", ids[2]).result())
-    assert history.write(intake.take, "", intake.conversations_in(data)).result().skipped == 1
+    data = msgspec.json.decode(b"".join(exchange.as_json(history, "", ids[2])))
+    assert intake.take_in(history, "", data, MOST).skipped == 1
     answered(history, "later", conversation_id=ids[2], after_latest=True)
-    taken = history.write(intake.take, "", intake.conversations_in(data)).result()
+    taken = intake.take_in(history, "", data, MOST)
     assert taken.imported == 1
     assert taken.conversation_ids[0] not in ids
     assert len(history.read(conversations.get, "", ids[2]).result().messages) == 4
     assert len(history.read(conversations.get, "", taken.conversation_ids[0]).result().messages) == 2
-    others = history.write(intake.take, "somebody", intake.conversations_in(data)).result()
+    others = intake.take_in(history, "somebody", data, MOST)
     assert others.conversation_ids[0] != ids[2]
 
 
@@ -100,7 +100,7 @@ MESSAGES = [
 
 
 def test_a_chatgpt_export_keeps_its_branches(history: History) -> None:
-    (id,) = history.write(intake.take, "", intake.conversations_in(CHATGPT)).result().conversation_ids
+    (id,) = intake.take_in(history, "", CHATGPT, MOST).conversation_ids
     kept = history.read(conversations.get, "", id).result()
     assert (kept.title, kept.created) == ("Old talk", 1700000000500)
     q, a, q2 = kept.messages
@@ -119,7 +119,7 @@ def test_openai_style_messages(history: History, document: object) -> None:
         ("user", "a\nb"),
         ("assistant", "c"),
     ]
-    assert history.write(intake.take, "", [one]).result().imported == 1
+    assert history.write(intake.take, "", [one]).result()[0].imported == 1
     answered(history, "go on", conversation_id=one.id, after_latest=True)
 
 
@@ -137,6 +137,10 @@ def damaged(**changes: object) -> dict[str, object]:
     return {"format": "edgechat", "version": 1, "exported": "", "conversations": [one | {"messages": [node | changes]}]}
 
 
+def test_a_file_of_before_attachments_is_taken_too(history: History) -> None:
+    assert intake.take_in(history, "", damaged(), MOST).imported == 1
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -152,7 +156,7 @@ def damaged(**changes: object) -> dict[str, object]:
         {"messages": [{"role": "robot", "content": "x"}]},
         [{"messages": MESSAGES}, {"title": "no messages"}],
         {"mapping": {}},
-        {"format": "edgechat", "version": 2, "conversations": []},
+        {"format": "edgechat", "version": 3, "conversations": []},
         {"format": "other", "version": 1},
         {"format": "edgechat", "version": 1},
         damaged(parent_id="m-2"),
@@ -172,7 +176,7 @@ def test_what_is_no_conversation_is_refused_with_the_place(document: object) -> 
 
 def test_an_import_is_all_or_nothing(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(history)
-    data = msgspec.json.decode(history.read(exchange.as_json, "").result())
+    data = msgspec.json.decode(b"".join(exchange.as_json(history, "")))
     history.write(conversations.purge, "").result()
     found = intake.conversations_in(data)
     put, calls = intake._put, []

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.history import conversations
+from edgechat.history import attachments, conversations, files
 from edgechat.history.records import Conversation
 from edgechat.history.schema import STEPS
 from edgechat.history.store import History
-from tests.history.conftest import answered
+from tests.history.conftest import PICTURE, answered
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 SAMPLE = 12  # places of each scenario, where not all are tried
@@ -153,6 +153,26 @@ def test_an_import(run: Run, filled: Path, tmp_path: Path) -> None:
         assert len(taken) in ((3,) if "imported" in words(said) else (0, 3)), "all or nothing"
         assert whole(taken)
         assert [one.title for one in everything(home)] == TITLES
+
+
+def test_an_attachment(run: Run, tmp_path: Path) -> None:
+    """What was acknowledged has its bytes; what was destroyed has left none, once the next one opens the store."""
+    for home, said in each(run, "attach", None, tmp_path):
+        found, told = everything(home), words(said)
+        history = History(home)
+        history.open()
+        rows = history.read(lambda db: db.execute("SELECT owner, sha256 FROM attachment").fetchall()).result()
+        for owner, sha256 in rows:
+            kept = history.read(attachments.find, owner, sha256).result()
+            assert files.read(history.attachments, kept) == PICTURE
+        history.close()
+        assert len(rows) >= ("uploaded" in told and "purged" not in told and not found) or "asked" in told
+        assert len(found) >= ("asked" in told and "purged" not in told)
+        assert all(len(one.messages[0].attachments) == len(rows) == 1 for one in found)
+        if "purged" in told:
+            assert not found
+            assert not rows
+            assert not list(history.attachments.iterdir())
 
 
 def test_a_backup(run: Run, filled: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_foreign_file_and_a_newer_one(filled: Path) -> None:
 def test_a_backup_comes_back(filled: Path, tmp_path: Path) -> None:
     history = History(tmp_path)
     history.open()
-    copy = history.read(export_copy, tmp_path / "copy.db").result()
+    copy = history.read(export_copy, tmp_path / "copy.db", history.attachments).result()
     later = answered(history, "after the backup").conversation_id
     history.claim()
     with pytest.raises(HomeInUse, match="another server"):

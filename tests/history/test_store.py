@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import ConfigError, EdgechatError, HistoryDamaged, HomeInUse, NotFound, Stale
-from edgechat.history import conversations, schema, turns
+from edgechat.history import conversations, removal, schema, turns
 from edgechat.history.records import Turn
 from edgechat.history.store import History
 from tests.history.conftest import answered, ask
@@ -164,20 +164,64 @@ def shape(path: Path) -> list[tuple[str, ...]]:
         return db.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
 
 
-def test_the_first_schema_and_a_blank_file_come_to_the_same(tmp_path: Path) -> None:
-    first = (Path(__file__).parent / "first.sql").read_text()
-    history = History(tmp_path)
-    history.folder.mkdir()
-    with closing(sqlite3.connect(history.path)) as db:
-        db.executescript(first)
-    history.open()
+@pytest.mark.parametrize("former", ["first.sql", "second.sql"])
+def test_every_schema_that_was_released_and_a_blank_file_come_to_the_same(tmp_path: Path, former: str) -> None:
+    history = opened(tmp_path, former)
     blank = History(tmp_path / "blank")
     blank.open()
     assert shape(history.path) == shape(blank.path)
-    (head,) = history.read(conversations.page, "", query="排序").result().conversations
+    (head,) = history.read(conversations.page, "", query="快速排序").result().conversations
     assert head.title == "排序"
     history.close()
     blank.close()
+
+
+def opened(home: Path, former: str) -> History:
+    """A store whose file is of an earlier schema."""
+    history = History(home)
+    history.folder.mkdir()
+    with closing(sqlite3.connect(history.path)) as db:
+        db.executescript((Path(__file__).parent / former).read_text())
+    history.open()
+    return history
+
+
+def test_conversations_of_the_release_before_are_what_they_were(tmp_path: Path) -> None:
+    """Written by the code of schema 2: branches, a deleted message, an answer that was under way, thoughts, numbers."""
+    history = opened(tmp_path, "second.sql")
+    heads = history.read(conversations.page, "").result().conversations
+    assert [(head.title, head.pinned) for head in heads] == [
+        ("排序", True),
+        ("asked once", False),
+        ("a b c <|im_end|> 🙂", False),
+    ]
+    nodes = history.read(conversations.get, "", heads[0].id).result().messages
+    assert [node.content for node in nodes] == [
+        *("如何排序？", "用快速排序。", "How to sort?", "Quicksort.", "And in Python?", "sorted() does it.", "so far"),
+    ]
+    assert nodes[-1].status == "interrupted"
+    assert (nodes[1].reasoning, nodes[1].model, nodes[1].params) == (
+        "想一想",
+        "qwen",
+        {"stop": ["x"], "temperature": 0},
+    )
+    assert nodes[1].usage is not None
+    assert nodes[1].usage["prompt"] == 26
+    assert not any(node.attachments for node in nodes)
+    said = history.read(turns.path, nodes[5].id).result()
+    assert [message.content for message in said] == [
+        *(("How to sort?",), ("Quicksort.",), ("And in Python?",), ("sorted() does it.",)),
+    ]
+    strange, half = history.read(conversations.get, "", heads[2].id).result().messages
+    assert strange.content == "a\0b\u2028c <|im_end|> 🙂"
+    assert half.error is not None
+    assert half.error.code == "engine_failed"
+    assert history.read(removal.page, "", 9).result()[0].snippet[0].t == "to be deleted"
+    assert len(history.read(conversations.page, "", deleted=True).result().conversations) == 1
+    assert len(history.read(conversations.page, "k-1").result().conversations) == 1
+    again = Turn(content="asked once", params={"temperature": 0.5})
+    assert not history.write(turns.begin, "", again, history.lease, "key").result()[1], "a retry is still one turn"
+    history.close()
 
 
 def _broken(db: sqlite3.Connection) -> None:

@@ -30,10 +30,11 @@ Of = Annotated[str | None, typer.Option("--of", help="The key whose conversation
 
 
 class Opened(NamedTuple):
-    """A home folder's conversations, and whose are looked at."""
+    """A home folder's conversations, whose are looked at, and how many bytes of attachments are kept in all."""
 
     history: History
     owner: str
+    most: int
 
 
 def register(root: typer.Typer) -> None:
@@ -49,7 +50,7 @@ def opened(home: Path | None, config: Path | None, of: str | None = None) -> Ite
     history = History(settings.home)
     history.open()
     try:
-        yield Opened(history, owner)
+        yield Opened(history, owner, settings.attachment_bytes)
     finally:
         history.close()
 
@@ -63,7 +64,7 @@ def show_list(
     config: options.Config = None,
 ) -> None:
     """List conversations, pinned ones first, then by last change."""
-    with opened(home, config, of) as (history, owner):
+    with opened(home, config, of) as (history, owner, _):
         heads = history.read(conversations.page, owner, limit=limit).result().conversations
     _print(heads, as_json)
 
@@ -80,7 +81,7 @@ def search(
     config: options.Config = None,
 ) -> None:
     """Find conversations by their words; two characters of Chinese are enough."""
-    with opened(home, config, of) as (history, owner):
+    with opened(home, config, of) as (history, owner, _):
         heads = history.read(conversations.page, owner, query=" ".join(words), limit=limit).result().conversations
     _print(heads, as_json)
 
@@ -94,7 +95,7 @@ def show(
     config: options.Config = None,
 ) -> None:
     """Print a conversation: the branch that was written to last, or with --json the whole tree."""
-    with opened(home, config, of) as (history, owner):
+    with opened(home, config, of) as (history, owner, _):
         id = full_id(history, conversation, owner)
         if as_json:
             typer.echo(msgspec.json.encode(history.read(conversations.get, owner, id).result()).decode())
@@ -114,16 +115,20 @@ def export(
     config: options.Config = None,
 ) -> None:
     """Export one conversation, or all."""
-    with opened(home, config, of) as (history, owner):
+    with opened(home, config, of) as (history, owner, _):
         id = full_id(history, conversation, owner) if conversation else None
-        data = history.read(exchange.as_markdown if markdown else exchange.as_json, owner, id).result()
-    if output is None:
-        sys.stdout.buffer.write(data)
-        return
-    try:
-        output.write_bytes(data)
-    except OSError as error:
-        raise StorageError(f"{output} cannot be written: {error.strerror}.") from None
+        if markdown:
+            data = iter([history.read(exchange.as_markdown, owner, id).result()])
+        else:
+            data = exchange.as_json(history, owner, id)
+        if output is None:
+            sys.stdout.buffer.writelines(data)
+            return
+        try:
+            with output.open("wb") as file:
+                file.writelines(data)
+        except OSError as error:
+            raise StorageError(f"{output} cannot be written: {error.strerror}.") from None
     out.print(f"Wrote {output}.", markup=False)
 
 
@@ -141,9 +146,8 @@ def take(
         raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not JSON: {error}.") from None
-    found = intake.conversations_in(document)
-    with opened(home, config, of) as (history, owner):
-        taken = history.write(intake.take, owner, found).result()
+    with opened(home, config, of) as (history, owner, most):
+        taken = intake.take_in(history, owner, document, most)
     out.print(f"Imported {taken.imported}; {taken.skipped} were there already.")
 
 
@@ -156,7 +160,7 @@ def give(
 ) -> None:
     """Hand all conversations over to a key: the terminal's own with those from before the first key, or a key's."""
     new_owner = keys_of(options.load(config, home=home)).get(to)
-    with opened(home, config, of) as (history, owner):
+    with opened(home, config, of) as (history, owner, _):
         count = history.write(conversations.hand_over, owner, new_owner.id).result()
     out.print(f"Now {new_owner.name}'s: {_count(count, 'conversation')}.", markup=False)
 
@@ -170,9 +174,9 @@ def backup(
     """Copy all conversations into one file, whole and consistent, also while a server runs."""
     if file.exists():
         raise ConfigError(f"{file} exists: take another name.")
-    with opened(home, config) as (history, _):
+    with opened(home, config) as (history, *_):
         try:
-            history.read(export_copy, file).result()
+            history.read(export_copy, file, history.attachments).result()
         except OSError as error:
             raise StorageError(f"{file} cannot be written: {error.strerror}.") from None
     out.print(f"Wrote {file}. Bring it back: edgechat history recover --from {file}", markup=False)

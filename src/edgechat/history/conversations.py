@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edgechat.errors import InvalidRequest, NotFound, Stale
-from edgechat.history import search
+from edgechat.history import attachments, search
 from edgechat.history.records import TITLE_CHARS, Conversation, Failure, Head, Heads, Node
 
 PAGE = 50
@@ -121,20 +121,27 @@ def ids_like(db: sqlite3.Connection, owner: str, start: str) -> list[str]:
 def nodes(db: sqlite3.Connection, conversation_id: str) -> list[Node]:
     """All messages that are not deleted, in sequence. An answer's run is named while it runs."""
     rows = db.execute(
-        """SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
-                  error, CASE status WHEN 'running' THEN run.id END
-           FROM message m LEFT JOIN run ON run.answer_id = m.id WHERE m.conversation_id = ? AND m.deleted IS NULL
-           ORDER BY seq""",
+        f"""SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
+                   error, CASE status WHEN 'running' THEN run.id END, {attachments.OF_MESSAGE}
+            FROM message m LEFT JOIN run ON run.answer_id = m.id WHERE m.conversation_id = ? AND m.deleted IS NULL
+            ORDER BY seq""",  # noqa: S608 - only our own words
         (conversation_id,),
     )
     return [node(row) for row in rows]
 
 
 def node(row: tuple[Any, ...]) -> Node:
-    """A message from its columns, in the order of `Node`, save that three are JSON."""
-    *plain, usage, params, error, run_id = row
+    """A message from its columns, in the order of `Node`, save that four are JSON."""
+    *plain, usage, params, error, run_id, attached = row
     failure = None if error is None else msgspec.json.decode(error, type=Failure)
-    return Node(*plain, usage=_value(usage), params=_value(params), error=failure, run_id=run_id)  # type: ignore[misc]
+    return Node(  # type: ignore[misc]
+        *plain,
+        usage=_value(usage),
+        params=_value(params),
+        error=failure,
+        run_id=run_id,
+        attachments=attachments.parsed(attached),
+    )
 
 
 def _value(text: str | None) -> dict[str, Any] | None:
@@ -220,6 +227,7 @@ def hand_over(db: sqlite3.Connection, owner: str, to: str) -> int:
     count = db.execute("UPDATE conversation SET owner = ?, version = version + 1 WHERE owner = ?", (to, owner)).rowcount
     db.execute("UPDATE run SET owner = ?, key = NULL WHERE owner = ?", (to, owner))  # nobody retries those any more
     db.execute("UPDATE OR IGNORE document SET owner = ? WHERE owner = ?", (to, owner))
+    attachments.hand_over(db, owner, to)
     return count
 
 
@@ -231,8 +239,9 @@ def purge_old(db: sqlite3.Connection, before: int) -> list[str]:
 
 
 def _destroy(db: sqlite3.Connection, rows: list[tuple[str, int]]) -> None:
-    """Conversations with their messages, runs and words."""
+    """Conversations with their messages, runs and words, and the attachments that nothing else uses."""
     for id, rowid in rows:
         keys = [key for (key,) in db.execute("SELECT key FROM message WHERE conversation_id = ?", (id,))]
         db.execute("DELETE FROM conversation WHERE id = ?", (id,))
         search.drop(db, [*keys, -rowid])
+    attachments.release(db, now())

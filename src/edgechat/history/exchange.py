@@ -1,19 +1,30 @@
 """Conversations as a file: ours, which comes back identical, and Markdown, which people read."""
 
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from edgechat.history import conversations, turns
+from edgechat.history import attachments, conversations, files, turns
+from edgechat.history.files import Kept
 from edgechat.history.records import Conversation, Node
+from edgechat.history.store import History
 from edgechat.types import Struct
 
 FORMAT: Literal["edgechat"] = "edgechat"
-VERSION = 1
+VERSION = 2  # 1 knew no attachments
 WHO = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
+
+
+class Enclosed(Struct, frozen=True):
+    """The bytes of an attachment: base64, in the file."""
+
+    sha256: str
+    bytes: bytes
 
 
 class File(Struct, frozen=True):
@@ -23,6 +34,7 @@ class File(Struct, frozen=True):
     version: int
     exported: str
     conversations: tuple[Conversation, ...]
+    attachments: tuple[Enclosed, ...] = ()
 
 
 def chosen(db: sqlite3.Connection, owner: str, id: str | None = None) -> list[Conversation]:
@@ -33,11 +45,32 @@ def chosen(db: sqlite3.Connection, owner: str, id: str | None = None) -> list[Co
     return [conversations.get(db, owner, found) for (found,) in db.execute(sql, (owner,)).fetchall()]
 
 
-def as_json(db: sqlite3.Connection, owner: str, id: str | None = None) -> bytes:
-    """One conversation, or all, as a file that `take` reads. An answer under way has what it has."""
-    kept = tuple(replace(one, messages=tuple(map(settled, one.messages))) for one in chosen(db, owner, id))
-    file = File(FORMAT, VERSION, datetime.now(UTC).isoformat(timespec="seconds"), kept)
-    return msgspec.json.format(msgspec.json.encode(file), indent=1)
+def as_json(history: History, owner: str, id: str | None = None) -> Iterator[bytes]:
+    """One conversation, or all, as a file that intake.py reads, in pieces: attachments are read one by one. Blocks."""
+    text, kept = history.read(_outline, owner, id).result()
+    if not kept:
+        return iter([text])
+    return _enclosing(text, kept, history.attachments)
+
+
+def _outline(db: sqlite3.Connection, owner: str, id: str | None) -> tuple[bytes, list[Kept]]:
+    """The file without its attachments, and these. An answer under way has what it has."""
+    found = tuple(replace(one, messages=tuple(map(settled, one.messages))) for one in chosen(db, owner, id))
+    file = File(FORMAT, VERSION, datetime.now(UTC).isoformat(timespec="seconds"), found)
+    hashes = {held.sha256: None for one in found for node in one.messages for held in node.attachments}
+    kept = [attachments.find(db, owner, sha256) for sha256 in hashes]
+    return msgspec.json.format(msgspec.json.encode(file), indent=1), kept
+
+
+def _enclosing(text: bytes, kept: list[Kept], folder: Path) -> Iterator[bytes]:
+    end = b"[]\n}"  # of an empty list of attachments
+    assert text.endswith(end)
+    before = text.removesuffix(end) + b"["
+    for one in kept:
+        enclosed = Enclosed(one.attachment.sha256, files.read(folder, one))
+        yield before + b"\n  " + msgspec.json.encode(enclosed)
+        before = b","
+    yield b"\n ]\n}"
 
 
 def settled(node: Node) -> Node:
@@ -61,7 +94,8 @@ def _page(conversation: Conversation) -> str:
 def _entry(node: Node) -> str:
     who = WHO[node.role] + (f" · {node.model}" if node.model else "")
     note = "" if node.status == "complete" else f" ({node.status})"
-    return f"**{who}**{note}\n\n{node.content}".rstrip()
+    held = "".join(f"[{one.media_type} {one.sha256[:12]}]\n\n" for one in node.attachments)
+    return f"**{who}**{note}\n\n{held}{node.content}".rstrip()
 
 
 def latest_branch(conversation: Conversation) -> list[Node]:

@@ -5,17 +5,20 @@ OpenAI-style messages    {"messages": [{"role", "content"}, …]}         or a l
 a ChatGPT export         [{"title", "mapping": {…}}, …]                 a tree, its branches kept
 """
 
+import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from edgechat.errors import InvalidRequest
-from edgechat.history import conversations, search, turns
-from edgechat.history.exchange import FORMAT, VERSION, File, settled
+from edgechat.errors import EdgechatError, InvalidRequest
+from edgechat.history import attachments, conversations, files, search, turns
+from edgechat.history.exchange import FORMAT, VERSION, Enclosed, File, settled
+from edgechat.history.files import Incoming, Kept
 from edgechat.history.records import Conversation, Node
+from edgechat.history.store import History
 from edgechat.types import Struct
 
 ROLES = ("system", "user", "assistant")
@@ -45,19 +48,33 @@ def conversations_in(document: Any) -> list[Conversation]:
 
 
 def _ours(document: dict[str, Any]) -> list[Conversation]:
-    if document["format"] != FORMAT or document.get("version") != VERSION:
+    if document["format"] != FORMAT or document.get("version") not in (1, VERSION):
         raise InvalidRequest(
             f"the file's format is {document['format']!r}, version {document.get('version')!r}; "
-            f"this edgechat reads {FORMAT!r}, version {VERSION}.",
+            f"this edgechat reads {FORMAT!r}, versions 1 and {VERSION}.",
             "version",
         )
-    try:
-        file = msgspec.convert(document, File)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"the file is not as an export is: {error}.") from None
+    file: File = _as({**document, "attachments": ()}, File)
     for at, one in enumerate(file.conversations):
         _check(one, f"conversations[{at}]")
     return [replace(one, messages=tuple(map(settled, one.messages))) for one in file.conversations]
+
+
+def _enclosed(document: Any) -> tuple[Enclosed, ...]:
+    """The attachments of a decoded file."""
+    ours = isinstance(document, dict) and "format" in document
+    found: tuple[Enclosed, ...] = _as(document.get("attachments", ()), tuple[Enclosed, ...]) if ours else ()
+    for at, one in enumerate(found):
+        if hashlib.sha256(one.bytes).hexdigest() != one.sha256:
+            raise InvalidRequest(f"attachments[{at}] is not what its sha256 says.", f"attachments[{at}]")
+    return found
+
+
+def _as(value: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the file is not as an export is: {error}.") from None
 
 
 def _check(one: Conversation, place: str) -> None:
@@ -158,23 +175,47 @@ def _milliseconds(seconds: Any) -> int:
 # ── storing ──
 
 
-def take(db: sqlite3.Connection, owner: str, found: list[Conversation]) -> Taken:
+def take_in(history: History, owner: str, document: Any, most: int) -> Taken:
+    """Store what a decoded file holds, all of it or nothing; `most` bytes of attachments are kept in all. Blocks.
+
+    Raises InvalidRequest, NoSpace, StorageError.
+    """
+    found, folder = conversations_in(document), history.attachments
+    incoming: list[Incoming] = []
+    try:
+        incoming.extend(files.stored(folder, one.bytes) for one in _enclosed(document))
+        taken, kept = history.write(take, owner, found, incoming, most).result()
+    except EdgechatError:
+        files.delete(folder, [new.file for new in incoming])
+        raise
+    for new, there in zip(incoming, kept, strict=True):
+        files.settle(folder, new, there)
+    return taken
+
+
+def take(
+    db: sqlite3.Connection, owner: str, found: list[Conversation], incoming: Sequence[Incoming] = (), most: int = 0
+) -> tuple[Taken, list[Kept]]:
     """Store all of them, in the order of the list; the transaction makes it all or nothing."""
+    kept = [attachments.put(db, owner, one, most, conversations.now()) for one in incoming]
     ids, skipped = [], 0
     for one in reversed(found):
         if _is_there(db, owner, one):
             skipped += 1
         else:
             ids.append(_put(db, owner, one if _is_free(db, one) else _renamed(one)))
-    return Taken(len(ids), skipped, tuple(reversed(ids)))
+    return Taken(len(ids), skipped, tuple(reversed(ids))), kept
 
 
 def _is_there(db: sqlite3.Connection, owner: str, one: Conversation) -> bool:
     sql = "SELECT 1 FROM conversation WHERE id = ? AND owner = ? AND deleted IS NULL"
     if not db.execute(sql, (one.id, owner)).fetchone():
         return False
-    texts = [(node.id, node.role, node.content) for node in one.messages]
-    return texts == [(node.id, node.role, node.content) for node in conversations.nodes(db, one.id)]
+    return list(map(_said, one.messages)) == list(map(_said, conversations.nodes(db, one.id)))
+
+
+def _said(node: Node) -> tuple[object, ...]:
+    return node.id, node.role, node.content, [held.sha256 for held in node.attachments]
 
 
 def _is_free(db: sqlite3.Connection, one: Conversation) -> bool:
@@ -203,6 +244,7 @@ def _put(db: sqlite3.Connection, owner: str, one: Conversation) -> str:
     search.put(db, -rowid, title)
     for seq, node in enumerate(one.messages, 1):
         key = turns.put(db, one.id, replace(node, seq=seq))
+        attachments.attach(db, owner, key, [held.sha256 for held in node.attachments])
         if node.content:
             search.put(db, key, node.content)
     return one.id

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgechat.types import FinishReason, Role, Struct
+from edgechat.types import Attachment, FinishReason, Role, Struct
 
 Status = Literal["running", "complete", "stopped", "interrupted", "error"]
 TITLE_CHARS = 60
@@ -40,6 +40,7 @@ class Node(Struct, frozen=True):
     params: dict[str, Any] | None = None
     error: Failure | None = None
     run_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()  # before the text
 
 
 class Piece(Struct, frozen=True):
@@ -98,6 +99,8 @@ class Turn(Struct, frozen=True):
     content: str | None = None
     model: str | None = None
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    # The message's, by their SHA-256. Unset, it is no part of what an Idempotency-Key stands for, as it never was.
+    attachments: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Started(Struct, frozen=True):

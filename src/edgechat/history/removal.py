@@ -3,7 +3,7 @@
 import sqlite3
 
 from edgechat.errors import InvalidRequest, NotFound
-from edgechat.history import conversations, search
+from edgechat.history import attachments, conversations, search
 from edgechat.history.records import Conversation, Piece, Removed
 
 _DOOMED = """WITH RECURSIVE below (id) AS (
@@ -67,6 +67,7 @@ def purge_old(db: sqlite3.Connection, before: int) -> list[str]:
     if rows:
         db.execute("DELETE FROM message WHERE deleted < ?", (before,))
         search.drop(db, [key for key, _ in rows])
+        attachments.release(db, conversations.now())
     return sorted({id for _, id in rows})
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgechat.errors import ConfigError
-from edgechat.history import inspection, search
+from edgechat.history import files, inspection, search
 from edgechat.history.store import History, copy
 
-TABLES = ("conversation", "message", "run", "document")
+TABLES = ("conversation", "message", "run", "document", "attachment", "attached")
 # What lost its place gets one: a message without its conversation a new one, one without its parent the beginning.
 MEND = (
     """INSERT INTO conversation (id, owner, title, titled, touched, created, updated)
@@ -20,6 +20,11 @@ MEND = (
        FROM message m WHERE conversation_id NOT IN (SELECT id FROM conversation) GROUP BY conversation_id""",
     "UPDATE message SET parent_id = NULL WHERE parent_id NOT IN (SELECT id FROM message)",
     "UPDATE message SET status = 'interrupted' WHERE status = 'running'",
+    """DELETE FROM attached WHERE message NOT IN (SELECT key FROM message)
+       OR attachment NOT IN (SELECT key FROM attachment)""",
+    # What lost its message is not swept at once.
+    """UPDATE attachment SET expires = (strftime('%s', 'now') + 30 * 86400) * 1000
+       WHERE key NOT IN (SELECT attachment FROM attached)""",
     """DELETE FROM run WHERE answer_id NOT IN (SELECT id FROM message)
        OR message_id NOT IN (SELECT id FROM message) OR conversation_id NOT IN (SELECT id FROM conversation)""",
 )
@@ -56,6 +61,8 @@ def _recover(history: History, source: Path | None) -> Saved:
         inspection.examine(source)
         with closing(sqlite3.connect(source)) as db:
             copy(db, fresh)
+        with closing(sqlite3.connect(fresh)) as db:
+            files.unpack(db, history.attachments)
     else:
         inspection.create(fresh)
         if path.exists():

@@ -87,7 +87,36 @@ def _2_deleted_messages(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX message_deleted ON message (deleted) WHERE deleted IS NOT NULL")
 
 
-STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages)
+_ATTACHMENTS = (
+    # One realm's bytes in one file. Without an owner it is to be swept; `expires` is 0 once a message has used it.
+    """CREATE TABLE attachment (
+        key         INTEGER PRIMARY KEY,
+        owner       TEXT,
+        sha256      TEXT NOT NULL,
+        kind        TEXT NOT NULL CHECK (kind IN ('picture', 'sound', 'document')),
+        media_type  TEXT NOT NULL,
+        size        INTEGER NOT NULL,
+        file        TEXT NOT NULL UNIQUE,
+        expires     INTEGER NOT NULL,
+        UNIQUE (owner, sha256)
+    )""",
+    # What a message holds before its text.
+    """CREATE TABLE attached (
+        message     INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
+        place       INTEGER NOT NULL,
+        attachment  INTEGER NOT NULL REFERENCES attachment,
+        PRIMARY KEY (message, place)
+    )""",
+    "CREATE INDEX attached_attachment ON attached (attachment)",
+)
+
+
+def _3_attachments(db: sqlite3.Connection) -> None:
+    for statement in _ATTACHMENTS:
+        db.execute(statement)
+
+
+STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages, _3_attachments)
 
 
 def version(db: sqlite3.Connection) -> int:

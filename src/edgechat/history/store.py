@@ -1,6 +1,7 @@
 """The store of one home folder: opened, written by one thread, read by a few others.
 
 history/history.db            the conversations (and -wal, -shm beside it while it is open)
+history/attachments/a-…       what messages hold besides text, each in a file
 history/before-2.db           a copy from before the step to schema 2
 history/reserve               room for deleting on a full disk
 history/lease-….lock          held by each process that produces answers, for as long as it lives
@@ -19,7 +20,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from filelock import FileLock, Timeout
 
 from edgechat.errors import HistoryDamaged, HomeInUse, StorageError
-from edgechat.history import schema, turns
+from edgechat.history import attachments, conversations, files, schema, turns
 from edgechat.history.inspection import examine
 from edgechat.history.writer import Writer, translate
 from edgechat.process import atomic
@@ -37,6 +38,7 @@ class History:
     def __init__(self, home: Path) -> None:
         self.folder = home / "history"
         self.path = self.folder / "history.db"
+        self.attachments = self.folder / "attachments"
         self.lease = turns.new_id("lease")
         self._lock: FileLock | None = None
         self._claim: FileLock | None = None
@@ -68,6 +70,7 @@ class History:
         self._identity = _identity(self.path)
         self._writer = Writer(partial(connect, self.path), self._check, self.folder / "reserve")
         self.reap()
+        self.sweep()
 
     def claim(self) -> None:
         """Be the one server of this folder. Raises HomeInUse where there is one."""
@@ -142,6 +145,20 @@ class History:
         dead = [lease for lease in self.read(turns.leases).result() if lease != self.lease and self._gone(lease)]
         return self.write(turns.abandon, dead).result() if dead else 0
 
+    def sweep(self) -> None:
+        """Delete the files of attachments that are nobody's any more. Blocks."""
+        if freed := self.read(attachments.freed).result():
+            files.delete(self.attachments, freed)
+            self.free(attachments.forget, freed).result()
+
+    def expire(self) -> None:
+        """Let go of attachments that no message has used for a day, and of uploads that came to nothing. Blocks."""
+        self.write(attachments.release, conversations.now()).result()
+        self.sweep()
+        if not any(self.folder.glob("damaged-*.db")):  # that one may still name them
+            strays = files.old(self.attachments)
+            files.delete(self.attachments, strays - self.read(attachments.files_of).result())
+
     def _gone(self, lease: str) -> bool:
         lock = FileLock(self.folder / f"{lease}.lock")
         try:
@@ -177,11 +194,13 @@ def _truncate(path: Path) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def copy(db: sqlite3.Connection, target: Path) -> None:
-    """A whole, consistent copy, also while others write."""
+def copy(db: sqlite3.Connection, target: Path, attachments: Path | None = None) -> None:
+    """A whole, consistent copy, also while others write; the files in `attachments` are put into it."""
     with atomic.replacing(target, mode=0o600) as part, closing(sqlite3.connect(part)) as into:
         db.backup(into)
         into.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+        if attachments is not None:
+            files.enclose(into, attachments)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -192,7 +211,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def export_copy(db: sqlite3.Connection, target: Path) -> Path:
+def export_copy(db: sqlite3.Connection, target: Path, attachments: Path) -> Path:
     """The `backup` command's work, as a function for `History.read`."""
-    copy(db, target)
+    copy(db, target, attachments)
     return target

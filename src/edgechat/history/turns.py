@@ -7,12 +7,12 @@ begin ─► running ─► complete · stopped · error        set by the run t
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from edgechat.errors import Interrupted, InvalidRequest, KeyReused, NotFound
-from edgechat.history import conversations, search
+from edgechat.history import attachments, conversations, search
 from edgechat.history.records import Failure, Node, Outcome, Started, Status, Turn
 from edgechat.types import Message, Role
 
@@ -39,7 +39,7 @@ def begin(db: sqlite3.Connection, owner: str, turn: Turn, lease: str, key: str |
         assert parent is not None
         message_id = parent
     else:
-        message_id = _add(db, conversation_id, parent, "user", turn.content, "complete")
+        message_id = _add(db, conversation_id, parent, "user", turn.content, "complete", holds=turn.attachments or ())
     answer_id = _add(db, conversation_id, message_id, "assistant", "", "running", turn)
     started = Started(new_id("r"), conversation_id, message_id, answer_id)
     db.execute(
@@ -108,6 +108,7 @@ def _add(
     content: str,
     status: Status,
     turn: Turn = NO_TURN,
+    holds: Sequence[str] = (),
 ) -> str:
     """A new message at the end of the conversation's sequence."""
     sql = "SELECT COALESCE(MAX(seq), 0) + 1 FROM message WHERE conversation_id = ?"
@@ -115,6 +116,9 @@ def _add(
     id, now = new_id("m"), conversations.now()
     node = Node(id, seq, parent, role, content, status, now, model=turn.model, params=turn.params or None)
     key = put(db, conversation_id, node)
+    if holds:
+        (owner,) = db.execute("SELECT owner FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+        attachments.attach(db, owner, key, holds)
     if content:
         search.put(db, key, content)
     return id
@@ -147,15 +151,14 @@ def _json(value: object) -> str | None:
 def path(db: sqlite3.Connection, message_id: str) -> list[Message]:
     """The branch from the root to `message_id`, as the model reads it. Empty answers were never said."""
     rows = db.execute(
-        """WITH RECURSIVE branch (id, parent_id, role, content, depth) AS (
-               SELECT id, parent_id, role, content, 0 FROM message WHERE id = ?
-               UNION ALL
-               SELECT m.id, m.parent_id, m.role, m.content, depth + 1
-               FROM message m JOIN branch ON m.id = branch.parent_id
-           ) SELECT role, content FROM branch WHERE content <> '' ORDER BY depth DESC""",
+        f"""WITH RECURSIVE branch (id, depth) AS (
+                SELECT ?, 0 UNION ALL SELECT parent_id, depth + 1 FROM message JOIN branch USING (id)
+            ) SELECT role, content, {attachments.OF_MESSAGE} FROM message m JOIN branch USING (id)
+            ORDER BY depth DESC""",  # noqa: S608 - only our own words
         (message_id,),
     )
-    return [Message.of(*row) for row in rows]
+    said = (Message(role, (*attachments.parsed(held), *([text] if text else ()))) for role, text, held in rows)
+    return [message for message in said if message.content]
 
 
 def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: str, model: str) -> None:
@@ -209,9 +212,9 @@ def abandon(db: sqlite3.Connection, dead: Collection[str]) -> int:
 def answer_of(db: sqlite3.Connection, owner: str, run_id: str) -> Node:
     """The answer that a run produces or produced. Raises NotFound."""
     row = db.execute(
-        """SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
-                  error, run.id FROM run JOIN message m ON m.id = answer_id
-           WHERE run.id = ? AND owner = ? AND deleted IS NULL""",
+        f"""SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
+                   error, run.id, {attachments.OF_MESSAGE} FROM run JOIN message m ON m.id = answer_id
+            WHERE run.id = ? AND run.owner = ? AND deleted IS NULL""",  # noqa: S608 - only our own words
         (run_id, owner),
     ).fetchone()
     if row is None:

@@ -167,12 +167,14 @@ class Runs:
                 before = time.time_ns() // 1_000_000 - UNDO_MS
                 for purge_old in (conversations.purge_old, removal.purge_old):
                     await self._forget(await wrap_future(self.history.write(purge_old, before)))
+                await asyncio.to_thread(self.history.expire)
 
     async def _forget(self, gone: list[str]) -> None:
         for id in gone:
             self._runtime.forget(id)
         if gone:
             await wrap_future(self.history.scrub())
+            await asyncio.to_thread(self.history.sweep)
 
     # ── tasks ──
 

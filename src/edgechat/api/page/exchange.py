@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Body, Query
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from pydantic import Field, StrictInt
 
 from edgechat.api.fields import Strict
 from edgechat.api.page.runs import Owner, TheRuns
+from edgechat.api.requests import TheRuntime
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.history import exchange, intake
 from edgechat.history import presets as kept
@@ -40,12 +41,14 @@ class Presets(Strict):
 
 @router.get("/export", Facts(Need.KEY), "One conversation, or all, as a file")
 async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_id: str | None = None) -> Response:
-    write = exchange.as_json if form == "json" else exchange.as_markdown
-    data = await wrap_future(runs.history.read(write, owner, conversation_id))
+    if form == "json":
+        data = await asyncio.to_thread(exchange.as_json, runs.history, owner, conversation_id)
+    else:
+        data = iter([await wrap_future(runs.history.read(exchange.as_markdown, owner, conversation_id))])
     name = f"edgechat-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
     kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(data, media_type=kind, headers=headers)
+    return StreamingResponse(data, media_type=kind, headers=headers)
 
 
 @router.post(
@@ -53,9 +56,9 @@ async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_
     Facts(Need.KEY, max_body=64 << 20, most_groups=4_000_000),
     "Take in a file: ours, OpenAI-style messages, a ChatGPT export; all of it or nothing",
 )
-async def take(document: Annotated[Any, Body()], runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    found = await asyncio.to_thread(intake.conversations_in, document)  # years of conversations take a while
-    taken = await wrap_future(runs.history.write(intake.take, owner, found))
+async def take(document: Annotated[Any, Body()], runs: TheRuns, owner: Owner, runtime: TheRuntime) -> dict[str, Any]:
+    most = runtime.settings.attachment_bytes
+    taken = await asyncio.to_thread(intake.take_in, runs.history, owner, document, most)  # years of them take a while
     return msgspec.structs.asdict(taken)
 
 

@@ -1,0 +1,1 @@
+"""What strangers send besides text: recognized by its bytes, whatever it is said to be."""
