@@ -4,17 +4,18 @@
 PYTHON ?= python3
 PORT   ?= 8080
 BIN    := .venv/bin
-CODE   := src tests scripts
+CODE   := src tests scripts engine
+ENGINE := $(shell find engine -type f -not -path "engine/build/*" -not -path "engine/tests/*" -not -name "*.pyc")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test torture check format docs bench lock clean
+.PHONY: help setup serve test torture check format docs bench engine wheels lock clean
 
 help:     ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## make .venv and install edgechat, the engine compiled for this processor
 
-.venv/.ready: pyproject.toml constraints.txt scripts/setup.py $(wildcard scripts/engine*)
+.venv/.ready: pyproject.toml constraints.txt scripts/setup.py scripts/engine.py $(ENGINE)
 	@$(PYTHON) scripts/setup.py
 
 .venv/.ready-dev: .venv/.ready
@@ -28,6 +29,7 @@ test: .venv/.ready-dev  ## all tests that take seconds, the real model and the b
 
 torture: .venv/.ready-dev  ## the long counts: hundreds of kills and disconnects
 	EDGECHAT_TORTURE=1 $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python scripts/sanitize.py
 
 check: .venv/.ready-dev  ## format, lint, types, generated docs
 	$(BIN)/ruff format --check $(CODE)
@@ -45,8 +47,17 @@ docs: .venv/.ready-dev  ## write the generated pages in docs/
 bench: .venv/.ready-dev  ## measure start-up (more probes come with `edgechat bench`)
 	$(BIN)/python scripts/bench_startup.py $(ARGS)
 
+engine:   ## compile what changed in engine/, for this processor, and install it
+	@$(PYTHON) scripts/setup.py
+
+wheels: .venv/.ready  ## dist/: the engine for every processor of this kind, and edgechat
+	@rm -rf dist && mkdir dist
+	@cp "$$($(PYTHON) scripts/engine.py portable)" dist/
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist
+
 lock:     ## pin the versions that .venv has now
 	$(BIN)/python -m pip freeze --exclude-editable | grep -vE '^(pip|setuptools|wheel)=| @ ' > constraints.txt
 
-clean:    ## remove .venv; compiled engines stay in the user's cache
-	rm -rf .venv
+clean:    ## remove .venv and object files; compiled engines stay in the user's cache
+	rm -rf .venv engine/build

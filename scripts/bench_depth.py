@@ -1,7 +1,7 @@
 """What a step costs deep in a conversation: a reader's token, alone, beside seven others, beside a newcomer's slice.
 
-Attention is what grows with depth, so this shows it (scripts/engine_attention.cpp). Milliseconds, the best of several
-steps: others can only slow one down.
+Attention is what grows with depth, so this shows it (engine/kernels/x86/attention.cpp). Milliseconds, the best of
+several steps: others can only slow one down.
 
     python scripts/bench_depth.py MODEL.gguf [THREADS]
 """

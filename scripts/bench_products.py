@@ -1,4 +1,4 @@
-"""Products of 4-bit blocks per second: ggml's own functions beside those of engine_interleaved.cpp, in one thread.
+"""Products of 4-bit blocks per second, in one thread: ggml's functions beside engine/kernels/x86/interleaved.cpp.
 
 The matrix is small enough for the processor's cache, so that the arithmetic is measured and not the memory.
 
@@ -8,9 +8,8 @@ The matrix is small enough for the processor's cache, so that the arithmetic is 
 import ctypes
 import sys
 import time
-from pathlib import Path
 
-from edgechat.bindings import lib
+from edgechat_engine.library import processor_module
 
 SIZE, COLUMNS = 896, 1216  # weights of a column; columns
 BLOCK, TOGETHER = 32, 4  # weights that share a scale; rows that lie interleaved where there are several
@@ -32,7 +31,7 @@ def fastest(function: object, weights: bytes, activations: bytes, rows: int) -> 
 
 
 def main() -> None:
-    library = ctypes.CDLL(str(next(Path(lib.__file__).with_name("lib").glob("libggml-cpu*.so"))))
+    library = processor_module()
     if not hasattr(library, "stock_ggml_gemm_q4_0_8x8_q8_0"):
         sys.exit("This engine has ggml's functions only.")
     library.ggml_cpu_init()

@@ -1,17 +1,18 @@
-"""Compile the engine for this processor, once per machine.
+"""The engine's wheel, compiled once per machine. Run by whatever Python; needs no .venv.
 
-Why compile at all: no ready-made wheel of llama.cpp uses the machine's own instructions, and every one of them is
-built with OpenMP, whose threads spin against each other as soon as two engines (or one engine and anything else)
-share the cores. Built natively and with llama.cpp's own thread pool, the same file reads prompts about twice as fast.
-Attention is our own (engine_attention.cpp), and so are products of matrices, where the processor has AVX-512 VNNI:
-about twice as fast as llama.cpp's (engine_interleaved.cpp, engine_blocks.cpp).
+Why compile at all: a ready-made wheel for this very processor is nowhere to be had. Built natively, engine/ uses every
+instruction that the processor has; the portable build, for images and for machines without a compiler, has a module for
+each generation of processors instead.
 
-The wheel lies in the user's cache under a key of version, flags, Python platform and processor: pip's own wheel cache
-knows none of them and would silently hand back another build. A second set-up on the same machine finds it there.
+    user's cache/edgechat/engine/0.3.36.1-<key>/     the wheel; key: all that is in engine/, the kind, the processor
+    engine/build/native-<key>/                       object files; key: the kind and the processor
+
+pip's own wheel cache knows none of these, and would silently hand back another build. A second set-up on the same
+machine finds the wheel; after a change in engine/, only what is concerned is compiled again.
 
     python3 scripts/engine.py              prints the wheel's path, compiling it first if it is not there
-    python3 scripts/engine.py --portable   the same for an image: a module for each generation of processors, the best
-                                           of which is chosen where it runs
+    python3 scripts/engine.py portable     the same for every processor of this kind
+    python3 scripts/engine.py sanitized    the same with AddressSanitizer and UndefinedBehaviorSanitizer
 """
 
 import hashlib
@@ -26,26 +27,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-VERSION = "0.3.36"
-PACKAGE = f"llama-cpp-python=={VERSION}"
-CHANGED = Path(__file__).with_name("engine.cmake")  # what is left out, and what is replaced by
-KERNELS = sorted(CHANGED.parent.glob("engine_*.*"))
-NATIVE = (
-    "-DGGML_OPENMP=OFF",  # llama.cpp's own thread pool: fair beside neighbours
-    "-DGGML_NATIVE=ON",  # every instruction this processor has
-    "-DLLAVA_BUILD=OFF",  # pictures are not served yet
-)
-PORTABLE = (
-    "-DGGML_OPENMP=OFF",
-    "-DGGML_NATIVE=OFF",
-    "-DLLAVA_BUILD=OFF",
-    "-DGGML_BACKEND_DL=ON",
-    "-DGGML_CPU_ALL_VARIANTS=ON",  # a module for each generation, loaded by bindings.py from beside the library
-    "-DCMAKE_INSTALL_BINDIR:STRING=llama_cpp/lib",  # … where CMake would not put them
-)
-WHY = f"""\
-edgechat compiles its engine (llama.cpp {VERSION}) for this processor: 3 to 5 minutes on two cores, once per machine.
-Built here it reads prompts about twice as fast as a ready-made wheel, and it does not collapse beside a neighbour."""
+ENGINE = Path(__file__).resolve().parent.parent / "engine"
+VERSION = re.findall(r'^version = "(.+)"', (ENGINE / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
+KINDS = {"native": (), "portable": ("EDGECHAT_PORTABLE",), "sanitized": ("EDGECHAT_SANITIZE",)}  # CMakeLists.txt
+WHEEL = "edgechat_engine-*.whl"
+ASIDE = {"build", "tests", "__pycache__"}  # what is in engine/ and not in the wheel
+WHY = {
+    "native": "for this processor: 3 to 5 minutes on two cores, once per machine.",
+    "portable": "for every processor of this kind: ten minutes and more.",
+    "sanitized": "with what finds wrong accesses to memory: some minutes.",
+}
 
 
 def processor() -> str:
@@ -58,43 +49,39 @@ def processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(keys)}))
 
 
-def wheel_folder(flags: tuple[str, ...]) -> Path:
-    """Where a build lies: one folder per version, flags, platform and, where that matters, processor."""
+def target(kind: str) -> str:
+    """What is compiled for: the kind of build, the system, and where that matters the processor."""
+    return "\n".join((kind, sys.platform, platform.machine(), "any" if kind == "portable" else processor()))
+
+
+def key(*parts: bytes) -> str:
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:12]
+
+
+def wheel_folder(kind: str) -> Path:
+    """Where a build lies: one folder per source, version and target."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    whose = "any" if flags == PORTABLE else processor()
-    ours = (path.read_text() for path in (CHANGED, *KERNELS))
-    key = "\n".join((VERSION, *flags, *ours, sys.platform, platform.machine(), whose))
-    return cache / "edgechat" / "engine" / f"{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    files = (path.relative_to(ENGINE) for path in sorted(ENGINE.rglob("*")) if path.is_file())
+    mine = [file for file in files if not ASIDE & set(file.parts)]
+    sources = (part for file in mine for part in (str(file).encode(), (ENGINE / file).read_bytes()))
+    return cache / "edgechat" / "engine" / f"{VERSION}-{key(target(kind).encode(), *sources)}"
 
 
-def built_wheel(flags: tuple[str, ...]) -> Path | None:
-    """The wheel of an earlier set-up, or None."""
-    return next(iter(sorted(wheel_folder(flags).glob("llama_cpp_python-*.whl"))), None)
-
-
-def compile_wheel(flags: tuple[str, ...], log: Path) -> Path:
+def compile_wheel(kind: str, objects: Path, folder: Path) -> None:
     """Compile into a temporary folder, then rename: a set-up that was interrupted leaves no half wheel."""
-    folder = wheel_folder(flags)
+    log = folder.with_name(f"{folder.name}.log")
     staging = folder.with_name(f"{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--no-deps"]
-    command += [
-        "--disable-pip-version-check",
-        "--no-binary",
-        "llama-cpp-python",
-        "--wheel-dir",
-        str(staging),
-        PACKAGE,
-    ]
-    jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    told = " ".join((*flags, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={CHANGED}"))
-    environment = os.environ | {"CMAKE_ARGS": told, "CMAKE_BUILD_PARALLEL_LEVEL": jobs}
+    command += ["--disable-pip-version-check", "--wheel-dir", str(staging), str(ENGINE)]
+    command += [f"--config-settings=build-dir={objects}"]
+    command += [f"--config-settings=cmake.define.{option}=ON" for option in KINDS[kind]]
     try:
         with (
             log.open("w") as sink,
             subprocess.Popen(
                 command,
-                env=environment,
+                env={"CMAKE_BUILD_PARALLEL_LEVEL": str(cores())} | os.environ,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -104,20 +91,23 @@ def compile_wheel(flags: tuple[str, ...], log: Path) -> Path:
             assert child.stdout is not None
             show_progress(child.stdout, sink)
         if child.returncode:
-            sys.exit(f"edgechat: the engine did not compile; the last lines are in {log}. {advice()}")
+            sys.exit(
+                f"edgechat: the engine did not compile: {reason(log.read_text(errors='replace'))} All of it: {log}"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    wheel = built_wheel(flags)
-    assert wheel is not None
-    return wheel
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def show_progress(lines: Iterable[str], sink: TextIO) -> None:
     """Keep the compiler's words in the log; show a person the step, of how many, and the time."""
     started = time.monotonic()
-    step = "fetching the source"
+    step = "getting ready"
     shown = ""
     for line in lines:
         sink.write(line)
@@ -132,22 +122,25 @@ def show_progress(lines: Iterable[str], sink: TextIO) -> None:
     print(f"\r  the engine's build ended after {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
-def advice() -> str:
-    """What a person can do about a failed compile."""
-    if not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-        return "No C compiler was found: install one (Debian, Ubuntu: apt install build-essential)."
-    return "A C and C++ compiler and about 1 GB of free memory are needed."
+def reason(words: str) -> str:
+    """What a person can do about a failed compile: what engine/ says itself, or what is missing most often."""
+    said = re.findall(r"edgechat-engine: (.+)", words)
+    return said[-1] if said else "a C and C++ compiler and about 1 GB of free memory are needed."
 
 
-def ensure_wheel(flags: tuple[str, ...] = NATIVE) -> Path:
-    """The engine's wheel for this machine, compiled if it is not there."""
-    if wheel := built_wheel(flags):
-        return wheel
-    print(WHY if flags == NATIVE else "edgechat compiles its engine for every processor of this kind.", file=sys.stderr)
-    folder = wheel_folder(flags)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return compile_wheel(flags, folder.parent / f"{folder.name}.log")
+def ensure_wheel(kind: str = "native") -> Path:
+    """The engine's wheel, compiled if it is not there."""
+    folder = wheel_folder(kind)
+    if not list(folder.glob(WHEEL)):
+        objects = ENGINE / "build" / f"{kind}-{key(VERSION.encode(), target(kind).encode())}"
+        what = "compiles again what changed in its engine." if objects.exists() else f"compiles its engine {WHY[kind]}"
+        print(f"edgechat {what}", file=sys.stderr)
+        compile_wheel(kind, objects, folder)
+    return next(folder.glob(WHEEL))
 
 
 if __name__ == "__main__":
-    print(ensure_wheel(PORTABLE if "--portable" in sys.argv[1:] else NATIVE))
+    chosen = sys.argv[1] if len(sys.argv) > 1 else "native"
+    if chosen not in KINDS:
+        sys.exit(f"{chosen} is no kind of build; there is: {', '.join(KINDS)}")
+    print(ensure_wheel(chosen))

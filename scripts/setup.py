@@ -1,4 +1,4 @@
-"""Make `.venv` and install edgechat into it. Called by `make setup`; needs nothing but Python.
+"""Make `.venv` and install edgechat and its engine into it. Called by `make setup`; needs nothing but Python.
 
 python3 scripts/setup.py          what serving needs
 python3 scripts/setup.py --dev    and what tests and checks need
@@ -8,6 +8,9 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 - this very line is for older ones
+    sys.exit("edgechat needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11")
 
 from engine import ensure_wheel
 
@@ -34,13 +37,10 @@ def install_engine(wheel: Path) -> None:
     installed = VENV / ".engine"
     if not installed.exists() or installed.read_text() != str(wheel):
         pip("install", "--force-reinstall", "--no-deps", str(wheel))
-        pip("install", "--constraint", "constraints.txt", str(wheel))  # what it needs
         installed.write_text(str(wheel))
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - this very line is for older ones
-        sys.exit("edgechat needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11")
     dev = "--dev" in sys.argv[1:]
     if not (VENV / "bin" / "python").exists():
         print("edgechat: making .venv", file=sys.stderr)

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "edgechat"
 
 # A module imports only from the rows above it; neighbours in a row are strangers.
 ROWS = [
-    {"errors", "types", "registry", "settings", "machine", "bindings"},
+    {"errors", "types", "registry", "settings", "machine"},
     {"letters", "observe", "process"},
     {"media"},
     {"gguf", "hub", "prompt", "history", "keys", "presence"},

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgechat.bindings import lib
 from edgechat.engine.llama.engine import Vocabulary
+from edgechat_engine import lib
 
 
 @contextmanager

@@ -294,6 +294,7 @@ class ModelInfo(Struct, frozen=True):
     thinking_switch: bool = False  # … and can turn it off
     dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
+    kernels: tuple[str, ...] = ()  # functions of our own that compute it
 
 
 class Limits(Struct, frozen=True):

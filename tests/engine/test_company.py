@@ -32,7 +32,7 @@ def engine(smollm2: Path) -> Iterator[Any]:
 
 def logprobs(engine: Any) -> NDArray[np.float32]:
     """Of the token after row 0 of the last step, whatever came behind it in the batch."""
-    from edgechat.bindings import lib
+    from edgechat_engine import lib
 
     logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(engine._context, 0), shape=(engine.info.vocabulary,))
     top = logits.max()

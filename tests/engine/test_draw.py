@@ -1,6 +1,5 @@
 """Drawing from logits in Python's memory leaves the tokens that llama.cpp's own samplers leave."""
 
-import ctypes
 import math
 from collections import Counter
 
@@ -8,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgechat.bindings import lib
 from edgechat.engine.draw import Draw, likeliest
 from edgechat.engine.fake import Bytes
 from edgechat.types import Sampling
+from tests.engine import samplers
 
 Floats = NDArray[np.float32]
 SIZE = Bytes.size
@@ -24,16 +23,8 @@ def logits(seed: int) -> Floats:
 
 def by_the_library(row: Floats, sampling: Sampling) -> list[int]:
     """The tokens that llama.cpp's top k, top p and min p leave, the likeliest first."""
-    rows = (lib.llama_token_data * SIZE)(*[(token, float(one), 0.0) for token, one in enumerate(row)])
-    held = lib.llama_token_data_array(rows, SIZE, -1, False)
-    for sampler in (
-        lib.llama_sampler_init_top_k(sampling.top_k),
-        lib.llama_sampler_init_top_p(sampling.top_p, 1),
-        lib.llama_sampler_init_min_p(sampling.min_p, 1),
-    ):
-        lib.llama_sampler_apply(sampler, ctypes.byref(held))
-        lib.llama_sampler_free(sampler)
-    kept = sorted((held.data[n].logit, held.data[n].id) for n in range(held.size))
+    chain = samplers.top_k(sampling.top_k), samplers.top_p(sampling.top_p, 1), samplers.min_p(sampling.min_p, 1)
+    kept = sorted((logit, token) for token, logit in samplers.left(row.tolist(), chain))
     return [token for _, token in reversed(kept)]
 
 

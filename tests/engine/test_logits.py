@@ -1,34 +1,24 @@
 """Bias and penalties do what llama.cpp's own samplers do, to the tokens that they concern."""
 
-import ctypes
 import random
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from edgechat.bindings import lib
 from edgechat.engine.logits import bend, largest
 from edgechat.types import Sampling
+from tests.engine import samplers
 
 SIZE = 50
 
 
 def by_the_library(logits: list[float], sampling: Sampling, said: list[int]) -> list[float]:
     """`logits` after llama.cpp's own samplers of bias and penalties."""
-    rows = (lib.llama_token_data * SIZE)(*[(token, logit, 0.0) for token, logit in enumerate(logits)])
-    held = lib.llama_token_data_array(rows, SIZE, -1, False)
-    bias = (lib.llama_logit_bias * len(sampling.logit_bias))(*sampling.logit_bias.items())
+    bias = (samplers.Bias * len(sampling.logit_bias))(*[samplers.Bias(*one) for one in sampling.logit_bias.items()])
     rules = (sampling.repetition_penalty, sampling.frequency_penalty, sampling.presence_penalty)
-    for sampler in (
-        lib.llama_sampler_init_logit_bias(SIZE, len(bias), bias),
-        lib.llama_sampler_init_penalties(SIZE, len(said) or 1, *rules),
-    ):
-        for token in said:
-            lib.llama_sampler_accept(sampler, token)
-        lib.llama_sampler_apply(sampler, ctypes.byref(held))
-        lib.llama_sampler_free(sampler)
-    return [row.logit for row in sorted(rows, key=lambda row: int(row.id))]
+    chain = samplers.logit_bias(SIZE, len(bias), bias), samplers.penalties(SIZE, len(said) or 1, *rules)
+    return [logit for _, logit in sorted(samplers.left(logits, chain, said))]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.bindings import lib
 from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.errors import ModelFileInvalid, NoSpace
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import recast, twin
 from edgechat.tune import recipes
 from edgechat.tune.recipes import Recipe
+from edgechat_engine import lib
 
 pytestmark = pytest.mark.model
 FTYPES = {"Q4_0": 2, "Q8_0": 7}

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from edgechat.bindings import lib
 from edgechat.engine.llama.engine import Vocabulary
 from edgechat.gguf.header import read_header
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.prompt.tools import spelled_out
+from edgechat_engine import lib
 from tests.prompt.test_families import INJECTIONS, conversation
 from tests.vocabularies import vocabulary_of
 

@@ -46,7 +46,6 @@ FEATURES = {
     "SVE": "sve",
 }
 REBUILD = "build the engine on this machine: make setup"
-PROBE = "from edgechat.bindings import lib; print(lib.llama_print_system_info().decode())"
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]bad[/]"}
 
 
@@ -57,6 +56,15 @@ class Check(Struct, frozen=True):
     verdict: Literal["ok", "warn", "fail"]
     found: str
     todo: str | None = None
+
+
+class Engine(Struct, frozen=True):
+    """What the engine tells of itself. `missing`: kernels of ours that it has not, and the processor could run."""
+
+    version: str | None = None
+    kernels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    system: str = ""
 
 
 def register(app: typer.Typer) -> None:
@@ -82,9 +90,11 @@ def doctor(
     Ends with status 1 if something keeps edgechat from working.
     """
     settings = options.load(config, home=home)
-    checks = list(examine(settings))
+    engine, fault = probe_engine()
+    checks = list(examine(settings, engine, fault))
     if as_json:
-        typer.echo(json.dumps({"checks": msgspec.to_builtins(checks)}, ensure_ascii=False))
+        about = {"version": engine.version, "kernels": engine.kernels}
+        typer.echo(json.dumps({"engine": about, "checks": msgspec.to_builtins(checks)}, ensure_ascii=False))
     else:
         table = Table("", "", "found", "what to do", box=None, pad_edge=False)
         for check in checks:
@@ -112,11 +122,11 @@ def _write(path: Path, settings: Settings, checks: list[Check]) -> None:
         sink.write(packed)
 
 
-def examine(settings: Settings) -> Iterator[Check]:
+def examine(settings: Settings, engine: Engine, fault: str | None) -> Iterator[Check]:
     """Every check, in the order a person would make them."""
     name, flags = machine.processor()
     yield Check("processor", "ok", name)
-    yield from engine_checks(flags, *probe_engine())
+    yield from engine_checks(flags, engine, fault)
     yield cores()
     free = int(psutil.virtual_memory().available)
     verdict: Literal["ok", "warn"] = "ok" if free > 1 << 30 else "warn"
@@ -128,22 +138,30 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from tuned(settings)
 
 
-def probe_engine() -> tuple[int, str]:
-    """(exit status, description) of the engine library, asked in a child: a foreign build may kill it."""
-    child = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)  # noqa: S603
-    last = (child.stdout if child.returncode == 0 else child.stderr).strip().splitlines()[-1:]
-    return child.returncode, last[0] if last else ""
+def probe_engine() -> tuple[Engine, str | None]:
+    """The engine, and why it cannot be loaded, asked in a child: a foreign build may kill it."""
+    command = [sys.executable, "-m", "edgechat_engine"]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if child.returncode == 0:
+        return msgspec.json.decode(child.stdout, type=Engine), None
+    if child.returncode < 0:
+        return Engine(), "it dies of an instruction that this processor lacks"
+    return Engine(), "".join(child.stderr.strip().splitlines()[-1:])
 
 
-def engine_checks(flags: frozenset[str], status: int, description: str) -> Iterator[Check]:
+def engine_checks(flags: frozenset[str], engine: Engine, fault: str | None) -> Iterator[Check]:
     """What the engine was built with, against what the processor has."""
-    if status:
-        what = "it dies of an instruction that this processor lacks" if status < 0 else description
-        yield Check("engine", "fail", f"cannot be loaded: {what}", REBUILD)
+    if fault is not None:
+        yield Check("engine", "fail", f"cannot be loaded: {fault}", REBUILD)
         return
-    yield Check("engine", "ok", description.strip(" |"))
+    yield Check("engine", "ok", f"{engine.version}: {engine.system}")
+    if engine.missing:
+        names = ", ".join(engine.missing)
+        yield Check("kernels", "warn", f"slower than it could be: this build is without {names}", REBUILD)
+    else:
+        yield Check("kernels", "ok", ", ".join(engine.kernels) or "none of ours is for this processor")
     built = {
-        part.split("=")[0].split(":")[-1].strip() for part in description.split("|") if part.strip().endswith("= 1")
+        part.split("=")[0].split(":")[-1].strip() for part in engine.system.split("|") if part.strip().endswith("= 1")
     }
     missing = sorted(feature for feature, flag in FEATURES.items() if flag in flags and feature not in built)
     if missing:

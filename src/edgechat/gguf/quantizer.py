@@ -10,8 +10,8 @@ import threading
 
 import msgspec
 
-from edgechat.bindings import lib
 from edgechat.gguf.quantize import Job
+from edgechat_engine import lib
 
 
 @lib.llama_log_callback

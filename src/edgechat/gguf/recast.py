@@ -22,10 +22,11 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from edgechat.bindings import lib
 from edgechat.errors import EngineFailed, NoSpace, StorageError
 from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor, read_header
 from edgechat.process import atomic
+from edgechat_engine import lib
+from edgechat_engine.structures import ggml_type_traits
 
 CHUNK = 1 << 20  # values that are rounded at once: bounds memory to some megabytes per thread
 MARGIN = 64 << 20  # bytes left free on the disk for everyone else
@@ -33,48 +34,6 @@ ALIGNMENT = 32  # of tensors in the target, ggml's default
 IDS = {name: (id, block, width) for id, (name, block, width) in TENSOR_TYPES.items()}
 
 Bytes = memoryview
-
-
-class _Traits(ctypes.Structure):
-    """struct ggml_type_traits."""
-
-    _fields_ = (
-        ("type_name", ctypes.c_char_p),
-        ("blck_size", ctypes.c_int64),
-        ("blck_size_interleave", ctypes.c_int64),
-        ("type_size", ctypes.c_size_t),
-        ("is_quantized", ctypes.c_bool),
-        ("to_float", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)),
-        ("from_float", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)),
-    )
-
-
-class _InitParams(ctypes.Structure):
-    """struct gguf_init_params."""
-
-    _fields_ = (("no_alloc", ctypes.c_bool), ("ctx", ctypes.POINTER(ctypes.c_void_p)))
-
-
-def _function(name: str, result: object, *arguments: object) -> Callable[..., int]:
-    """A function of ggml, which llama.cpp's library brings along."""
-    found = lib._lib[name]
-    found.restype, found.argtypes = result, list(arguments)
-    return found  # type: ignore[no-any-return]
-
-
-_P, _S = ctypes.c_void_p, ctypes.c_char_p
-_traits = _function("ggml_get_type_traits", ctypes.POINTER(_Traits), ctypes.c_int)
-_read = _function("gguf_init_from_file", _P, _S, _InitParams)
-_empty = _function("gguf_init_empty", _P)
-_copy_keys = _function("gguf_set_kv", None, _P, _P)
-_remove_key = _function("gguf_remove_key", ctypes.c_int64, _P, _S)
-_set_number = _function("gguf_set_val_u32", None, _P, _S, ctypes.c_uint32)
-_tensor = _function("ggml_get_tensor", _P, _P, _S)
-_add = _function("gguf_add_tensor", None, _P, _P)
-_set_type = _function("gguf_set_tensor_type", None, _P, _S, ctypes.c_int)
-_write = _function("gguf_write_to_file", ctypes.c_bool, _P, _S, ctypes.c_bool)
-_free_header = _function("gguf_free", None, _P)
-_free = _function("ggml_free", None, _P)
 
 
 class Wanted(NamedTuple):
@@ -201,25 +160,25 @@ def _pad(file: BinaryIO) -> None:
 def _write_header(source: Path, target: Path, wanted: Sequence[Wanted], numbers: Mapping[str, int]) -> None:
     """The source's keys with `numbers` changed, and the wanted tensors' names, shapes and types."""
     shapes = ctypes.c_void_p()
-    old = _read(os.fsencode(source), _InitParams(True, ctypes.pointer(shapes)))
+    old = lib.gguf_init_from_file(os.fsencode(source), lib.gguf_init_params(True, ctypes.pointer(shapes)))
     if not old:
         raise EngineFailed(f"llama.cpp does not read {source.name}.")
-    new = _empty()
+    new = lib.gguf_init_empty()
     try:
-        _copy_keys(new, old)
-        _remove_key(new, b"general.alignment")
+        lib.gguf_set_kv(new, old)
+        lib.gguf_remove_key(new, b"general.alignment")
         for key, number in numbers.items():
-            _set_number(new, key.encode(), number)
+            lib.gguf_set_val_u32(new, key.encode(), number)
         for one in wanted:
             name = one.tensor.name.encode()
-            _add(new, _tensor(shapes, name))
-            _set_type(new, name, IDS[one.type][0])
-        if not _write(new, os.fsencode(target), True):
+            lib.gguf_add_tensor(new, lib.ggml_get_tensor(shapes, name))
+            lib.gguf_set_tensor_type(new, name, IDS[one.type][0])
+        if not lib.gguf_write_to_file(new, os.fsencode(target), True):
             raise OSError(28, "the header could not be written")
     finally:
-        _free_header(new)
-        _free_header(old)
-        _free(shapes)
+        lib.gguf_free(new)
+        lib.gguf_free(old)
+        lib.ggml_free(shapes)
 
 
 def _pieces(wanted: Wanted, sources: _Sources, pool: ThreadPoolExecutor) -> Iterator[Bytes]:
@@ -254,12 +213,12 @@ def _from_floats(values: "np.ndarray[tuple[int], np.dtype[np.float32]]", new: st
     if new == "F32":
         return values.data.cast("B")
     into = np.empty(len(values) // block * width, dtype=np.uint8)
-    _of(new).from_float(values.ctypes.data, into.ctypes.data, len(values))
+    _of(new).from_float_ref(values.ctypes.data, into.ctypes.data, len(values))
     return into.data
 
 
-def _of(kind: str) -> _Traits:
-    traits: _Traits = _traits(IDS[kind][0]).contents  # type: ignore[attr-defined]
+def _of(kind: str) -> ggml_type_traits:
+    traits: ggml_type_traits = lib.ggml_get_type_traits(IDS[kind][0]).contents
     return traits
 
 

@@ -77,12 +77,13 @@ class Journal(msgspec.Struct):
 
 @cache
 def engine_build() -> str:
-    """A digest of the installed engine: another build has other bytes."""
+    """A digest of the installed engine's libraries: another build has other bytes."""
     try:
-        files = distribution("llama-cpp-python").read_text("RECORD") or ""
+        files = (distribution("edgechat-engine").read_text("RECORD") or "").splitlines()
     except PackageNotFoundError:
-        files = ""
-    return hashlib.sha256(files.encode()).hexdigest()
+        files = []
+    libraries = sorted(line for line in files if line.startswith("edgechat_engine/native/"))
+    return hashlib.sha256("\n".join(libraries).encode()).hexdigest()
 
 
 @cache

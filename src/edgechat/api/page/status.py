@@ -28,6 +28,7 @@ async def status(request: Request, runtime: TheRuntime) -> dict[str, Any]:
         "version": __version__,
         **msgspec.to_builtins(runtime.readiness),
         "defaults": defaults(served.sampling) if served else {},
+        "engine": {"build": served.info.engine, "kernels": served.info.kernels} if served else {},
         # Bytes: what this process and its workers hold, and what the machine could still give.
         "memory": {"rss": sample.rss, "available": sample.free},
         "running": sample.running,

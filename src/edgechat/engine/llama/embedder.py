@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from edgechat.bindings import lib
 from edgechat.engine.base import Progress
 from edgechat.engine.fit import ENDLESS
 from edgechat.engine.llama.engine import Vocabulary, load_model
 from edgechat.engine.llama.memory import Forecast, give_back
 from edgechat.errors import EngineFailed
 from edgechat.types import Loading
+from edgechat_engine import kernels, lib
 
 _AS_THE_FILE_SAYS = -1  # llama_pooling_type
 
@@ -36,7 +36,8 @@ class LlamaEmbedder:
         self._batch = lib.llama_batch_init(planned.context, 0, 1)
         self.tokenizer = Vocabulary(self._model)
         system = lib.llama_print_system_info().decode().strip(" |")
-        self.info = msgspec.structs.replace(planned, threads=threads, engine=f"llama.cpp {system}")
+        engine = f"llama.cpp {system}"
+        self.info = msgspec.structs.replace(planned, threads=threads, engine=engine, kernels=kernels())
         progress(Loading(stage="warm-up"))
         self.embed(self.tokens("warm"))  # reads every weight once
 

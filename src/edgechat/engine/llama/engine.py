@@ -1,4 +1,4 @@
-"""llama.cpp, through the low-level C API of llama-cpp-python.
+"""llama.cpp, through its C API (edgechat_engine).
 
 Only the C API gives what a scheduler needs: sequences, batches of our own making, samplers, states. Nearly all of a
 step's time is spent in C, so a loop in Python costs nothing.
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from edgechat.bindings import clears_lazily, lib
 from edgechat.engine.base import Guide, Progress, Slice
 from edgechat.engine.draw import Draw
 from edgechat.engine.llama import memory as memory_plan
@@ -28,6 +27,7 @@ from edgechat.engine.llama.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.gguf.header import read_header
 from edgechat.types import Loading, ModelInfo, Sampling
+from edgechat_engine import clears_lazily, kernels, lib
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,6 +160,7 @@ class LlamaCpp:
             recipe=header.quantisation,
             threads=threads,
             engine=f"llama.cpp{' with flash attention' * flash} {lib.llama_print_system_info().decode().strip(' |')}",
+            kernels=kernels(),
         )
 
     def _new_context(self, cells: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:

@@ -9,7 +9,7 @@
 //
 // Pages stay as large as the process asked for: a step far into a conversation takes 6 % longer where they are small.
 //
-// engine.cmake has llama.cpp call this in place of ggml_backend_buffer_clear, on Linux.
+// overlay.cmake has llama.cpp call this in place of ggml_backend_buffer_clear, on Linux.
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -7,10 +7,11 @@
 //     …                                          ──►      …
 //     column 15   q0 q1 q2 q3 │ q4 q5 q6 q7               quads[7]   column 0 q7 │ column 1 q7 │ … │ column 15 q7
 //
-// Takes the place of ggml's function of the same name, which engine.cmake renames to stock_…, for these two types.
+// Takes the place of ggml's function of the same name, which overlay.cmake renames to stock_…, for these two types.
 
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
+#include "kernels.h"
 #include "llamafile/sgemm.h"
 
 #define ARGUMENTS                                                                                                    \
@@ -21,7 +22,7 @@ extern "C" bool stock_llamafile_sgemm(ARGUMENTS);
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__F16C__)
 
-#include "engine_tile.h"
+#include "tile.h"
 
 #include <algorithm>
 
@@ -101,8 +102,9 @@ void rows_of(int count, int blocks, Ready columns, const Rows &rows, float *s, s
 }
 
 template <class Block>
-void multiply(const ggml_compute_params *params, int m, int n, int k, const Block *weights, int64_t lda,
+void multiply(const ggml_compute_params *params, int m, int n, int k, const void *blocks, int64_t lda,
               const block_q8_0 *rows, int64_t ldb, float *into, int64_t ldc) {
+    const Block *weights = (const Block *)blocks;
     Known *known = room<Known>((size_t)n * k);
     for (int row = 0; row < n; row++)
         for (int b = 0; b < k; b++) know(rows[row * ldb + b], &known[(size_t)row * k + b]);
@@ -119,16 +121,24 @@ void multiply(const ggml_compute_params *params, int m, int n, int k, const Bloc
     }
 }
 
+// The types of weights that are ours: another one is another row.
+struct Type {
+    ggml_type weights;
+    decltype(&multiply<block_q8_0>) multiply;
+    Kernel kernel;
+};
+const Type TYPES[] = {
+    {GGML_TYPE_Q8_0, multiply<block_q8_0>, Kernel("matmul-q8_0")},
+    {GGML_TYPE_Q5_0, multiply<block_q5_0>, Kernel("matmul-q5_0")},
+};
+
 }  // namespace
 
 bool llamafile_sgemm(ARGUMENTS) {
-    if (n >= 2 && Btype == GGML_TYPE_Q8_0 && Ctype == GGML_TYPE_F32) {
-        const block_q8_0 *rows = (const block_q8_0 *)B;
-        if (Atype == GGML_TYPE_Q8_0)
-            return multiply(params, m, n, k, (const block_q8_0 *)A, lda, rows, ldb, (float *)C, ldc), true;
-        if (Atype == GGML_TYPE_Q5_0)
-            return multiply(params, m, n, k, (const block_q5_0 *)A, lda, rows, ldb, (float *)C, ldc), true;
-    }
+    if (n >= 2 && Btype == GGML_TYPE_Q8_0 && Ctype == GGML_TYPE_F32)
+        for (const Type &type : TYPES)
+            if (type.weights == Atype)
+                return type.multiply(params, m, n, k, A, lda, (const block_q8_0 *)B, ldb, (float *)C, ldc), true;
     return stock_llamafile_sgemm(params, m, n, k, A, lda, B, ldb, C, ldc, Atype, Btype, Ctype);
 }
 

@@ -1,4 +1,4 @@
-"""Products with blocks as they lie in a file (scripts/engine_blocks.cpp, where the processor has the instructions).
+"""Products with blocks as they lie in a file (kernels/x86/blocks.cpp, where the processor has the instructions).
 
 Held against whole numbers: the activations are such that eight bits hold them exactly.
 """
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.engine.graph import Q5_0, Q8_0, Graph
+from graph import Q5_0, Q8_0, Graph
 
 BLOCK = 32
 TOLERANCE = 1e-5  # of the largest result: blocks are added up in another order

@@ -1,4 +1,4 @@
-"""Products of interleaved 4-bit blocks (scripts/engine_interleaved.cpp, where the processor has the instructions).
+"""Products of interleaved 4-bit blocks (kernels/x86/interleaved.cpp, where the processor has the instructions).
 
 Held against ggml's own reference, which the library brings along for every processor.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.engine.graph import CPU, library
+from edgechat_engine.library import processor_module
 
 WEIGHTS, ACTIVATIONS, ROWS = 8, 4, 1  # scales of a block: columns or rows that lie interleaved
 BITS = {WEIGHTS: 4, ACTIVATIONS: 8, ROWS: 8}
@@ -19,7 +19,7 @@ TOLERANCE = 1e-5  # of the largest result: scales are multiplied and added in an
 
 def product(name: str, size: int, columns: int, rows: int, weights: bytes, activations: bytes) -> NDArray[np.float32]:
     """(rows, columns) by a function of ggml's."""
-    ggml = library(CPU)
+    ggml = processor_module()
     ggml.ggml_cpu_init()  # its tables
     function = ggml[name]
     pointer, number = ctypes.c_void_p, ctypes.c_int

@@ -15,11 +15,12 @@
 // The cells of all conversations lie in one buffer, so the keys are a list: those that any of the rows may see. Tokens
 // whose lists have little in common (of two conversations) are not put into one tile.
 //
-// Takes the place of ggml's function of the same name, which engine.cmake renames to stock_…, and leaves to it what no
+// Takes the place of ggml's function of the same name, which overlay.cmake renames to stock_…, and leaves to it what no
 // model here needs to be fast: other types, biases, sinks.
 
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
+#include "kernels.h"
 #include "ops.h"
 #include "vec.h"
 
@@ -35,6 +36,8 @@ extern "C" void stock_ggml_compute_forward_flash_attn_ext(const ggml_compute_par
 #include <immintrin.h>
 
 namespace {
+
+const Kernel here("attention");
 
 constexpr int KEYS = 64;         // of a tile
 constexpr int ROWS = 64;         // of a tile at most: tokens x heads

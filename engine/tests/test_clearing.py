@@ -1,4 +1,4 @@
-"""Memory of a context is cleared without being touched (scripts/engine_memory.cpp), and is zero all the same."""
+"""Memory of a context is cleared without being touched (memory.cpp), and is zero all the same."""
 
 import ctypes
 import mmap
@@ -9,35 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.bindings import clears_lazily, lib
-from tests.engine.graph import BASE, library
+from edgechat_engine import clears_lazily
+from edgechat_engine.library import function
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library clears by itself here")
 PAGE = mmap.PAGESIZE
 LARGE = 64 << 20  # bytes
 
 
-def base() -> ctypes.CDLL:
-    ggml = library(BASE)
-    ggml.ggml_backend_buft_alloc_buffer.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    for name in ("ggml_backend_cpu_buffer_type", "ggml_backend_buft_alloc_buffer", "ggml_backend_buffer_get_base"):
-        getattr(ggml, name).restype = ctypes.c_void_p
-    return ggml
-
-
 @contextmanager
-def buffer(size: int) -> Iterator[tuple[ctypes.c_void_p, int]]:
+def buffer(size: int) -> Iterator[tuple[int, int]]:
     """A buffer of ggml's for the processor, and the address of its bytes."""
-    ggml = base()
-    held = ctypes.c_void_p(ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), size))
+    pointer = ctypes.c_void_p
+    kind = function("ggml_backend_cpu_buffer_type", pointer)()
+    held = function("ggml_backend_buft_alloc_buffer", pointer, pointer, ctypes.c_size_t)(kind, size)
     try:
-        yield held, ggml.ggml_backend_buffer_get_base(held)
+        yield held, function("ggml_backend_buffer_get_base", pointer, pointer)(held)
     finally:
-        ggml.ggml_backend_buffer_free(held)
+        function("ggml_backend_buffer_free", None, pointer)(held)
 
 
-def clear(held: ctypes.c_void_p, value: int = 0) -> None:
-    lib._lib.engine_clear(held, ctypes.c_uint8(value))
+def clear(held: int, value: int = 0) -> None:
+    function("engine_clear", None, ctypes.c_void_p, ctypes.c_uint8)(held, value)
 
 
 def resident() -> int:

@@ -1,18 +1,21 @@
 // Products of matrices of 4-bit blocks (Q4_0, IQ4_NL) and 8-bit activations, for processors with AVX-512 VNNI.
 //
 // The formats are those of ggml's repack.h: eight columns are interleaved by eight bytes, four rows of activations too.
-// Results are those of ggml's functions of the same names, which engine.cmake renames to stock_….
+// Results are those of ggml's functions of the same names, which overlay.cmake renames to stock_….
 
 #include "ggml.h"
+#include "kernels.h"
 #include "repack.h"
 
 #define ARGUMENTS int n, float *s, size_t bs, const void *vx, const void *vy, int nr, int nc
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__F16C__)
 
-#include "engine_tile.h"
+#include "tile.h"
 
 namespace {
+
+const Kernel here[] = {Kernel("matmul-q4_0"), Kernel("matmul-iq4_nl")};
 
 using Weights = block_q4_0x8;
 static_assert(sizeof(Weights) == sizeof(block_iq4_nlx8), "both formats are laid out alike");

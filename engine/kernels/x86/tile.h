@@ -59,6 +59,11 @@ Kept *room(size_t count) {  // a thread's own, kept from call to call
 // dot + the products of sixteen columns' quads with one of a row, which is broadcast from memory on the way. Compilers
 // spend an instruction and a register on that.
 inline __m512i multiply(__m512i dot, __m512i quads, const int8_t *four) {
+#if defined(__SANITIZE_ADDRESS__)  // which does not see what assembler reads
+    int32_t bits;
+    memcpy(&bits, four, sizeof bits);
+    return _mm512_dpbusd_epi32(dot, quads, _mm512_set1_epi32(bits));
+#endif
     asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(dot) : "v"(quads), "m"(*(const int32_t *)four));
     return dot;
 }

@@ -2,18 +2,16 @@
 
 import ctypes
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechat.bindings import lib
+from edgechat_engine.library import function, processor_module
 
 F32, F16, Q5_0, Q8_0 = 0, 1, 6, 8  # ggml_type
 ROOM = 64 << 20  # bytes for all tensors
 POINTER, NUMBER, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-BASE, CPU = "libggml-base", "libggml-cpu"
 
 
 class Plan(ctypes.Structure):
@@ -36,14 +34,9 @@ class Room(ctypes.Structure):
     _fields_ = (("size", ctypes.c_size_t), ("buffer", POINTER), ("no_alloc", ctypes.c_bool))
 
 
-def library(name: str) -> ctypes.CDLL:
-    """One of ggml's."""
-    return ctypes.CDLL(str(next(Path(lib.__file__).with_name("lib").glob(f"{name}*.so"))))
-
-
-def function(where: str, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """A function of one of ggml's libraries."""
-    found = library(where)[name]
+def computing(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """A function of the library that computes here, of several the one that was loaded."""
+    found = processor_module()[name]
     found.restype, found.argtypes = result, arguments
     return found
 
@@ -52,13 +45,13 @@ class Graph:
     """Tensors and the one operation on them."""
 
     def __init__(self) -> None:
-        function(CPU, "ggml_cpu_init", None)()
-        self._room = function(BASE, "ggml_init", POINTER, Room)(Room(ROOM, None, False))
-        self._data = function(BASE, "ggml_get_data", POINTER, POINTER)
+        computing("ggml_cpu_init", None)()
+        self._room = function("ggml_init", POINTER, Room)(Room(ROOM, None, False))
+        self._data = function("ggml_get_data", POINTER, POINTER)
 
     def tensor(self, kind: int, shape: tuple[int, ...], data: bytes) -> int:
         """A tensor with `shape` as numpy has it, the longest stride first."""
-        make = function(BASE, "ggml_new_tensor_4d", POINTER, POINTER, ctypes.c_int, *[NUMBER] * 4)
+        make = function("ggml_new_tensor_4d", POINTER, POINTER, ctypes.c_int, *[NUMBER] * 4)
         made: int = make(self._room, kind, *reversed(shape), *[1] * (4 - len(shape)))
         ctypes.memmove(self._data(made), data, len(data))
         return made
@@ -70,14 +63,14 @@ class Graph:
     def compute(self, shape: tuple[int, ...], threads: int, name: str, *arguments: int | float) -> NDArray[np.float32]:
         """What the operation `name` makes of its tensors and numbers; the graph ends with it."""
         types = [REAL if isinstance(one, float) else POINTER for one in arguments]
-        result = function(BASE, name, POINTER, POINTER, *types)(self._room, *arguments)
-        graph = function(BASE, "ggml_new_graph", POINTER, POINTER)(self._room)
-        function(BASE, "ggml_build_forward_expand", None, POINTER, POINTER)(graph, result)
-        plan: Plan = function(CPU, "ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)
+        result = function(name, POINTER, POINTER, *types)(self._room, *arguments)
+        graph = function("ggml_new_graph", POINTER, POINTER)(self._room)
+        function("ggml_build_forward_expand", None, POINTER, POINTER)(graph, result)
+        plan: Plan = computing("ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)
         work = ctypes.create_string_buffer(plan.work_size + 1)
         plan.work_data = ctypes.addressof(work)
-        assert function(CPU, "ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan))(graph, plan) == 0
+        assert computing("ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan))(graph, plan) == 0
         found = np.empty(shape, dtype=np.float32)
         ctypes.memmove(found.ctypes.data, self._data(result), found.nbytes)
-        function(BASE, "ggml_free", None, POINTER)(self._room)
+        function("ggml_free", None, POINTER)(self._room)
         return found

@@ -1,0 +1,74 @@
+# What is ours in llama.cpp. No file of it is changed: a function that is replaced gets another name in its own file, and
+# ours, in kernels/, takes the old one. replaced.py makes sure that it is called.
+#
+#     ggml-cpu.c ── ggml_compute_forward_flash_attn_ext ──► kernels/x86/attention.cpp
+#                                                              │ what it does not take
+#     ggml-cpu/ops.cpp: stock_ggml_compute_forward_flash_attn_ext
+
+# The functions after `file`, which is ggml's, are compiled as stock_….
+function(replace file)
+    list(TRANSFORM ARGN REPLACE "(.+)" "\\1=stock_\\1" OUTPUT_VARIABLE renamed)
+    set_source_files_properties(
+        "${llama}/ggml/src/${file}" DIRECTORY "${llama}/ggml/src" PROPERTIES COMPILE_DEFINITIONS "${renamed}"
+    )
+    set(replaced ${replaced} ${ARGN} PARENT_SCOPE)
+endfunction()
+
+# Fails the build unless replaced.py finds all of it in the target's object files.
+function(check target)
+    set(stamp "${CMAKE_BINARY_DIR}/${target}.checked")
+    add_custom_command(
+        OUTPUT "${stamp}"
+        COMMAND "${Python_EXECUTABLE}" "${CMAKE_SOURCE_DIR}/replaced.py" "${CMAKE_NM}" ${ARGN} -- "$<TARGET_OBJECTS:${target}>"
+        COMMAND "${CMAKE_COMMAND}" -E touch "${stamp}"
+        DEPENDS ${target} "${CMAKE_SOURCE_DIR}/replaced.py" COMMAND_EXPAND_LISTS VERBATIM
+    )
+    set(checked ${checked} "${stamp}" PARENT_SCOPE)
+endfunction()
+
+set(kernels kernels/kernels.cpp)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+    foreach(kind q4_0 iq4_nl)
+        list(APPEND interleaved ggml_gemv_${kind}_8x8_q8_0 ggml_gemm_${kind}_8x8_q8_0)
+    endforeach()
+    replace(ggml-cpu/arch/x86/repack.cpp ${interleaved})
+    replace(ggml-cpu/llamafile/sgemm.cpp llamafile_sgemm)
+    replace(ggml-cpu/ops.cpp ggml_compute_forward_flash_attn_ext)
+    list(APPEND kernels kernels/x86/interleaved.cpp kernels/x86/blocks.cpp kernels/x86/attention.cpp)
+endif()
+list(TRANSFORM kernels PREPEND "${CMAKE_SOURCE_DIR}/")
+
+get_property(processors DIRECTORY "${llama}/ggml/src" PROPERTY BUILDSYSTEM_TARGETS)
+list(FILTER processors INCLUDE REGEX "^ggml-cpu(-|$)") # one, or one for each generation of processors
+list(FILTER processors EXCLUDE REGEX "-feats$")
+foreach(target ${processors})
+    target_sources(${target} PRIVATE ${kernels})
+    target_include_directories(${target} PRIVATE kernels)
+    if(replaced)
+        check(${target} ${replaced})
+    endif()
+endforeach()
+
+# The memory of a new context is cleared without being touched (memory.cpp).
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    set_source_files_properties(
+        "${llama}/src/llama-kv-cache.cpp" "${llama}/src/llama-context.cpp" DIRECTORY "${llama}/src" PROPERTIES
+        COMPILE_DEFINITIONS "ggml_backend_buffer_clear=engine_clear"
+    )
+    target_sources(llama PRIVATE "${CMAKE_SOURCE_DIR}/memory.cpp")
+    check(llama llama-kv-cache.cpp:engine_clear llama-context.cpp:engine_clear)
+endif()
+
+# The bindings' structures are laid out as llama.h and ggml.h have them, or this file of assertions does not compile.
+set(structures "${CMAKE_SOURCE_DIR}/src/edgechat_engine/structures.py")
+set(layout "${CMAKE_BINARY_DIR}/layout.cpp")
+execute_process(COMMAND "${Python_EXECUTABLE}" "${structures}" OUTPUT_FILE "${layout}" COMMAND_ERROR_IS_FATAL ANY)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${structures}")
+target_sources(llama PRIVATE "${layout}")
+
+if(EDGECHAT_SANITIZE)
+    foreach(target ggml-base ${processors})
+        target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g -UNDEBUG)
+        target_link_options(${target} PRIVATE -fsanitize=address,undefined)
+    endforeach()
+endif()

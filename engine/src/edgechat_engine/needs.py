@@ -1,0 +1,33 @@
+"""Which kernels of ours a processor can run (instruction sets).
+
+Each needs instructions that not every processor has, and is compiled only for those. That one is not there where it
+cannot be is fine; one that could be and is not makes everything slower in silence, so it is asked for.
+"""
+
+import sys
+from collections.abc import Set
+from pathlib import Path
+
+_VNNI = frozenset({"avx512bw", "avx512vl", "avx512_vnni", "f16c"})
+
+# A kernel, as its row in engine/kernels/ has it, and the instructions that it needs, as Linux names them.
+NEEDS = {
+    "attention": frozenset({"avx2", "f16c", "fma"}),
+    "matmul-iq4_nl": _VNNI,
+    "matmul-q4_0": _VNNI,
+    "matmul-q5_0": _VNNI,
+    "matmul-q8_0": _VNNI,
+}
+if sys.platform == "linux":
+    NEEDS["lazy-clear"] = frozenset()  # engine/memory.cpp
+
+
+def possible(flags: Set[str]) -> frozenset[str]:
+    """The kernels that a processor with these instructions can run."""
+    return frozenset(name for name, needs in NEEDS.items() if needs <= flags)
+
+
+def flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """This processor's instructions; none where the system does not tell."""
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
