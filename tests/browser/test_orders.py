@@ -5,12 +5,16 @@ The network is the test's: `Held` keeps a tab's answers, as the server gave them
 
 import re
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.conftest import Chat
 from tests.browser.scripted import Gate, Script, delta, finish
 from tests.browser.test_conversations import menu
+
+if TYPE_CHECKING:
+    from playwright.sync_api import APIResponse, Route
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -27,11 +31,11 @@ class Held:
     def __init__(self, chat: Chat, pattern: "re.Pattern[str]") -> None:
         self._page = chat.page
         self._pattern = pattern
-        self._kept: list[tuple[sync_api.Route, sync_api.APIResponse]] = []
+        self._kept: list[tuple[Route, APIResponse]] = []
         self._open = False
         self._page.route(pattern, self._take)
 
-    def _take(self, route: "sync_api.Route") -> None:
+    def _take(self, route: "Route") -> None:
         if route.request.method != "GET":
             route.fallback()
             return
@@ -41,7 +45,7 @@ class Held:
         else:
             self._kept.append((route, response))
 
-    def _next(self) -> "tuple[sync_api.Route, sync_api.APIResponse]":
+    def _next(self) -> "tuple[Route, APIResponse]":
         for _ in range(500):
             if self._kept:
                 return self._kept.pop(0)

@@ -1,6 +1,5 @@
-// Every call to the server. Errors come out as ApiError, whatever went wrong.
-
-import { learn } from "./heads.js";
+// Every call to the server, and what is known of conversations from its answers. Errors come out as ApiError, whatever
+// went wrong.
 
 /** What went wrong: `code` is the server's, or ours (unreachable, interrupted); `body` is what the server said. */
 export class ApiError extends Error {
@@ -46,10 +45,21 @@ export const runs = {
   },
 };
 
-/** What the server says of conversations is known from then on (heads.js), whoever asked. */
+const heads = new Map(); // id -> a conversation without its messages, by the newest version that any answer told
+
+/** The newest that is known of a conversation: title, version, pinned, updated, deleted. */
+export const headOf = (id) => heads.get(id);
+
+/** Tells "news" when something is known better than before. */
+export const news = new EventTarget();
+
+/** Learn from `answer`, a list, a conversation or a change. Answers overtake each other: what is older says nothing. */
 async function told(answer) {
   const said = await answer;
-  learn(said.conversations ?? [said]);
+  const all = said.conversations ?? [said];
+  const newer = all.filter(({ id, version }) => !(heads.get(id)?.version >= version));
+  for (const { messages, snippet, ...head } of newer) heads.set(head.id, head);
+  if (newer.length) news.dispatchEvent(new Event("news"));
   return said;
 }
 

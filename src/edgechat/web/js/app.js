@@ -1,11 +1,10 @@
 // The page: its parts, and what connects them. The conversation itself (chat.js, with markdown and all) is loaded when
 // there is one to show.
 
-import { ApiError, conversations, door } from "./api.js";
+import { ApiError, conversations, door, headOf, news } from "./api.js";
 import { Composer } from "./composer.js";
 import { toast, walkMenu } from "./controls.js";
 import { byId, h, sheet } from "./dom.js";
-import { headOf, news } from "./heads.js";
 import * as i18n from "./i18n.js";
 import * as keys from "./keys.js";
 import * as preferences from "./preferences.js";

@@ -60,17 +60,18 @@ export class Chat extends EventTarget {
   /** The conversation changed elsewhere: take it as it is on the server, after the answer that is being written here. */
   async refresh() {
     const { id } = this;
-    this.#missed = Boolean(id) && this.busy;
+    this.#missed = this.busy;
     if (!id || this.busy) return;
-    let conversation = null;
     try {
-      conversation = await conversations.get(id);
+      const conversation = await conversations.get(id);
+      if (this.id !== id) return;
+      if (conversation.deleted) this.#tell("gone");
+      else this.#take(conversation);
     } catch (error) {
-      if (error.status !== 404) return void (this.#missed = this.id === id && error.code === "unreachable");
+      if (this.id !== id) return;
+      if (error.status === 404) this.#tell("gone");
+      else this.#missed = error.code === "unreachable";
     }
-    if (this.id !== id) return;
-    if (!conversation || conversation.deleted) this.#tell("gone");
-    else this.#take(conversation);
   }
 
   /** Show what the server said, unless something newer is shown. */

@@ -1,6 +1,6 @@
 // The list of shortcuts.
 
-import { openDialog } from "./controls.js";
+import { openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { put } from "./i18n.js";
 import { BINDINGS, capsOf } from "./keys.js";

@@ -1,7 +1,7 @@
 // The way in, where the server asks for a key: one field, and the browser may remember what is in it.
 
 import { door, login } from "./api.js";
-import { openDialog } from "./controls.js";
+import { openDialog } from "./dialog.js";
 import { byId, h } from "./dom.js";
 import { put } from "./i18n.js";
 

@@ -1,7 +1,8 @@
 // The model dialog: what is here, what could be here, what is loaded; downloads with progress.
 
 import { models, status } from "./api.js";
-import { openDialog, textButton, toast } from "./controls.js";
+import { textButton, toast } from "./controls.js";
+import { openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { bytes, fetching, put, putLabel } from "./i18n.js";
 import * as preferences from "./preferences.js";

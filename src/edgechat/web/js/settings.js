@@ -1,7 +1,8 @@
 // The settings dialog: looks, how answers are made (with the server's defaults beside), system prompt, data.
 
 import { conversations, presets, status } from "./api.js";
-import { iconButton, openDialog, section, textButton, toast } from "./controls.js";
+import { iconButton, textButton, toast } from "./controls.js";
+import { openDialog, section } from "./dialog.js";
 import { h } from "./dom.js";
 import { current, LANGUAGES, put, putLabel, t } from "./i18n.js";
 import * as preferences from "./preferences.js";

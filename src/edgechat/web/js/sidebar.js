@@ -1,10 +1,9 @@
-// The list of conversations: groups by age, search, pin, rename, delete with undo, more as one scrolls.
+// The list of conversations: groups by age, search, more as one scrolls. What is done to one is in changes.js.
 
-import { conversations } from "./api.js";
-import { iconButton, openMenu, toast } from "./controls.js";
+import { conversations, headOf, news } from "./api.js";
+import { iconButton, toast } from "./controls.js";
 import { byId, h } from "./dom.js";
-import { headOf, news } from "./heads.js";
-import { put, putLabel } from "./i18n.js";
+import { put } from "./i18n.js";
 
 const SETTLED = 200; // ms without a key before the search is asked
 const DAY = 86_400_000;
@@ -45,12 +44,12 @@ export class Sidebar extends EventTarget {
     this.#list.addEventListener("keydown", (e) => this.#walk(e));
     this.#more.addEventListener("click", () => this.#load());
     new IntersectionObserver(([entry]) => entry.isIntersecting && this.#cursor && this.#load()).observe(this.#more);
-    byId("deleted").addEventListener("click", () => this.#showDeleted(!this.#deleted));
-    news.addEventListener("news", () => this.#shown && this.#render());
+    byId("deleted").addEventListener("click", () => this.showDeleted(!this.#deleted));
+    news.addEventListener("news", () => this.#shown && this.render());
     readiness.addEventListener("reached", () => this.#missed && this.refresh());
     this.#tabs.addEventListener("message", ({ data: id }) => {
       this.refresh();
-      this.#tell("changed", id);
+      this.tell("changed", id);
     });
   }
 
@@ -112,10 +111,12 @@ export class Sidebar extends EventTarget {
     for (const head of found) this.#found.set(head.id, head);
     this.#cursor = next;
     this.#more.hidden = !next;
-    this.#render();
+    this.render();
   }
 
-  #showDeleted(deleted) {
+  /** Whether the deleted ones are listed, or the others. */
+  showDeleted(deleted) {
+    if (deleted === this.#deleted) return;
     this.#deleted = deleted;
     byId("deleted").setAttribute("aria-pressed", String(deleted));
     this.#search.value = "";
@@ -124,7 +125,8 @@ export class Sidebar extends EventTarget {
 
   // ── rows ──
 
-  #render() {
+  /** Show what is listed, as it is known by now. */
+  render() {
     if (this.#list.querySelector("form")) return; // a title is being typed: afterwards
     const { q: searching, deleted } = this.#listed;
     const focused = this.#list.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
@@ -148,7 +150,7 @@ export class Sidebar extends EventTarget {
     if (focused) rows.get(focused)?.querySelector("a")?.focus();
   }
 
-  /** What is listed, as it is known by now; in the server's order, save that pinned ones stand first. */
+  /** In the server's order, save that pinned ones stand first. */
   #heads() {
     const heads = [...this.#found.values()].map((head) => ({ ...head, ...headOf(head.id) }));
     const here = heads.filter(({ version, deleted }) => !version || Boolean(deleted) === Boolean(this.#listed.deleted));
@@ -166,13 +168,13 @@ export class Sidebar extends EventTarget {
     link.addEventListener("click", (e) => {
       if (e.ctrlKey || e.metaKey || e.shiftKey) return; // another tab is wanted
       e.preventDefault();
-      if (!this.#listed.deleted) this.#tell("open", head.id);
+      if (!this.#listed.deleted) this.tell("open", head.id);
     });
     row.append(
       link,
       this.#listed.deleted
-        ? iconButton("undo", "action.restore", () => this.#restore(head))
-        : iconButton("more", "list.more", (e) => this.#menu(e.currentTarget, head)),
+        ? iconButton("undo", "action.restore", () => this.#do("restore", head))
+        : iconButton("more", "list.more", (e) => this.#do("menu", e.currentTarget, head)),
     );
     this.#mark(row, head.id);
     return row;
@@ -181,17 +183,6 @@ export class Sidebar extends EventTarget {
   #mark(row, id) {
     if (id === this.#open) row.firstElementChild.setAttribute("aria-current", "page");
     else row.firstElementChild.removeAttribute("aria-current");
-  }
-
-  #menu(anchor, head) {
-    const download = (format) => () => h("a", { href: conversations.exported(format, head.id), download: "" }).click();
-    openMenu(anchor, [
-      ["pin", head.pinned ? "list.unpin" : "list.pin", () => this.#change(head, { pinned: !head.pinned })],
-      ["edit", "list.rename", () => this.rename(head.id)],
-      ["download", "list.export_md", download("md")],
-      ["download", "list.export_json", download("json")],
-      ["trash", "list.delete", () => this.#remove(head)],
-    ]);
   }
 
   #walk(e) {
@@ -207,83 +198,26 @@ export class Sidebar extends EventTarget {
 
   /** Ask for another title, in the row itself. */
   rename(id) {
-    const head = headOf(id);
-    const row = this.#rows.get(id);
-    if (!row || row.querySelector("form")) return;
-    const field = putLabel(h("input", { type: "text", class: "rename", maxlength: "200" }), "list.rename");
-    field.value = head.title;
-    const form = h("form", {}, field);
-    const close = () => {
-      form.replaceWith(link);
-      link.focus();
-      this.#render();
-    };
-    const link = row.firstElementChild;
-    let over = false;
-    const save = () => {
-      if (over) return;
-      over = true;
-      const title = field.value.trim();
-      close();
-      if (title && title !== head.title) this.#change(head, { title });
-    };
-    form.addEventListener("submit", (e) => (e.preventDefault(), save()));
-    field.addEventListener("blur", save);
-    field.addEventListener("keydown", (e) => {
-      if (e.key !== "Escape") return;
-      e.stopPropagation();
-      over = true;
-      close();
-    });
-    link.replaceWith(form);
-    field.select();
+    this.#do("rename", id);
   }
 
-  /** Change what was shown as `head`: nobody's change of the same is overwritten unseen. */
-  async #change(head, change) {
-    const now = headOf(head.id);
-    const { version } = Object.keys(change).every((name) => now[name] === head[name]) ? now : head;
-    try {
-      await conversations.change(head.id, { version, ...change });
-    } catch (error) {
-      toast(error.status === 409 ? "list.stale" : "list.not_changed", { bad: true });
-    }
-    this.#changed(head.id);
+  /** What only some visits need comes when it is wanted. */
+  async #do(what, ...args) {
+    const changes = await import("./changes.js").catch(() => null);
+    if (changes) changes[what](this, ...args);
+    else toast("list.not_changed", { bad: true });
   }
 
-  async #remove(head) {
-    const row = this.#rows.get(head.id);
-    const links = [...this.#list.querySelectorAll("a")];
-    const at = links.indexOf(row?.firstElementChild);
-    try {
-      await conversations.remove(head.id);
-    } catch {
-      return toast("list.not_changed", { bad: true });
-    }
-    (links[at + 1] ?? links[at - 1] ?? byId("new-chat")).focus();
-    toast("list.was_deleted", { params: { title: head.title }, undo: () => this.#restore(head) });
-    this.#tell("gone", head.id);
-    this.#changed(head.id);
+  rowOf(id) {
+    return this.#rows.get(id);
   }
 
-  async #restore(head) {
-    const id = head.conversation_id ?? head.id;
-    try {
-      await (id === head.id ? conversations.restore(id) : conversations.restoreMessage(id, head.id));
-    } catch {
-      return toast("list.not_changed", { bad: true });
-    }
-    if (this.#deleted) this.#showDeleted(false);
-    this.#changed(id);
-    this.#tell("open", id);
-  }
-
-  #changed(id) {
+  changed(id) {
     this.touched(id);
-    this.#tell("changed", id);
+    this.tell("changed", id);
   }
 
-  #tell(type, id) {
+  tell(type, id) {
     this.dispatchEvent(new CustomEvent(type, { detail: { id } }));
   }
 }
