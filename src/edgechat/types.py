@@ -11,6 +11,7 @@ import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
 ToolChoice = Literal["none", "auto", "required"]
+Purpose = Literal["answer", "title"]
 FinishReason = Literal["stop", "length", "tool_calls"]
 StopReason = Literal["eos", "stop", "length", "loop", "tool_calls"]
 Guard = Literal["cap", "loop", "repair", "close"]
@@ -127,6 +128,7 @@ class GenRequest(Struct, frozen=True):
     thinking: bool | None = None  # None: as the model's template has it
     guards: Guards = Guards()
     background: bool = False  # after everyone who waits for an answer
+    purpose: Purpose = "answer"  # what it is for, as the operator is told; it changes nothing else
     conversation: str = ""  # what `Forget` names
     user: str = ""  # the caller's own name for one of its people
     # Who asks: written by the model's handle, from the caller it was given to (models/handle.py).

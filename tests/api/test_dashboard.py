@@ -45,12 +45,12 @@ def events(client: httpx.Client, until: Callable[[str, Any], bool]) -> list[tupl
     return found
 
 
-def ask(client: httpx.Client, said: list[str]) -> threading.Thread:
+def ask(client: httpx.Client, said: list[str], **headers: str) -> threading.Thread:
     """Ask, and read the answer in a thread."""
 
     def read() -> None:
         body = {"messages": [{"role": "user", "content": SECRET}], "stream": True, "max_tokens": 400}
-        with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
             said.extend(line for line in answer.iter_lines() if line)
 
     thread = threading.Thread(target=read)
@@ -60,6 +60,10 @@ def ask(client: httpx.Client, said: list[str]) -> threading.Thread:
 
 def answering(name: str, data: Any) -> bool:
     return name == "now" and any(one["phase"] == "writing" and one["said"] > 2 for one in data["requests"])
+
+
+def titled(name: str, data: Any) -> bool:
+    return name == "now" and any(one["client"] == "title" for one in data["requests"])
 
 
 def test_an_idle_server_tells_a_figure_a_second(client: httpx.Client) -> None:
@@ -85,6 +89,18 @@ def test_an_answer_is_seen_and_ended_and_its_reader_is_told(slow: httpx.Client) 
     after = events(slow, lambda name, data: name == "now" and not data["requests"])[-1][1]
     assert after["errors"][0]["code"] == "interrupted"
     assert slow.delete(f"/api/dash/requests/{line['id']}").status_code == 404
+
+
+def test_only_the_server_s_own_titles_are_called_so(slow: httpx.Client) -> None:
+    """An answer that nobody waits for is its client's as much as any other."""
+    reader = ask(slow, [], **{"X-Edgechat-Priority": "background"})
+    (line,) = events(slow, answering)[-1][1]["requests"]
+    assert line["client"] == "127.0.0.1"
+    slow.delete(f"/api/dash/requests/{line['id']}")
+    reader.join(20)
+    assert slow.post("/api/runs", json={"content": "hi", "params": {"max_tokens": 2}}).status_code == 201
+    (line,) = events(slow, titled)[-1][1]["requests"]
+    assert line["client"] == "title"
 
 
 def test_speed_and_refusals_are_counted(slow: httpx.Client) -> None:

@@ -43,5 +43,5 @@ def test_deaths_long_past_do_not_count() -> None:
 
 
 def test_the_same_content_is_the_same_whoever_asks() -> None:
-    assert content_of(request("bad", client="a", realm="r", background=True)) == BAD
+    assert content_of(request("bad", client="a", realm="r", background=True, purpose="title")) == BAD
     assert content_of(request("bad", sampling=Sampling(temperature=0))) != BAD

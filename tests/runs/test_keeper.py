@@ -80,10 +80,10 @@ async def test_thoughts_and_answer_are_kept_apart_and_a_title_is_asked_for_behin
             await asyncio.sleep(0.01)
     answer, title = runtime.asked
     assert runtime.found == [("m", ME)] * 2
-    assert answer.background is False
+    assert (answer.background, answer.purpose) == (False, "answer")
     assert answer.sampling.temperature == 0
     assert answer.conversation == title.conversation == started.conversation_id
-    assert (title.background, title.thinking) == (True, False)
+    assert (title.background, title.purpose, title.thinking) == (True, "title", False)
 
 
 async def test_what_fails_says_so_and_keeps_what_it_has(runs: Runs, runtime: Scripted) -> None:

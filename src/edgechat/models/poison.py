@@ -19,7 +19,9 @@ def content_of(request: GenRequest | AnyQuestion) -> bytes:
     """A digest of what is asked, whoever asks."""
     if not isinstance(request, GenRequest):
         return hashlib.sha256(msgspec.msgpack.encode(request)).digest()
-    asked = msgspec.structs.replace(request, user="", client="", realm="", conversation="", background=False)
+    asked = msgspec.structs.replace(
+        request, user="", client="", realm="", conversation="", background=False, purpose="answer"
+    )
     return hashlib.sha256(msgspec.msgpack.encode(asked)).digest()
 
 

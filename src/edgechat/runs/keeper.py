@@ -146,6 +146,7 @@ class Runs:
             max_tokens=title.MAX_TOKENS,
             thinking=False if model.served.info.thinking_switch else None,
             background=True,
+            purpose="title",
             conversation=run.started.conversation_id,
             user=OWN,
         )

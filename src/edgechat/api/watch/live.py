@@ -96,7 +96,7 @@ class Live:
 
     def follow(self, request: GenRequest, client: str, model: str) -> Line:
         """A new answer of `client`, as the operator knows it."""
-        line = Line(self, next(self._ids), "title" if request.background else client, model)
+        line = Line(self, next(self._ids), "title" if request.purpose == "title" else client, model)
         self.lines[line.id] = line
         return line
 
