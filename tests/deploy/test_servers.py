@@ -170,10 +170,9 @@ def plain(port: int, server: str) -> str:
     return f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {server}; }} }}"
 
 
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed: its configuration is not tried")
 @pytest.mark.parametrize("make", [shipped, plain], ids=["as shipped", "nginx's defaults"])
 def test_nginx_lets_streams_through(slow: tuple[str, str], tmp_path: Path, make: Callable[[int, str], str]) -> None:
-    if not shutil.which("nginx"):
-        pytest.skip("nginx is not installed: its configuration is not tried")
     (server, key), port = slow, free_port()
     proxy = f"http://127.0.0.1:{port}"
     host = "chat.example.org" if make is shipped else f"127.0.0.1:{port}"
@@ -181,9 +180,8 @@ def test_nginx_lets_streams_through(slow: tuple[str, str], tmp_path: Path, make:
         events_come_as_they_are_said(proxy, server, key, host)
 
 
+@pytest.mark.skipif(not shutil.which("caddy"), reason="caddy is not installed: its configuration is not tried")
 def test_caddy_lets_streams_through(slow: tuple[str, str], tmp_path: Path) -> None:
-    if not shutil.which("caddy"):
-        pytest.skip("caddy is not installed: its configuration is not tried")
     (server, key), port = slow, free_port()
     text = (DEPLOY / "Caddyfile").read_text()
     text = _put(text, "chat.example.org {", f"http://chat.example.org:{port} {{\n\tbind 127.0.0.1\n")

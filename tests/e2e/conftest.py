@@ -15,6 +15,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import httpx
 import openai
 import pytest
 
@@ -118,7 +119,18 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server with a real model, a smaller one unless there is time."""
+    model: Path = request.getfixturevalue("qwen" if "EDGECHAT_TORTURE" in os.environ else "smollm2")
+    with (
+        serving(model, tmp_path_factory.mktemp("real"), engine="llama_cpp", context=2048) as base,
+        httpx.Client(base_url=base, timeout=300) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="package")
 def official(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     """A client of a server with the 0.5B Qwen."""
     home = tmp_path_factory.mktemp("official")

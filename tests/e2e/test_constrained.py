@@ -5,14 +5,11 @@
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import jsonschema
 import pytest
 
-from tests.api.conftest import serving
 from tests.schemas import schema_number
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
@@ -22,18 +19,6 @@ SAMPLE = 6
 LONGEST = 200 if TORTURE else 80  # tokens; beyond them the JSON is closed legally
 
 pytestmark = pytest.mark.model
-
-
-@pytest.fixture(scope="module")
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server with a real model."""
-    model: Path = request.getfixturevalue("qwen" if TORTURE else "smollm2")
-    home = tmp_path_factory.mktemp("home")
-    with (
-        serving(model, home, engine="llama_cpp", context=2048) as base,
-        httpx.Client(base_url=base, timeout=300) as client,
-    ):
-        yield client
 
 
 @pytest.mark.parametrize("seed", range(SCHEMAS if TORTURE else SAMPLE))

@@ -6,14 +6,10 @@
 import json
 import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-
-from tests.api.conftest import serving
 
 TORTURE = bool(os.environ.get("EDGECHAT_TORTURE"))
 ROUTE = "/v1/chat/completions"
@@ -39,18 +35,6 @@ TASKS = (
 )
 
 pytestmark = pytest.mark.model
-
-
-@pytest.fixture(scope="module")
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server with a real model."""
-    model: Path = request.getfixturevalue("qwen" if TORTURE else "smollm2")
-    home = tmp_path_factory.mktemp("home")
-    with (
-        serving(model, home, engine="llama_cpp", context=2048) as base,
-        httpx.Client(base_url=base, timeout=300) as client,
-    ):
-        yield client
 
 
 def streamed(client: httpx.Client, asked: dict[str, Any]) -> dict[str, Any]:
