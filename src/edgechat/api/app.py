@@ -19,6 +19,7 @@ from edgechat.api.doors.request_id import RequestId
 from edgechat.api.openai import chat, completions, embeddings, tokens
 from edgechat.api.page import conversations, dashboard, exchange, login, picker, runs, status
 from edgechat.api.page.assets import mount_page
+from edgechat.api.page.downloads import Downloads
 from edgechat.api.routes import Table
 from edgechat.api.watch import metrics
 from edgechat.api.watch.board import Board
@@ -46,7 +47,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
 
     `history` may be open already; without one the home folder's is opened.
     """
-    downloads = picker.Downloads(runtime)
+    downloads = Downloads(runtime)
     kept = Runs(runtime, history or History(runtime.settings.home))
     tracing = _tracing(runtime.settings.otel_endpoint)
 

@@ -2,9 +2,9 @@
 
     @router.post("/chat/completions", Facts(Need.KEY, Asks.NOW), "Answer a conversation")
          │
-         └─► Table ─┬─ who may ─────────────────► doors/access.py
-                    ├─ how large, of what kind ─► doors/guard.py, strict_json.py
-                    ├─ asks for an answer? ────► doors/drain.py (pause), doors/gate.py (places)
+         └─► Table ─┬─ who may ────────────────► doors/access.py
+                    ├─ how much, of what kind ─► doors/guard.py, strict_json.py
+                    ├─ asks for an answer ─────► doors/drain.py (pause), doors/doorstep.py (places)
                     └─ dialect, words, example ► errors.py, openapi.py
 
 A route without `Facts`, and facts without `who`, do not type-check, and do not run. Where two routes match a path, the

@@ -1,86 +1,22 @@
 """Models for the page: what is here, what could be, and downloads that go on when the page is closed."""
 
 import asyncio
-from contextlib import aclosing, suppress
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any
 
 import msgspec
-import structlog
 from fastapi import Request
 
+from edgechat.api.page.downloads import Downloads
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
+from edgechat.api.watch.models import Row, here
 from edgechat.errors import EdgechatError, ModelNotFound
 from edgechat.hub.catalog import Entry
-from edgechat.hub.pull import Fetching, pull
 from edgechat.runtime import Runtime
-from edgechat.types import Model, Served, Struct
+from edgechat.types import Model
 
 router = Router("/api/models")
-log = structlog.get_logger("models")
-
-
-class Row(Struct, frozen=True):
-    """One model as the page shows it. Sizes are bytes, times seconds; None is what nobody knows."""
-
-    name: str
-    state: Literal["loaded", "loading", "installed", "downloading", "available"]
-    size: int | None = None
-    ram: int | None = None  # it takes when it is served
-    quantisation: str | None = None
-    licence: str | None = None
-    progress: float | None = None  # 0 to 1
-    received: int | None = None
-    rate: float | None = None
-    left: float | None = None
-    why: str | None = None  # the last download ended without the model
-    awaited: bool = False  # the server itself is getting it, to serve it
-
-
-class Downloads:
-    """The downloads that the page began. Every method belongs to the server's loop."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.steps: dict[str, Fetching] = {}
-        self.failures: dict[str, str] = {}
-
-    def begin(self, name: str) -> None:
-        """Download `name`, unless that is under way."""
-        if name not in self._tasks:
-            self.failures.pop(name, None)
-            self._tasks[name] = asyncio.create_task(self._fetch(name))
-
-    async def cancel(self, name: str) -> None:
-        """Stop; what is there is kept, and the next download goes on from it."""
-        if task := self._tasks.get(name):
-            task.cancel()
-            await asyncio.wait({task})
-
-    async def close(self) -> None:
-        """Stop all."""
-        for name in list(self._tasks):
-            await self.cancel(name)
-
-    @property
-    def names(self) -> set[str]:
-        """What is being downloaded now."""
-        return set(self._tasks)
-
-    async def _fetch(self, name: str) -> None:
-        try:
-            async with aclosing(pull(name, self._runtime.settings, self._runtime.store)) as steps:
-                async for step in steps:
-                    if isinstance(step, Fetching):
-                        self.steps[name] = step
-            await self._runtime.library.learn()
-        except EdgechatError as error:
-            log.warning("a download failed", model=name, why=str(error))
-            self.failures[name] = str(error)
-        finally:
-            del self._tasks[name]
-            self.steps.pop(name, None)
 
 
 @router.get("", Facts(Need.KEY), "The models that are here and those of the catalog, with what they do now")
@@ -127,26 +63,6 @@ _loads: set[asyncio.Task[None]] = set()  # or they would be collected in the mid
 async def _load(model: Model) -> None:
     with suppress(EdgechatError):  # whoever asks the model next is told
         await model.load()
-
-
-def here(runtime: Runtime, served: Served) -> Row:
-    """A model on disk, as it is now."""
-    resident = runtime.keeper.resident(served.name)
-    loading = resident is not None and not resident.ready
-    state: Literal["loaded", "loading", "installed"] = "loading" if loading else "installed"
-    return Row(
-        name=served.name,
-        state="loaded" if served.loaded and not loading else state,
-        size=_size(runtime, served.name),
-        ram=served.info.memory,
-        quantisation=served.recipe,
-        progress=resident.loading.fraction if resident is not None and loading else None,
-    )
-
-
-def _size(runtime: Runtime, name: str) -> int | None:
-    stored = runtime.library.find(name)
-    return stored.size if stored else None
 
 
 def _absent(entry: Entry, downloads: Downloads, runtime: Runtime) -> Row:

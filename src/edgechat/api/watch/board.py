@@ -18,9 +18,9 @@ import psutil
 
 from edgechat import __version__
 from edgechat.api import sse
-from edgechat.api.page.picker import Row, here
 from edgechat.api.watch.desk import Desk
 from edgechat.api.watch.metrics import temperature
+from edgechat.api.watch.models import Row, here
 from edgechat.observe.logs import Sink
 from edgechat.runtime import Runtime
 from edgechat.types import Caller, Struct
