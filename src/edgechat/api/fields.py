@@ -192,20 +192,22 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
 
 
 def naming_tools(messages: Sequence[Message], param: str) -> tuple[Message, ...]:
-    """`messages`, each result of a tool with the name of the tool that was called.
+    """`messages`, each result of a tool with the name of the tool that was called, unless it has one.
 
-    Raises InvalidRequest, naming `param`, for a result that answers no call before it.
+    Raises InvalidRequest, naming `param` (in which {at} is the message's place), for a result that answers no call
+    before it.
     """
     names: dict[str, str] = {}
     named = []
-    for message in messages:
+    for at, message in enumerate(messages):
         names |= {call.id: call.name for call in message.tool_calls}
         if message.role != "tool":
             named.append(message)
         elif message.tool_call_id in names:
-            named.append(msgspec.structs.replace(message, name=names[message.tool_call_id]))
+            named.append(msgspec.structs.replace(message, name=message.name or names[message.tool_call_id]))
         else:
-            raise InvalidRequest(f"{param}: the result of {message.tool_call_id!r} answers no call before it.", param)
+            where, id = param.format(at=at), message.tool_call_id or ""
+            raise InvalidRequest(f"{where}: the result of {id!r} answers no call before it.", where)
     return tuple(named)
 
 

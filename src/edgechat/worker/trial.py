@@ -36,7 +36,7 @@ CONVERSATIONS: Sequence[Sequence[Message]] = (
     (_ASK,),
     (_SYSTEM, _ASK),
     (_ASK, Message.of("assistant", "Hi."), _ASK) * 20,
-    (_ASK, _CALL, Message("tool", ("noon",), tool_call_id="call12345")),
+    (_ASK, _CALL, Message("tool", ("noon",), name="now", tool_call_id="call12345")),
 )
 
 

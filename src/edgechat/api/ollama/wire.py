@@ -211,11 +211,13 @@ class ShowRequest(Named):
 
 
 def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
-    """The turns as the rest of the house knows them. Calls have no ids here: results follow in the calls' order."""
+    """The turns as the rest of the house knows them."""
     open_calls: list[ToolCall] = []
     for at, turn in enumerate(turns):
         if turn.role == "tool":
-            call = open_calls.pop(0) if open_calls else None
+            call = _answered(turn, open_calls)
+            if call:
+                open_calls.remove(call)
             name = turn.tool_name or (call.name if call else None)
             id = turn.tool_call_id or (call.id if call else f"call_{at}")
             yield Message("tool", parts(turn.content), name=name, tool_call_id=id)
@@ -225,3 +227,9 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
             for place, called in enumerate(turn.tool_calls or ())
         ]
         yield Message(turn.role, parts(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))
+
+
+def _answered(result: Turn, calls: Sequence[ToolCall]) -> ToolCall | None:
+    """Which of `calls` a tool's turn answers: the one with its id or else its name; without both, the next one."""
+    id, name = result.tool_call_id, result.tool_name
+    return next((call for call in calls if (call.id == id if id else not name or call.name == name)), None)

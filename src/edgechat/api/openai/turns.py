@@ -1,13 +1,11 @@
 """The messages of OpenAI's chat API."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from edgechat.api.fields import Many, Strict, TextPart, parts, text_of, text_parts_only
 from edgechat.api.openai.functions import Call
-from edgechat.errors import InvalidRequest
 from edgechat.types import Message
 
 
@@ -61,12 +59,3 @@ class ChatMessage(Strict):
             tool_calls=tuple(call.value() for call in self.tool_calls or ()),
             tool_call_id=self.tool_call_id,
         )
-
-
-def check_calls(messages: Sequence[Message]) -> None:
-    """Refuse a tool's message that answers no call. Raises InvalidRequest."""
-    called: set[str] = set()
-    for at, message in enumerate(messages):
-        called |= {call.id for call in message.tool_calls}
-        if message.role == "tool" and message.tool_call_id not in called:
-            raise InvalidRequest("a tool's message answers a call before it.", f"messages.{at}.tool_call_id")

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import CHOICES, TOP, Drawn, Many, MaxTokens, Neutral, Strict, User
+from edgechat.api.fields import CHOICES, TOP, Drawn, Many, MaxTokens, Neutral, Strict, User, naming_tools
 from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of, names_once
-from edgechat.api.openai.turns import ChatMessage, check_calls
+from edgechat.api.openai.turns import ChatMessage
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Guards, Sampling
 
@@ -91,10 +91,8 @@ class ChatRequest(Drawn):
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own."""
         tools = tuple(tool.value() for tool in self.tools or ())
         choice, names = choice_of(self.tool_choice, tools)
-        messages = tuple(message.value() for message in self.messages)
-        check_calls(messages)
         return GenRequest(
-            messages=messages,
+            messages=naming_tools([message.value() for message in self.messages], "messages.{at}.tool_call_id"),
             sampling=self.sampling(defaults),
             max_tokens=self._limit(),
             stop=self.stops(),

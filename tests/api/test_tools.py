@@ -1,0 +1,72 @@
+"""What a tool said reaches the model's template under the tool's name, in every dialect."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import serving
+
+# Tells all results, each under its tool's name, where the fake engine looks for what it echoes.
+TEMPLATE = (
+    "{% if tools %}<tool_call>{% endif %}<|im_start|>user\n"
+    "{% for m in messages if m.role == 'tool' %}{{ m.name }} says {{ m.content }}. {% endfor %}<|im_end|>\n"
+)
+TOLD = "You said: clock says noon. weather says 18. "
+FUNCTION = {"type": "object", "properties": {}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("tools")
+    (folder / "fake.json").write_text(json.dumps({"template": TEMPLATE}))
+    with serving(folder / "fake.json", folder / "home") as base:
+        yield base
+
+
+def openai(results: list[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+    calls = [{"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}} for id, name in CALLS]
+    said = [{"role": "tool", "tool_call_id": id, "content": text} for id, text in results]
+    messages = [{"role": "user", "content": "Well?"}, {"role": "assistant", "tool_calls": calls}, *said]
+    return "/v1/chat/completions", {"messages": messages}
+
+
+def anthropic(results: list[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+    calls = [{"type": "tool_use", "id": id, "name": name, "input": {}} for id, name in CALLS]
+    said = [{"type": "tool_result", "tool_use_id": id, "content": text} for id, text in results]
+    turns = [("user", "Well?"), ("assistant", calls), ("user", said)]
+    return "/v1/messages", {"max_tokens": 100, "messages": [{"role": role, "content": what} for role, what in turns]}
+
+
+def responses(results: list[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+    calls = [{"type": "function_call", "call_id": id, "name": name, "arguments": "{}"} for id, name in CALLS]
+    said = [{"type": "function_call_output", "call_id": id, "output": text} for id, text in results]
+    return "/v1/responses", {"input": [{"role": "user", "content": "Well?"}, *calls, *said]}
+
+
+def ollama(results: list[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+    calls = [{"id": id, "function": {"name": name, "arguments": {}}} for id, name in CALLS]
+    said = [{"role": "tool", "tool_call_id": id, "content": text} for id, text in results]
+    messages = [{"role": "user", "content": "Well?"}, {"role": "assistant", "tool_calls": calls}, *said]
+    return "/api/chat", {"messages": messages, "stream": False}
+
+
+def ollama_by_tool(results: list[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+    calls = [{"function": {"name": name, "arguments": {}}} for _, name in CALLS]
+    said = [{"role": "tool", "tool_name": dict(CALLS)[id], "content": text} for id, text in results]
+    messages = [{"role": "user", "content": "Well?"}, {"role": "assistant", "tool_calls": calls}, *said]
+    return "/api/chat", {"messages": messages, "stream": False}
+
+
+CALLS = [("c1", "weather"), ("c2", "clock")]
+
+
+@pytest.mark.parametrize("dialect", [openai, anthropic, responses, ollama, ollama_by_tool])
+def test_a_result_carries_the_name_of_its_tool(server: str, dialect: Any) -> None:
+    path, body = dialect([("c2", "noon"), ("c1", "18")])
+    answer = httpx.post(f"{server}{path}", json=body, timeout=20)
+    assert answer.status_code == 200, answer.text
+    assert TOLD in answer.text
