@@ -20,7 +20,8 @@ from edgechat.errors import EdgechatError, HubError, ModelNotFound, NotReady, Sh
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.store import Store, Stored
-from edgechat.models.handle import Answers, Handle
+from edgechat.models.answers import Answers
+from edgechat.models.handle import Handle
 from edgechat.models.keeper import Keeper
 from edgechat.models.library import Library, named, prefixes
 from edgechat.models.local import Locals

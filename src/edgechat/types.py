@@ -248,6 +248,7 @@ class Answered(Event, frozen=True):
     vectors: tuple[bytes, ...] = ()
 
 
+Ending = Done | Failed | Answered  # events after which none comes
 AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed | Answered
 
 

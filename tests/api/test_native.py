@@ -9,7 +9,6 @@ import psutil
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from edgechat.api.app import create_app
-from edgechat.api.sse import with_pauses
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 from tests.api.conftest import serving
@@ -96,17 +95,3 @@ def test_unknown_routes_have_the_same_error_shape(client: httpx.Client) -> None:
     for answer in (client.get("/no/such"), client.put("/healthz", json={})):
         assert answer.status_code in (404, 405)
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-
-
-async def test_silence_is_filled_and_no_event_is_lost() -> None:
-    import asyncio
-    from collections.abc import AsyncGenerator
-
-    async def slow() -> AsyncGenerator[int, None]:
-        for number in range(3):
-            await asyncio.sleep(0.05)
-            yield number
-
-    seen = [item async for item in with_pauses(slow(), every=0.01)]
-    assert [item for item in seen if item is not None] == [0, 1, 2]
-    assert seen.count(None) >= 6

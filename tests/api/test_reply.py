@@ -35,9 +35,8 @@ def test_parts_become_a_whole() -> None:
         (Queued(2, 4, 7.4), "queued 2 of 4, about 7 s"),
         (Prefill(10, 20), "prefill 10 of 20"),
         (Loading("weights"), "loading weights"),
-        (None, "still here"),
         (DONE, None),
     ],
 )
-def test_progress_in_words(event: AnyEvent | None, told: str | None) -> None:
+def test_progress_in_words(event: AnyEvent, told: str | None) -> None:
     assert progress_of(event) == told

@@ -115,6 +115,9 @@ def test_only_an_operator_says_how_long_a_model_stays(limited: Limited, path: st
     assert limited.stay("mine") == 5
     assert limited.operator.post(path, json={"keep_alive": 0}).json()["done_reason"] == "unload"
     assert limited.stay("mine") is None
+    answer = limited.operator.post(path, json=question | {"keep_alive": 0}).text
+    assert json.loads(answer.splitlines()[-1])["done"]
+    assert limited.stay("mine") is None  # it answered first
 
 
 def test_who_forgets_to_say_who_asks_finds_no_model(tmp_path: Path) -> None:

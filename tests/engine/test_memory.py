@@ -109,8 +109,7 @@ async def fill(worker: Worker, number: int) -> None:
     """Have a conversation read that takes nearly all of the context."""
     draw = random.Random(number)
     words = " ".join(str(draw.randrange(10)) for _ in range(90))
-    events = [
-        event async for event in worker.stream(GenRequest((Message.of("user", words),), Sampling(), max_tokens=16))
-    ]
+    with worker.asked(GenRequest((Message.of("user", words),), Sampling(), max_tokens=16)) as told:
+        events = [event async for event in told]
     assert isinstance(events[-1], Done), events[-1]
     assert events[-1].usage.prompt_tokens > 170

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -33,7 +33,8 @@ async def worker(path: Path) -> AsyncIterator[Worker]:
 
 
 async def events_of(worker: Worker, request: GenRequest) -> list[AnyEvent]:
-    return [event async for event in worker.stream(request)]
+    with worker.asked(request) as events:
+        return [event async for event in events]
 
 
 def text_of(events: list[AnyEvent]) -> str:
@@ -55,7 +56,7 @@ async def test_answers_come_through(fake_model: FakeModel) -> None:
 
 async def test_a_killed_worker_is_told_within_two_seconds_and_comes_back(fake_model: FakeModel) -> None:
     async with worker(fake_model(reply=rambling(5000), step_ms=2)) as w:
-        async with aclosing(w.stream(ask("go", max_tokens=5000))) as events:
+        with w.asked(ask("go", max_tokens=5000)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     assert w.pid is not None
@@ -109,7 +110,7 @@ async def test_a_worker_that_hangs_is_replaced_and_its_reader_is_told(
 
 async def test_closing_the_stream_frees_the_engine(fake_model: FakeModel) -> None:
     async with worker(fake_model(reply=rambling(100_000), step_ms=1)) as w:
-        async with aclosing(w.stream(ask("long", max_tokens=100_000))) as events:
+        with w.asked(ask("long", max_tokens=100_000)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     break
@@ -182,7 +183,7 @@ async def test_a_request_that_kills_the_engine_twice_is_refused_and_nobody_else_
 async def test_who_was_answered_when_somebody_killed_the_process_is_not_blamed(fake_model: FakeModel) -> None:
     async with worker(fake_model(reply="x" * 150, step_ms=5)) as w:
         for _ in range(3):
-            async with aclosing(w.stream(ask("same", max_tokens=150))) as events:
+            with w.asked(ask("same", max_tokens=150)) as events:
                 async for event in events:
                     if isinstance(event, Delta):
                         assert w.pid is not None
@@ -214,7 +215,7 @@ async def test_a_stopped_process_is_replaced_and_its_late_tokens_reach_nobody(
     async with worker(fake_model(replies={"old": "o" * 5000, "new": "n" * 50}, step_ms=1)) as w:
         pid = w.pid
         assert pid is not None
-        async with aclosing(w.stream(ask("old", max_tokens=5000))) as events:
+        with w.asked(ask("old", max_tokens=5000)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     os.kill(pid, signal.SIGSTOP)

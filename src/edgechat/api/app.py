@@ -81,7 +81,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.keys = keys_of(settings)
     app.state.end = end_process
     counted = app.state.metrics = Metrics(runtime)
-    desk = runtime.answers.watcher = Desk(settings, app.state.keys, counted, tracing)
+    desk = runtime.answers.watcher = Desk(settings, app.state.keys, runtime.answers, counted, tracing)
     app.state.board = Board(runtime, desk)
     app.state.gate = Gate(lambda: places(settings.queue, len(runtime.keeper.residents)), desk.turned_away)
     app.state.sessions = Sessions(settings.home / "sessions.json")

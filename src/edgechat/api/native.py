@@ -40,9 +40,9 @@ async def readyz(runtime: TheRuntime) -> Response:
 @router.post("/chat", Facts(Need.KEY, Asks.NOW, example=EXAMPLE), "One question, one answer")
 async def chat(body: ChatInput, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(None, caller)
-    events = await accepted(model, GenRequest((Message.of("user", body.input),), model.served.sampling))
+    answer = await accepted(request, model, GenRequest((Message.of("user", body.input),), model.served.sampling))
 
     async def reply() -> dict[str, Any]:
-        return {"reply": (await whole(events)).text}
+        return {"reply": (await whole(answer)).text}
 
     return await until_gone(request, reply())

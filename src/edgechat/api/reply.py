@@ -1,23 +1,24 @@
 """What the dialects share on the way back: events of one answer in, a whole object or a stream out.
 
-      model ─► accepted ─► events ─┬─► whole ──► Reply.whole(Whole)                ─► one JSON object
-                 │                 └─► stream ─► Reply.begin, part …, end | failed ─► lines or events as they come
-                 └─ refused: an exception, before the first byte
+    model ─► accepted ─► events ─┬─► whole ──► Reply.whole(Whole)                ─► one JSON object
+               │                 └─► said ───► Reply.begin, part …, end | failed ─► lines or events (streaming.py)
+               └─ refused: an exception, before the first byte
 
 A dialect is a `Reply`: it turns each of these into bytes of its own, and knows nothing of queues or departed clients.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from fastapi import Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
-from edgechat.api import sse
 from edgechat.api.errors import Problem
 from edgechat.api.requests import background_of, until_gone
+from edgechat.api.streaming import Streamed
 from edgechat.errors import error_of
 from edgechat.types import (
     AnyEvent,
@@ -37,6 +38,7 @@ from edgechat.types import (
 )
 
 Part = Delta | Reasoning | Called  # what answers are made of
+STILL_HERE = "still here"  # what is told where nothing happens for a while
 VERSION = 1  # of the `edgechat` object: a new field leaves it as it is, a change of one does not
 
 
@@ -80,50 +82,56 @@ class Reply(Protocol):
         ...
 
 
+class Accepted(NamedTuple):
+    """An answer whose prompt was accepted: its first event, and those that follow."""
+
+    first: AnyEvent
+    rest: AsyncGenerator[AnyEvent, None]
+
+
 async def respond(request: Request, model: Model, wanted: GenRequest, reply: Reply, stream: bool) -> Response:
-    """Answer `wanted` by `reply`, behind those that somebody waits for if so asked. Raises what refuses it."""
-    events = await accepted(model, msgspec.structs.replace(wanted, background=background_of(request)))
-    if stream:
-        return StreamingResponse(streamed(reply, events), media_type=reply.media_type, headers=sse.HEADERS)
-
-    async def body() -> dict[str, Any]:
-        return reply.whole(await whole(events))
-
-    return await until_gone(request, body())
+    """Answer `wanted` by `reply`. Raises what refuses it."""
+    return await told(request, await accepted(request, model, wanted), reply, stream)
 
 
-async def accepted(model: Model, wanted: GenRequest) -> AsyncGenerator[AnyEvent, None]:
-    """The events of an answer whose prompt was accepted. Raises what refuses it: before the first byte."""
-    events = model.stream(wanted)
+async def accepted(request: Request, model: Model, wanted: GenRequest) -> Accepted:
+    """Ask `wanted`, behind those that somebody waits for if `request` wishes it.
+
+    Raises what refuses it: before the first byte.
+    """
+    events = model.stream(msgspec.structs.replace(wanted, background=background_of(request)))
     first = await anext(events)
     if isinstance(first, Failed):
         await events.aclose()
         raise error_of(first)
-    return _resumed(first, events)
+    return Accepted(first, events)
 
 
-async def _resumed(first: AnyEvent, rest: AsyncGenerator[AnyEvent, None]) -> AsyncGenerator[AnyEvent, None]:
-    async with aclosing(rest):
-        yield first
-        async for event in rest:
-            yield event
+async def told(request: Request, answer: Accepted, reply: Reply, stream: bool) -> Response:
+    """The answer as `reply` says it."""
+    if stream:
+        begin = (*reply.begin(), *said(reply, answer.first))
+        pause = reply.aside(STILL_HERE)
+        return Streamed(answer.rest, partial(said, reply), begin, pause, media_type=reply.media_type)
+
+    async def body() -> dict[str, Any]:
+        return reply.whole(await whole(answer))
+
+    return await until_gone(request, body())
 
 
-async def whole(events: AsyncGenerator[AnyEvent, None]) -> Whole:
+async def whole(answer: Accepted) -> Whole:
     """The finished answer. Raises what ended it before its end."""
     parts: list[Part] = []
-    async with aclosing(events):
-        async for event in events:
-            match event:
-                case Delta() | Reasoning() | Called():
-                    parts.append(event)
-                case Failed():
-                    raise error_of(event)
-                case Done():
-                    return put_together(parts, event)
-                case _:
-                    pass  # progress
-    raise AssertionError("an answer ends with Done or Failed")
+    event = answer.first
+    async with aclosing(answer.rest) as rest:
+        while not isinstance(event, Done):
+            if isinstance(event, Failed):
+                raise error_of(event)
+            if isinstance(event, Part):
+                parts.append(event)
+            event = await anext(rest)
+    return put_together(parts, event)
 
 
 def put_together(parts: Sequence[Part], done: Done) -> Whole:
@@ -143,17 +151,8 @@ def put_together(parts: Sequence[Part], done: Done) -> Whole:
     )
 
 
-async def streamed(reply: Reply, events: AsyncGenerator[AnyEvent, None]) -> AsyncIterator[bytes]:
-    """The answer as `reply` says it, piece by piece."""
-    for piece in reply.begin():
-        yield piece
-    async with aclosing(sse.with_pauses(events)) as paced:
-        async for event in paced:
-            for piece in _said(reply, event):
-                yield piece
-
-
-def _said(reply: Reply, event: AnyEvent | None) -> Iterable[bytes]:
+def said(reply: Reply, event: AnyEvent) -> Iterable[bytes]:
+    """An event in the words of `reply`."""
     match event:
         case Delta() | Reasoning() | Called():
             return reply.part(event)
@@ -161,16 +160,13 @@ def _said(reply: Reply, event: AnyEvent | None) -> Iterable[bytes]:
             return reply.end(event)
         case Failed():
             return reply.failed(Problem.of(error_of(event)))
-        case _:
-            progress = progress_of(event)
-            return reply.aside(progress) if progress else ()
+    progress = progress_of(event)
+    return reply.aside(progress) if progress else ()
 
 
-def progress_of(event: AnyEvent | None) -> str | None:
-    """What a waiting reader may be told, if anything. A None stands for a while without events."""
+def progress_of(event: AnyEvent) -> str | None:
+    """What a waiting reader may be told, if anything."""
     match event:
-        case None:
-            return "still here"
         case Queued(position=position, waiting=waiting, eta_s=eta) if position:
             return f"queued {position} of {waiting}" + ("" if eta is None else f", about {eta:.0f} s")
         case Prefill(done=read, total=total):

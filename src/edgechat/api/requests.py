@@ -1,17 +1,21 @@
 """What every dialect does with a request: find the runtime and the caller, notice that the client left."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from edgechat.errors import InvalidRequest
 from edgechat.runs.keeper import Runs
 from edgechat.runtime import Runtime
 from edgechat.types import Caller, Served
+
+T = TypeVar("T")
 
 CLIENT_CLOSED = 499  # nobody reads it; the name that nginx gave it
 
@@ -66,20 +70,27 @@ def check_vocabulary(served: Served, tokens: Iterable[int], param: str) -> None:
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> Response:
     """Await `work` and answer with it; cancel it as soon as the client leaves."""
-    job = asyncio.create_task(work)
-    gone = asyncio.create_task(_left(request))
-    try:
+    async with beside(request.receive, work) as (job, gone):
         await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
         return JSONResponse(job.result()) if job.done() else Response(status_code=CLIENT_CLOSED)
+
+
+@asynccontextmanager
+async def beside(
+    receive: Receive, work: Coroutine[Any, Any, T]
+) -> AsyncIterator[tuple[asyncio.Task[T], asyncio.Task[None]]]:
+    """`work`, and the client's leave, each as a task that ends with this block."""
+    job = asyncio.create_task(work)
+    gone = asyncio.create_task(_left(receive))
+    try:
+        yield job, gone
     finally:
         gone.cancel()
         job.cancel()
         await asyncio.wait({job, gone})
 
 
-async def _left(request: Request) -> None:
-    try:
-        while (await request.receive())["type"] != "http.disconnect":
+async def _left(receive: Receive) -> None:
+    with suppress(ClientDisconnect):
+        while (await receive())["type"] != "http.disconnect":
             pass
-    except ClientDisconnect:
-        return

@@ -1,18 +1,12 @@
-"""Server-sent events: framing, and a sign of life while nothing happens."""
+"""Server-sent events: how they are framed."""
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-KEEP_ALIVE_S = 10.0  # proxies and clients give up on a silent connection much later than this
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}  # no proxy should hold a stream back
 DONE = b"data: [DONE]\n\n"
-
-T = TypeVar("T")
 
 
 def data(value: Any) -> bytes:
@@ -34,25 +28,3 @@ def event(name: str, value: Any, id: int = 0) -> bytes:
 def comment(text: str) -> bytes:
     """A line that every client skips and a curious one may read."""
     return f": {text}\n\n".encode()
-
-
-async def with_pauses(events: AsyncGenerator[T, None], every: float = KEEP_ALIVE_S) -> AsyncGenerator[T | None, None]:
-    """`events`, with a None wherever `every` seconds passed without one. Closes `events` at its own end."""
-    async with aclosing(events):
-        following: asyncio.Task[T] | None = None
-        try:
-            while True:
-                following = following or asyncio.create_task(anext(events))
-                done, _ = await asyncio.wait({following}, timeout=every)
-                if not done:
-                    yield None
-                    continue
-                finished, following = following, None
-                try:
-                    yield finished.result()
-                except StopAsyncIteration:
-                    return
-        finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.wait({following})

@@ -5,14 +5,14 @@
       ▼
     door (one at a time, in the order of asking) ─► room: whoever is idle longest goes; a busy one after its answers
       ▼
-    worker.start ─► Loading … to everybody who waits ─► worker.stream
+    worker.start ─► Loading … to everybody who waits ─► worker.asked
 
 pool.py holds the books and decides; here it is done.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import ExitStack, aclosing, suppress
+from contextlib import ExitStack, suppress
 
 import msgspec
 import structlog
@@ -59,29 +59,23 @@ class Keeper:
 
         Raises what keeps it from answering; after the first event that is a `Failed`.
         """
-        begun = False
-        async with aclosing(self._events(wanted, request)) as events:
+        resident, begun = await self._ask(wanted), False
+        with ExitStack() as held:  # counts as busy, until the worker counts it
+            held.callback(self._release, resident)
             try:
-                async for event in events:
+                async for loading in self._arrival(resident):
                     begun = True
-                    yield event
+                    yield loading
+                assert resident.worker is not None
+                with resident.worker.asked(request) as events:
+                    held.close()
+                    async for event in events:
+                        begun = True
+                        yield event
             except EdgechatError as error:
                 if not begun:
                     raise
                 yield failed_of(error)
-
-    async def _events(self, wanted: Wanted, request: GenRequest | AnyQuestion) -> AsyncGenerator[AnyEvent, None]:
-        resident = await self._ask(wanted)
-        with ExitStack() as held:  # counts as busy, until the worker counts it
-            held.callback(self._release, resident)
-            async with aclosing(self._arrival(resident)) as arrival:
-                async for loading in arrival:
-                    yield loading
-            assert resident.worker is not None
-            async with aclosing(resident.worker.stream(request)) as events:
-                async for event in events:
-                    held.close()
-                    yield event
 
     async def load(self, wanted: Wanted) -> ModelInfo:
         """Load the model now. Raises what makes it unservable."""

@@ -1,7 +1,6 @@
 """A smoke test: whether a loaded model does its work at all, a greeting, and a few tokens or a vector back."""
 
 import asyncio
-from contextlib import aclosing
 
 from edgechat.errors import EngineFailed, error_of
 from edgechat.models.supervisor import Worker
@@ -14,11 +13,11 @@ PROBE_S = 60.0
 
 async def answers(worker: Worker) -> None:
     """Have the model of `worker`, which is ready, say something. Raises EngineFailed, or what it answers instead."""
-    said = []
     embeds = worker.info is not None and worker.info.dimensions
     try:
-        async with asyncio.timeout(PROBE_S), aclosing(worker.stream(TEXT if embeds else GREETING)) as events:
-            said = [event async for event in events]
+        async with asyncio.timeout(PROBE_S):
+            with worker.asked(TEXT if embeds else GREETING) as events:
+                said = [event async for event in events]
     except TimeoutError:
         raise EngineFailed(f"it says nothing within {PROBE_S:.0f} s.") from None
     last = said[-1]

@@ -8,9 +8,10 @@ A new process knows nothing of the old one's answers: those ended when it died, 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
+from typing import Self
 
 import msgspec
 import structlog
@@ -34,24 +35,34 @@ from edgechat.letters import (
 from edgechat.models import deaths
 from edgechat.models.poison import Breaker, content_of
 from edgechat.models.process import Process
-from edgechat.types import Answered, AnyEvent, AnyQuestion, Done, Failed, GenRequest, Loading, ModelInfo, Queued
+from edgechat.types import AnyEvent, AnyQuestion, Done, Ending, Failed, GenRequest, Loading, ModelInfo, Queued
 
 PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
 HANG_S = 60.0  # without a letter while answers are open: no step takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
-ENDS = (Done, Failed, Answered)  # events after which none comes
 
 log = structlog.get_logger("worker")
 
 
 class _Open:
-    """An answer whose end has not come yet."""
+    """An answer whose end has not come yet; and its events, one after the other."""
 
     def __init__(self, request: GenRequest | AnyQuestion) -> None:
         self.events: asyncio.Queue[AnyEvent] = asyncio.Queue()
         self.content = content_of(request)
         self.waits = False  # in the queue, so that the engine cannot have died of it
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        if self._over:
+            raise StopAsyncIteration
+        event = await self.events.get()
+        self._over = isinstance(event, Ending)
+        return event
 
 
 class Worker:
@@ -133,8 +144,9 @@ class Worker:
 
     # ── answers ──
 
-    async def stream(self, request: GenRequest | AnyQuestion) -> AsyncGenerator[AnyEvent, None]:
-        """The events of one answer. Closing the iterator cancels the answer in the worker.
+    @contextmanager
+    def asked(self, request: GenRequest | AnyQuestion) -> Iterator[AsyncIterator[AnyEvent]]:
+        """The events of one answer, as they come. Leaving the block before their end cancels it in the process.
 
         Raises NotReady while the process is away, RequestRefused for what ended it before.
         """
@@ -147,11 +159,7 @@ class Worker:
         self._changed()
         self._post(Generate(id, request) if isinstance(request, GenRequest) else Ask(id, request))
         try:
-            while True:
-                event = await answer.events.get()
-                yield event
-                if isinstance(event, ENDS):
-                    return
+            yield answer
         finally:
             if id in self._answers:  # its end has not come: nobody reads it any more
                 self._end(id)
@@ -275,7 +283,7 @@ class Worker:
         answer.events.put_nowait(event)
         if isinstance(event, Done):
             self._breaker.answered(answer.content)
-        if isinstance(event, ENDS):
+        if isinstance(event, Ending):
             self._end(id)
 
     async def _watch(self) -> None:

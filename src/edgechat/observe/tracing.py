@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgechat import __version__
-from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Reasoning
+from edgechat.types import Done, Ending, Failed, GenRequest
 
 EXPORT_S = 2.0  # a collector that is away costs no more at the end
 
@@ -61,17 +61,17 @@ class Trace:
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self._spoke = False
 
-    def see(self, event: AnyEvent) -> None:
-        """Take in what goes by."""
+    def speaks(self) -> None:
+        """Its first token is there."""
+        self._span.add_event("first token")
+
+    def end(self, ending: Ending | None) -> None:
+        """The answer is over like this; None: nobody wanted the rest."""
         span = self._span
-        match event:
-            case Delta() | Reasoning() | Called() if not self._spoke:
-                self._spoke = True
-                span.add_event("first token")
+        match ending:
             case Done(usage=usage, timing=timing):
-                span.set_attribute("gen_ai.response.finish_reasons", [event.finish_reason])
+                span.set_attribute("gen_ai.response.finish_reasons", [ending.finish_reason])
                 span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
                 span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
                 span.set_attribute("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens)
@@ -80,10 +80,7 @@ class Trace:
             case Failed(code=code):
                 span.set_attribute("error.type", code)
                 span.set_status(Status(StatusCode.ERROR))
-
-    def end(self) -> None:
-        """The answer is over, however it ended."""
-        self._span.end()
+        span.end()
 
 
 class Traced:

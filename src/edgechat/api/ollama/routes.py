@@ -18,7 +18,7 @@ from edgechat.api.examples import CITY, QUESTION, SERVED, TURNS, Example
 from edgechat.api.fields import arguments_of
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
-from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.reply import Part, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.errors import OperatorOnly
@@ -71,9 +71,8 @@ async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller:
     model = runtime.find(body.name, caller)
     if not body.messages:
         return await prepared(model, body, message={"role": "assistant", "content": ""})
-    ignored = await stay(model, body)
-    wanted = body.generation(model.served.sampling, model.served.info.context)
-    return await respond(request, model, wanted, ChatReply(model.served, ignored), body.stream is not False)
+    answer = await accepted(request, model, body.generation(model.served.sampling, model.served.info.context))
+    return await told(request, answer, ChatReply(model.served, stay(model, body)), body.stream is not False)
 
 
 @router.post(
@@ -85,16 +84,17 @@ async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime,
     model = runtime.find(body.name, caller)
     if not body.prompt:
         return await prepared(model, body, response="")
-    ignored = await stay(model, body)
-    wanted = body.generation(model.served.sampling, model.served.info.context)
-    return await respond(request, model, wanted, GenerateReply(model.served, ignored), body.stream is not False)
+    answer = await accepted(request, model, body.generation(model.served.sampling, model.served.info.context))
+    return await told(request, answer, GenerateReply(model.served, stay(model, body)), body.stream is not False)
 
 
-async def stay(model: Model, body: Asked) -> Sequence[str]:
-    """Let the model stay as long as `keep_alive` says; what had no effect, because the caller is no operator."""
+def stay(model: Model, body: Asked) -> Sequence[str]:
+    """Let the model, which is in use, stay as long as `keep_alive` says: 0 lets it go after that.
+
+    Returns what had no effect, because the caller is no operator.
+    """
     if body.keep_alive is None:
         return ()
-    await model.load()
     try:
         model.keep(body.keep_alive)
     except OperatorOnly:
@@ -108,9 +108,9 @@ async def prepared(model: Model, body: Asked, **empty: Any) -> Response:
         model.keep(0)
         return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "unload"})
     await model.load()
-    ignored = await stay(model, body)
-    told = {"edgechat": {"ignored": ignored}} if ignored else {}
-    return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "load", **told})
+    ignored = stay(model, body)
+    more = {"edgechat": {"ignored": ignored}} if ignored else {}
+    return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "load", **more})
 
 
 def model_object(served: Served) -> dict[str, Any]:

@@ -6,18 +6,18 @@ wanted ─┬─► answer 0 ─┐
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, Protocol
 
 import msgspec
 from fastapi import Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
-from edgechat.api import sse
 from edgechat.api.errors import Problem
-from edgechat.api.reply import Part, Whole, accepted, progress_of, whole
-from edgechat.api.requests import background_of, until_gone
+from edgechat.api.reply import STILL_HERE, Accepted, Part, Whole, accepted, progress_of, whole
+from edgechat.api.requests import until_gone
+from edgechat.api.streaming import Streamed
 from edgechat.errors import error_of
 from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Model, Reasoning
 
@@ -62,15 +62,17 @@ async def respond(
     request: Request, model: Model, wanted: Sequence[GenRequest], replies: Replies, stream: bool
 ) -> Response:
     """Answer all of `wanted`. Raises what refuses one of them."""
-    later = background_of(request)
-    answers = await _all_accepted(model, [msgspec.structs.replace(one, background=later) for one in wanted])
+    answers = await _all_accepted(request, model, wanted)
     if stream:
-        return StreamingResponse(_streamed(replies, answers), media_type=replies.media_type, headers=sse.HEADERS)
+        events = _merged(answers)
+        said = _Said(replies, len(answers))
+        begin = (*said.begin(), *said(await anext(events)))
+        return Streamed(events, said, begin, replies.aside(STILL_HERE), media_type=replies.media_type)
 
     async def body() -> dict[str, Any]:
         async with AsyncExitStack() as closing:
             for answer in answers:
-                await closing.enter_async_context(aclosing(answer))
+                await closing.enter_async_context(aclosing(answer.rest))
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(whole(answer)) for answer in answers]
         return replies.wholes([task.result() for task in tasks])
@@ -90,58 +92,55 @@ def times(wanted: GenRequest, count: int) -> list[GenRequest]:
     return [msgspec.structs.replace(wanted, sampling=sampling) for sampling in samplings]
 
 
-async def _all_accepted(model: Model, requests: Sequence[GenRequest]) -> list[AsyncGenerator[AnyEvent, None]]:
-    answers: list[AsyncGenerator[AnyEvent, None]] = []
+async def _all_accepted(request: Request, model: Model, wanted: Sequence[GenRequest]) -> list[Accepted]:
+    answers: list[Accepted] = []
     try:
-        for request in requests:
-            answers += [await accepted(model, request)]
+        for one in wanted:
+            answers += [await accepted(request, model, one)]
     except BaseException:
         for answer in answers:
-            await answer.aclose()
+            await answer.rest.aclose()
         raise
     return answers
 
 
-async def _streamed(replies: Replies, answers: Sequence[AsyncGenerator[AnyEvent, None]]) -> AsyncIterator[bytes]:
-    for index in range(len(answers)):
-        for piece in replies.begin(index):
-            yield piece
-    dones: dict[int, Done] = {}
-    async with aclosing(sse.with_pauses(_merged(answers))) as paced:
-        async for told in paced:
-            index, event = told or (0, None)
-            for piece in _said(replies, index, event):
-                yield piece
-            if isinstance(event, Failed):
-                return
-            if isinstance(event, Done):
-                dones[index] = event
-    for piece in replies.ends([dones[index] for index in sorted(dones)]):
-        yield piece
+class _Said:
+    """Several answers in the words of `replies`; what ends all of them comes with the last one's end."""
+
+    def __init__(self, replies: Replies, count: int) -> None:
+        self._replies = replies
+        self._count = count
+        self._dones: dict[int, Done] = {}
+
+    def begin(self) -> Iterator[bytes]:
+        for index in range(self._count):
+            yield from self._replies.begin(index)
+
+    def __call__(self, told: Indexed) -> Iterator[bytes]:
+        index, event = told
+        match event:
+            case Delta() | Reasoning() | Called():
+                yield from self._replies.part(event, index)
+            case Done():
+                yield from self._replies.finish(index, event)
+                self._dones[index] = event
+                if len(self._dones) == self._count:
+                    yield from self._replies.ends([self._dones[index] for index in range(self._count)])
+            case Failed():
+                yield from self._replies.failed(Problem.of(error_of(event)))
+            case _ if progress := progress_of(event):
+                yield from self._replies.aside(progress)
 
 
-def _said(replies: Replies, index: int, event: AnyEvent | None) -> Iterable[bytes]:
-    match event:
-        case Delta() | Reasoning() | Called():
-            return replies.part(event, index)
-        case Done():
-            return replies.finish(index, event)
-        case Failed():
-            return replies.failed(Problem.of(error_of(event)))
-        case _:
-            progress = progress_of(event)
-            return replies.aside(progress) if progress else ()
-
-
-async def _merged(answers: Sequence[AsyncGenerator[AnyEvent, None]]) -> AsyncGenerator[Indexed, None]:
-    """The events of all answers as they come."""
+async def _merged(answers: Sequence[Accepted]) -> AsyncGenerator[Indexed, None]:
+    """The events of all answers as they come, to the last one's end or the first failure."""
     events: asyncio.Queue[Indexed | None] = asyncio.Queue()
 
-    async def follow(index: int, answer: AsyncGenerator[AnyEvent, None]) -> None:
+    async def follow(index: int, answer: Accepted) -> None:
         try:
-            async with aclosing(answer):
-                async for event in answer:
-                    events.put_nowait((index, event))
+            events.put_nowait((index, answer.first))
+            async for event in answer.rest:
+                events.put_nowait((index, event))
         finally:
             events.put_nowait(None)
 
@@ -150,11 +149,16 @@ async def _merged(answers: Sequence[AsyncGenerator[AnyEvent, None]]) -> AsyncGen
         open_ = len(tasks)
         while open_:
             told = await events.get()
-            open_ -= told is None
-            if told is not None:
-                yield told
+            if told is None:
+                open_ -= 1
+                continue
+            yield told
+            if isinstance(told[1], Failed):
+                return
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for answer in answers:
+            await answer.rest.aclose()

@@ -84,7 +84,7 @@ async def change(body: Wish, request: Request, runtime: TheRuntime) -> dict[str,
 
 
 @router.delete("/requests/{id}", Facts(Need.OPERATOR), "End an answer that is under way", status_code=204)
-async def end(id: int, request: Request) -> Response:
-    if not board_of(request).live.end(id):
+async def end(id: int, runtime: TheRuntime) -> Response:
+    if not runtime.answers.stop(id):
         raise NotFound("this answer is over already.")
     return Response(status_code=204)

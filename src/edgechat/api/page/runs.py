@@ -1,17 +1,19 @@
 """Runs: a turn is stored and answered by the server, whoever reads along (the page's own API)."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Header
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response
 from pydantic import Field, StrictBool
 
 from edgechat.api import sse
 from edgechat.api.fields import Draw, MaxTokens, Stops, Strict
+from edgechat.api.reply import STILL_HERE
 from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.streaming import Streamed
 from edgechat.errors import InvalidRequest
 from edgechat.history.records import Turn
 from edgechat.runs import log
@@ -73,9 +75,10 @@ async def begin(
 @router.get("/{id}/events", Facts(Need.KEY), "What happens in a run, from its beginning or after Last-Event-ID")
 async def events(
     id: str, runs: TheRuns, owner: Owner, last_event_id: Annotated[str | None, Header()] = None
-) -> StreamingResponse:
+) -> Response:
     told = await runs.events(owner, id, _number(last_event_id))
-    return StreamingResponse(_framed(told), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+    begin = sse.comment("here it comes")  # headers and a first byte at once
+    return Streamed(told, _framed, [begin], [sse.comment(STILL_HERE)], KEEP_ALIVE_S)
 
 
 @router.delete("/{id}", Facts(Need.KEY), "Stop a run; what it has is kept", status_code=204)
@@ -91,11 +94,6 @@ def _number(last_event_id: str | None) -> int:
     return int(last_event_id)
 
 
-async def _framed(events: AsyncGenerator[tuple[int, log.Event], None]) -> AsyncIterator[bytes]:
-    yield sse.comment("here it comes")  # headers and a first byte at once
-    async for numbered in sse.with_pauses(events, KEEP_ALIVE_S):
-        if numbered is None:
-            yield sse.comment("still here")
-        else:
-            number, event = numbered
-            yield sse.event(log.name(event), log.payload(event), number)
+def _framed(numbered: tuple[int, log.Event]) -> Iterable[bytes]:
+    number, event = numbered
+    yield sse.event(log.name(event), log.payload(event), number)

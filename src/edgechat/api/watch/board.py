@@ -121,7 +121,7 @@ class Board:
     def _totals(self) -> Totals:
         live, answered = self.live, self._desk.metrics.answered
         failed = sum(live.codes.values()) - live.refusals
-        return Totals(live.written, live.read, live.refusals, failed, answered["4"], answered["5"])
+        return Totals(live.written, live.prefilled, live.refusals, failed, answered["4"], answered["5"])
 
     def _sample(self) -> Sample:
         live, monotonic = self.live, time.monotonic()
@@ -129,7 +129,7 @@ class Board:
         self._before = now
         (firsts, live.firsts), (waits, live.waits) = (live.firsts, []), (live.waits, [])
         spoke, began = self._firsts.take(firsts, monotonic), self._waits.take(waits, monotonic)
-        phases = [line.phase for line in live.lines.values()]
+        phases = [answer.phase for answer in live.answers.open.values()]
         return Sample(
             at=round(time.time(), 1),
             decode=round(max(0, now.written - before.written) / EVERY_S, 1),
@@ -178,7 +178,7 @@ class Board:
             "paused": self._runtime.paused,  # which the state tells only once the model answers
             "uptime_s": round(time.time() - self._started),
             "memory": {"limit": pool.memory, "planned": pool.memory - pool.room},
-            "requests": [line.told() for line in self.live.lines.values()],
+            "requests": self.live.told(),
             "errors": [msgspec.to_builtins(error) for error in reversed(self.live.errors)],
             "codes": dict(self.live.codes),
             "log_lines_dropped": Sink.dropped,
@@ -200,7 +200,7 @@ class Board:
         resident = self._runtime.keeper.resident(row.name)
         if resident is None or resident.info is None:
             return about
-        held = sum(line.cells for line in self.live.lines.values() if line.model == row.name)
+        held = self.live.held(row.name)
         idle = None if resident.busy else round(asyncio.get_running_loop().time() - resident.used)
         info = resident.info
         more = {"cells": info.cells, "held": held, "busy": resident.busy, "idle_s": idle, "threads": info.threads}

@@ -1,6 +1,6 @@
 """Where every answer is signed in and out: limits before, counts during, the bill after.
 
-    begin ─► within the client's limits? ─► see every event ─► end: charge its tokens
+    begin ─► within the client's limits? ─► moved: how long it waited ─► end: charge its tokens
        └─ LimitReached (429, with the seconds until there is room), ShuttingDown (503)
 
 Limits belong to a client: its key, or its address where no keys are asked for. Tokens are charged when they are known,
@@ -9,7 +9,6 @@ so the answer that crosses a limit is finished, and the next one waits.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -23,12 +22,13 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import ConfigurationError, StorageError
 
 from edgechat.api.watch.clients import Clients
-from edgechat.api.watch.live import Line, Live
+from edgechat.api.watch.live import Live
 from edgechat.api.watch.metrics import Metrics
 from edgechat.errors import ConfigError, EdgechatError, InvalidRequest, LimitReached, QueueFull
 from edgechat.keys import Keys
+from edgechat.models.answers import Answer, Answers, Watcher
 from edgechat.settings import Settings
-from edgechat.types import Answered, AnyEvent, Called, Caller, Delta, Done, Failed, GenRequest, Limits, Reasoning
+from edgechat.types import Caller, GenRequest, Limits
 
 if TYPE_CHECKING:  # an extra
     from edgechat.observe.tracing import Trace, Tracing
@@ -39,42 +39,67 @@ COME_BACK_S = 2.0  # where nothing is known about when there will be room
 log = structlog.get_logger("limits")
 
 
-class Desk:
-    """The `Watcher` of a server (models/handle.py): one for all its answers."""
+class Desk(Watcher):
+    """Limits, counts and bills of a server."""
 
-    def __init__(self, settings: Settings, keys: Keys, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
+    def __init__(
+        self, settings: Settings, keys: Keys, answers: Answers, metrics: Metrics, tracing: "Tracing | None" = None
+    ) -> None:
         self._settings = settings
         self._keys = keys
         self._tracing = tracing
         self.metrics = metrics
-        self.live = Live()
+        self.live = Live(answers)
+        self._traces: dict[int, Trace] = {}  # by the answer's id
         self._clients = Clients()
-        self._running: Counter[str] = Counter()
         self._windows = FixedWindowRateLimiter(_storage(settings.limits_storage))
         self._offset = time.time() - time.monotonic()
 
-    async def begin(self, request: GenRequest, caller: Caller, model: str) -> "Signed":
-        """Sign an answer in. Raises LimitReached, InvalidRequest."""
+    async def begin(self, answer: Answer) -> None:
+        """Raises LimitReached, InvalidRequest."""
         try:
-            return await self._begin(request, caller, model)
+            await self._begin(answer)
         except EdgechatError as error:
             self.metrics.refused.labels(error.code).inc()
-            self.live.refused(error, model)
+            self.live.refused(error, answer.model)
             raise
 
-    async def _begin(self, request: GenRequest, caller: Caller, model: str) -> "Signed":
-        limits = limits_of(self._settings, caller.limits if caller.realm else None)
-        client = caller.client
-        request = _capped(request, limits.max_tokens)
-        if limits.streams and self._running[client] >= limits.streams:
+    async def _begin(self, answer: Answer) -> None:
+        caller, limits = answer.caller, self._limits(answer.caller)
+        answer.request = _capped(answer.request, limits.max_tokens)
+        if limits.streams and self._open(caller.client) > limits.streams:
             raise _reached(f"{limits.streams} answers at a time", COME_BACK_S)
         with self._storage_may_fail():
-            await self._check_windows(client, limits)
-        name = caller.name or client
-        self._clients.asked(client, name)
-        line = self.live.follow(request, name, model)
-        trace = self._tracing.follow(request, model) if self._tracing else None
-        return Signed(self, request, client, limits, line, trace)
+            await self._check_windows(caller.client, limits)
+        self._clients.asked(caller.client, caller.name or caller.client)
+        if self._tracing:
+            self._traces[answer.id] = self._tracing.follow(answer.request, answer.model)
+
+    def moved(self, answer: Answer) -> None:
+        """Take its waiting time."""
+        if answer.spoke is None:
+            assert answer.begun is not None
+            self.live.waits.append(answer.begun - answer.asked)
+            return
+        waited = answer.spoke - answer.asked
+        self.live.firsts.append(waited)
+        self.metrics.first.observe(waited)
+        if trace := self._traces.get(answer.id):
+            trace.speaks()
+
+    async def end(self, answer: Answer) -> None:
+        """Sign it out."""
+        self.live.over(answer)
+        if trace := self._traces.pop(answer.id, None):
+            trace.end(answer.ending)
+        if tokens := self.metrics.over(answer.ending):
+            await self.charge(answer.caller, tokens)
+
+    def _limits(self, caller: Caller) -> Limits:
+        return limits_of(self._settings, caller.limits if caller.realm else None)
+
+    def _open(self, client: str) -> int:
+        return sum(answer.caller.client == client for answer in self.live.answers.open.values())
 
     async def _check_windows(self, client: str, limits: Limits) -> None:
         await self._mind_the_clock()
@@ -89,8 +114,9 @@ class Desk:
         reset, _ = await self._windows.get_window_stats(item, what, client)
         return _reached(f"{item.amount} {what} a {item.GRANULARITY.name}", max(1.0, reset - time.time()))
 
-    async def charge(self, client: str, limits: Limits, tokens: int) -> None:
+    async def charge(self, caller: Caller, tokens: int) -> None:
         """Put an answer's tokens on the client's bill."""
+        client, limits = caller.client, self._limits(caller)
         self._clients.charged(client, tokens)
         with self._storage_may_fail():
             for item in _items("tokens", limits.tokens_per_minute, limits.tokens_per_day):
@@ -109,7 +135,7 @@ class Desk:
                     for item in _items(what, minute, day):
                         stats = await self._windows.get_window_stats(item, what, client)
                         left[f"{what}_per_{item.GRANULARITY.name}"] = stats.remaining
-            told.append(about | {"open": self._running.get(client, 0), "left": left})
+            told.append(about | {"open": self._open(client), "left": left})
         return told
 
     @contextmanager
@@ -144,76 +170,6 @@ class Desk:
         self.metrics.refused.labels(QueueFull.code).inc()
         self.metrics.answer(429)
         self.live.turned_away(QueueFull.code)
-
-    def enter(self, client: str) -> None:
-        """One more answer of `client`."""
-        self._running[client] += 1
-        self.metrics.waiting.inc()
-
-    def leave(self, client: str, waiting: bool) -> None:
-        """One less."""
-        self._running[client] -= 1
-        if not self._running[client]:
-            del self._running[client]
-        (self.metrics.waiting if waiting else self.metrics.running).dec()
-
-
-class Signed:
-    """One answer that is signed in; `request` is what may be asked for."""
-
-    def __init__(
-        self,
-        desk: Desk,
-        request: GenRequest,
-        client: str,
-        limits: Limits,
-        line: Line,
-        trace: "Trace | None",
-    ) -> None:
-        self.request = request
-        self._line, self._trace = line, trace
-        self._desk, self._client, self._limits = desk, client, limits
-        self._began = time.monotonic()
-        self._spoke = False
-        self._tokens = 0
-        desk.enter(client)
-
-    def see(self, event: AnyEvent) -> AnyEvent:
-        """Count what goes by, and let it; the operator may have ended the answer (live.py)."""
-        event = self._line.see(event)
-        if self._trace:
-            self._trace.see(event)
-        metrics = self._desk.metrics
-        match event:
-            case Delta() | Reasoning() | Called() if not self._spoke:
-                self._spoke = True
-                metrics.waiting.dec()
-                metrics.running.inc()
-                metrics.first.observe(time.monotonic() - self._began)
-            case Done(usage=usage, timing=timing):
-                self._tokens = usage.total_tokens
-                metrics.prompt.inc(usage.prompt_tokens)
-                metrics.generated.inc(usage.completion_tokens)
-                metrics.cached.inc(usage.cached_tokens)
-                metrics.hits.inc(bool(usage.cached_tokens))
-                metrics.queued.observe(timing.queue_ms / 1000)
-                if timing.decode_tok_s:
-                    metrics.per_token.observe(1 / timing.decode_tok_s)
-            case Answered(tokens=tokens):
-                self._tokens = len(tokens)
-                metrics.prompt.inc(len(tokens))
-            case Failed(code=code):
-                metrics.failed.labels(code).inc()
-        return event
-
-    async def end(self) -> None:
-        """Sign it out, however it ended."""
-        self._desk.live.drop(self._line)
-        if self._trace:
-            self._trace.end()
-        self._desk.leave(self._client, waiting=not self._spoke)
-        if self._tokens:
-            await self._desk.charge(self._client, self._limits, self._tokens)
 
 
 def limits_of(settings: Settings, key: Limits | None) -> Limits:

@@ -1,19 +1,16 @@
-"""The answers under way, as the operator sees them: who, which model, how far. Nobody's words are in it.
+"""What the operator sees of answers: those under way (who, which model, how far), and how the others ended.
 
-follow ─► see every event ─► drop          end(id): the next event of that answer is an error
+Nobody's words are in it. The records themselves are kept by models/answers.py.
 """
 
 import time
 from collections import Counter, deque
-from itertools import count
-from typing import Literal
 
-from edgechat.errors import EdgechatError, Interrupted, InvalidRequest
-from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Prefill, Reasoning, Struct
+from edgechat.errors import EdgechatError, InvalidRequest
+from edgechat.models.answers import Answer, Answers
+from edgechat.types import Done, Failed, Struct
 
 ERRORS = 20  # the last ones are kept
-
-Phase = Literal["waiting", "reading", "writing"]
 
 
 class Trouble(Struct, frozen=True):
@@ -25,95 +22,47 @@ class Trouble(Struct, frozen=True):
     model: str
 
 
-class Line:
-    """One answer: `read` of `total` prompt tokens, then `said` tokens."""
-
-    def __init__(self, live: "Live", id: int, client: str, model: str) -> None:
-        self.id, self.client, self.model = id, client, model
-        self.phase: Phase = "waiting"
-        self.read = self.total = self.said = 0
-        self._live = live
-        self._since = time.monotonic()
-        self._spoke: float | None = None
-        self.ended = False
-
-    def see(self, event: AnyEvent) -> AnyEvent:
-        """Take in what goes by, and let it: an answer that the operator ended fails here."""
-        if self.ended and not isinstance(event, Done):
-            event = Failed(Interrupted.code, "the operator ended this answer.")
-        match event:
-            case Prefill(done=done, total=total):
-                if self.phase == "waiting":
-                    self._live.waits.append(time.monotonic() - self._since)
-                self._live.read += max(0, done - self.read) if self.total else 0  # the first tells what was cached, too
-                self.phase, self.read, self.total = "reading", done, total
-            case Delta() | Reasoning() | Called():
-                if self._spoke is None:
-                    self._spoke = time.monotonic()
-                    self._live.firsts.append(self._spoke - self._since)
-                self.phase = "writing"
-                self.said += 1
-                self._live.written += 1
-            case Done(usage=usage):
-                self._live.written += usage.completion_tokens - self.said
-            case Failed(code=code, message=message, param=param):
-                self._live.trouble(code, message, self.model, param)
-        return event
-
-    @property
-    def cells(self) -> int:
-        """Tokens that it holds in the engine's memory, about."""
-        return self.read + self.said
-
-    def told(self) -> dict[str, object]:
-        """The line, for the dashboard."""
-        now = time.monotonic()
-        seconds = now - self._spoke if self._spoke else 0.0
-        return {
-            "id": self.id,
-            "client": self.client,
-            "model": self.model,
-            "phase": self.phase,
-            "read": self.read,
-            "total": self.total,
-            "said": self.said,
-            "tok_s": round((self.said - 1) / seconds, 1) if self.said > 1 and seconds > 0 else None,
-            "age_s": round(now - self._since, 1),
-        }
-
-
 class Live:
-    """All of them. `read` and `written` are tokens since the start, `refusals` those who were not answered."""
+    """Answers since the start; `refusals` are those who were not answered."""
 
-    def __init__(self) -> None:
-        self.lines: dict[int, Line] = {}
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
         self.errors: deque[Trouble] = deque(maxlen=ERRORS)
-        self.read = self.written = self.refusals = 0
+        self.refusals = 0
         self.codes: Counter[str] = Counter()  # errors since the start
         self.firsts: list[float] = []  # seconds to first tokens, for whoever empties it
         self.waits: list[float] = []  # the same to first steps
-        self._ids = count(1)
+        self._prefilled = self._written = 0  # tokens of answers that are over
 
-    def follow(self, request: GenRequest, client: str, model: str) -> Line:
-        """A new answer of `client`, as the operator knows it."""
-        line = Line(self, next(self._ids), "title" if request.purpose == "title" else client, model)
-        self.lines[line.id] = line
-        return line
+    @property
+    def prefilled(self) -> int:
+        """Prompt tokens that were computed."""
+        return self._prefilled + sum(answer.prefilled for answer in self.answers.open.values())
 
-    def drop(self, line: Line) -> None:
-        """It is over, however it ended."""
-        self.lines.pop(line.id, None)
+    @property
+    def written(self) -> int:
+        """Tokens of answers; of those under way, pieces are counted."""
+        return self._written + sum(answer.said for answer in self.answers.open.values())
 
-    def end(self, id: int) -> bool:
-        """End an answer; False where it is over already."""
-        line = self.lines.get(id)
-        if line is not None:
-            line.ended = True
-        return line is not None
+    def over(self, answer: Answer) -> None:
+        """It is no longer among those under way."""
+        ending = answer.ending
+        self._prefilled += answer.prefilled
+        self._written += ending.usage.completion_tokens if isinstance(ending, Done) else answer.said
+        if isinstance(ending, Failed):
+            self.trouble(ending.code, ending.message, answer.model, ending.param)
+
+    def told(self) -> list[dict[str, object]]:
+        """The answers under way, for the dashboard."""
+        return [_told(answer) for answer in self.answers.open.values()]
+
+    def held(self, model: str | None = None) -> int:
+        """Tokens that answers under way, of one model or of all, hold in the engine's memory, about."""
+        return sum(one.read + one.said for one in self.answers.open.values() if model in (None, one.model))
 
     def share(self, cells: int) -> float:
         """How much of `cells`, the tokens that the engines can hold, the answers under way take; 0 to 1."""
-        return min(1.0, sum(line.cells for line in self.lines.values()) / cells) if cells else 0.0
+        return min(1.0, self.held() / cells) if cells else 0.0
 
     def refused(self, error: EdgechatError, model: str) -> None:
         """Somebody was not answered."""
@@ -131,3 +80,20 @@ class Live:
             message = f"{param or 'the request'} is not taken as it was sent."
         self.codes[code] += 1
         self.errors.append(Trouble(time.time(), code, message, model))
+
+
+def _told(answer: Answer) -> dict[str, object]:
+    """A row of the dashboard."""
+    now, request, caller = time.monotonic(), answer.request, answer.caller
+    seconds = now - answer.spoke if answer.spoke else 0.0
+    return {
+        "id": answer.id,
+        "client": "title" if request.purpose == "title" else caller.name or caller.client,
+        "model": answer.model,
+        "phase": answer.phase,
+        "read": answer.read,
+        "total": answer.total,
+        "said": answer.said,
+        "tok_s": round((answer.said - 1) / seconds, 1) if answer.said > 1 and seconds > 0 else None,
+        "age_s": round(now - answer.asked, 1),
+    }

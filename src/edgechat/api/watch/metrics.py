@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.observe.logs import Sink
 from edgechat.runtime import Runtime
+from edgechat.types import Answered, Done, Ending, Failed
 
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)
 TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
@@ -43,8 +44,11 @@ class Metrics:
         def histogram(name: str, what: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
             return Histogram(name, what, buckets=buckets, registry=self.registry)
 
-        self.running = gauge("requests_running", "Answers under way")
-        self.waiting = gauge("requests_waiting", "Answers asked for, without a first token yet")
+        under_way = runtime.answers.open.values
+        running = gauge("requests_running", "Answers under way")
+        running.set_function(lambda: sum(answer.spoke is not None for answer in under_way()))
+        waiting = gauge("requests_waiting", "Answers asked for, without a first token yet")
+        waiting.set_function(lambda: sum(answer.spoke is None for answer in under_way()))
         self.prompt = counter("prompt_tokens", "Prompt tokens of finished answers")
         self.generated = counter("generation_tokens", "Tokens of finished answers")
         self.hits = counter("prefix_cache_hits", "Prompts of which something did not have to be read again")
@@ -59,6 +63,25 @@ class Metrics:
         self.kept = gauge(
             "kv_cache_usage_ratio", "Share of the tokens that engines can hold, taken by answers under way"
         )
+
+    def over(self, ending: Ending | None) -> int:
+        """Count an answer that ended like this; None: its client left. How many tokens it took."""
+        match ending:
+            case Done(usage=usage, timing=timing):
+                self.prompt.inc(usage.prompt_tokens)
+                self.generated.inc(usage.completion_tokens)
+                self.cached.inc(usage.cached_tokens)
+                self.hits.inc(bool(usage.cached_tokens))
+                self.queued.observe(timing.queue_ms / 1000)
+                if timing.decode_tok_s:
+                    self.per_token.observe(1 / timing.decode_tok_s)
+                return usage.total_tokens
+            case Answered(tokens=tokens):
+                self.prompt.inc(len(tokens))
+                return len(tokens)
+            case Failed(code=code):
+                self.failed.labels(code).inc()
+        return 0
 
     def answer(self, status: int) -> None:
         """Count an HTTP answer."""
