@@ -1,7 +1,7 @@
 """What the page may cost: work that does not grow with an answer, and the times of its budget.
 
 Other programs share the machine where `make test` runs, so times are printed there; `make torture` fails above them.
-Bytes and files are held in tests/api/test_page.py.
+Bytes and files are held in tests/api/page/test_assets.py.
 """
 
 import os

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from tests.api.conftest import serving
-from tests.api.test_runs import LONG, begin, events, tree
+from tests.api.page.test_runs import LONG, begin, events, tree
 from tests.disks import full, small_disk
 
 

@@ -1,6 +1,6 @@
 import httpx
 
-from tests.api.test_runs import begin, events
+from tests.api.page.test_runs import begin, events
 
 JSON = {"Content-Type": "application/json"}
 

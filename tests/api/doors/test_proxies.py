@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from edgechat.api.doors import server as http
+from edgechat.api.routes import Table
 from edgechat.cli.serve import listen
 from edgechat.settings import Settings
 
@@ -22,7 +23,7 @@ from edgechat.settings import Settings
 class Echo:
     """An application that tells who asked it."""
 
-    state = SimpleNamespace(gate=None, metrics=None)
+    state = SimpleNamespace(gate=None, metrics=None, table=Table(()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -11,7 +11,7 @@ import pytest
 from edgechat.api.doors.gate import SEATS, Gate
 from edgechat.scheduler import loop
 from tests.api.conftest import serving
-from tests.api.test_connection import POST, connect, everything
+from tests.api.doors.test_connection import POST, connect, everything
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import httpx
 
-from tests.api.test_conversations import JSON
-from tests.api.test_runs import begin, events
+from tests.api.page.test_conversations import JSON
+from tests.api.page.test_runs import begin, events
 
 
 def test_export_wipe_import_is_identical(client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from edgechat.api.doors.gate import Gate
 from edgechat.api.routes import Table
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
-from tests.api.test_connection import asking, everything
+from tests.api.doors.test_connection import asking, everything
 
 
 class Door:

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from tests.api.conftest import serving
-from tests.api.test_openai import ROUTE, body, events, schema
+from tests.api.openai.test_chat import ROUTE, body, events, schema
 
 PERSON = {
     "type": "object",
