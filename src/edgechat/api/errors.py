@@ -181,7 +181,7 @@ def _said(request: Request, error: HTTPException) -> str:
     return f"{error.detail}."
 
 
-def from_validation(error: RequestValidationError) -> errors.InvalidRequest:
+def from_validation(error: RequestValidationError) -> errors.RequestError:
     """The aptest complaint about the first wrong field, with the field's dotted name."""
     first = _aptest(error.errors(), error.body)
     if first["type"] == "json_invalid":
@@ -191,6 +191,8 @@ def from_validation(error: RequestValidationError) -> errors.InvalidRequest:
         return errors.InvalidRequest(f"{param} is not a parameter of this route.", param)
     if first["type"] == "not_honoured":
         return errors.InvalidRequest(f"{param} is {first['msg']}.", param)
+    if first["type"] == errors.UnsupportedMedia.code:
+        return errors.UnsupportedMedia(f"{param}: {first['msg']}.", param)
     what = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
     return errors.InvalidRequest(f"{param or 'the body'}: {what[:1].lower()}{what[1:]}.", param)
 

@@ -5,14 +5,12 @@ known parameters at a value that changes nothing, and `inert`, those that never 
 """
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     StrictFloat,
     StrictInt,
@@ -22,9 +20,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
-from edgechat.types import Message, Part, Sampling, Tool, ToolCall
+from edgechat.types import Sampling
 
 T = TypeVar("T")
 
@@ -47,7 +44,6 @@ Stops = Annotated[Many[Stop], Field(max_length=4)]  # as OpenAI's
 ManyStops = Annotated[Many[Stop], Field(max_length=32)]  # where a dialect knows no such limit
 User = Annotated[str, Field(max_length=512)]
 Schema = dict[str, Any]
-ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
 
 CHOICES = 8  # answers of one request, at most
 TOP = 20  # alternatives of one token, at most
@@ -130,91 +126,6 @@ class Drawn(Draw, Body):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-class TextPart(Strict):
-    """A text part of a message's content."""
-
-    type: Literal["text"]
-    text: str
-
-
-def text_of(content: str | list[TextPart] | None) -> str:
-    """The text of a message's content, its parts joined."""
-    return content if isinstance(content, str) else "".join(part.text for part in content or ())
-
-
-def text_parts_only(content: Any) -> Any:
-    """Refuse pictures and sound by name; for a before-validator of a content."""
-    return parts_of(content, "text")
-
-
-def parts_of(content: Any, *kinds: str) -> Any:
-    """`content`, if it is no list with a part of another kind than `kinds`."""
-    for part in content if isinstance(content, list) else []:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in kinds:
-            raise ValueError(f"a part of type {kind!r} cannot be read: the served model reads text only")
-    return content
-
-
-def kind_of(block: Any) -> str:
-    """Tag of a block in a union: never a name that a block's own field could have."""
-    return f"{block.get('type') if isinstance(block, dict) else getattr(block, 'type', None)} block"
-
-
-READABLE = Discriminator(
-    kind_of,
-    custom_error_type="unreadable",
-    custom_error_message="a block of this type cannot be read here: the served model reads text only",
-)
-
-
-def as_blocks(content: Any) -> Any:
-    """A plain string as the list of one text block that it stands for; for a before-validator."""
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-def parts(*texts: str) -> tuple[Part, ...]:
-    """`texts` as a message's content; what is empty says nothing."""
-    return tuple(text for text in texts if text)
-
-
 def json_text(value: Any) -> str:
     """`value` as JSON text."""
     return msgspec.json.encode(value).decode()
-
-
-def arguments_of(call: ToolCall) -> dict[str, Any]:
-    """A call's arguments as an object. Those that were cut off are passed on as the text they are."""
-    try:
-        return msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
-    except msgspec.DecodeError:
-        return {"INVALID_JSON": call.arguments}
-
-
-def naming_tools(messages: Sequence[Message], param: str) -> tuple[Message, ...]:
-    """`messages`, each result of a tool with the name of the tool that was called, unless it has one.
-
-    Raises InvalidRequest, naming `param` (in which {at} is the message's place), for a result that answers no call
-    before it.
-    """
-    names: dict[str, str] = {}
-    named = []
-    for at, message in enumerate(messages):
-        names |= {call.id: call.name for call in message.tool_calls}
-        if message.role != "tool":
-            named.append(message)
-        elif message.tool_call_id in names:
-            named.append(msgspec.structs.replace(message, name=message.name or names[message.tool_call_id]))
-        else:
-            where, id = param.format(at=at), message.tool_call_id or ""
-            raise InvalidRequest(f"{where}: the result of {id!r} answers no call before it.", where)
-    return tuple(named)
-
-
-def each_once(tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """`tools`. Raises InvalidRequest if two of them have one name."""
-    names = [tool.name for tool in tools]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidRequest(f"tools: two are called {twice!r}.", "tools")
-    return tuple(tools)

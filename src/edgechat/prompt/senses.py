@@ -8,9 +8,10 @@ from edgechat.types import Kind, Message
 MANY: dict[Kind, str] = {"picture": "pictures", "sound": "sound", "document": "documents"}
 
 
-def refused(what: str, kind: Kind) -> str:
-    """Why `what`, which is of that kind, is not taken; without a full stop."""
-    return f"{what} cannot be read: the served model reads text only, and no model here takes {MANY[kind]}"
+def refused(what: str, *kinds: Kind) -> str:
+    """Why `what`, of one of `kinds` or of any, is not taken; without a full stop."""
+    many = " or ".join(MANY[kind] for kind in kinds or MANY)
+    return f"{what} cannot be read: the served model reads text only, and no model here takes {many}"
 
 
 def check(messages: Iterable[Message]) -> None:

@@ -19,10 +19,10 @@ from edgechat.api.anthropic.errors import ANTHROPIC, WORDS, error_object
 from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
-from edgechat.api.fields import arguments_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.tools import arguments_of
 from edgechat.types import Called, Delta, Done, Read, Reasoning, Served, ToolCall
 
 router = Router("/v1/messages", ANTHROPIC)

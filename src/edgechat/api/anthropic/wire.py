@@ -7,7 +7,6 @@ import msgspec
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, Tag
 
 from edgechat.api.fields import (
-    READABLE,
     Body,
     Many,
     ManyStops,
@@ -15,16 +14,13 @@ from edgechat.api.fields import (
     Number,
     Schema,
     Strict,
-    ToolName,
     TopK,
     TopP,
     User,
-    as_blocks,
-    each_once,
     json_text,
-    naming_tools,
-    parts,
 )
+from edgechat.api.parts import BY_TYPE, Taken, as_blocks, content_of
+from edgechat.api.tools import ToolName, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
@@ -44,6 +40,9 @@ class Text(Body):
     text: str
 
 
+Texts = Many[Annotated[Text, Taken]]
+
+
 class ToolResult(Body):
     """What a tool said, in the user's turn."""
 
@@ -51,13 +50,13 @@ class ToolResult(Body):
 
     type: Literal["tool_result"]
     tool_use_id: str
-    content: Annotated[Many[Text], BeforeValidator(as_blocks, str | list[Text])] = Field(default_factory=list)
+    content: Annotated[Texts, BeforeValidator(as_blocks, str | list[Text])] = Field(default_factory=list)
     is_error: StrictBool = False
 
     def value(self) -> Message:
         """The result as the rest of the house knows it; an error says so in words."""
-        text = "".join(block.text for block in self.content)
-        return Message("tool", parts(f"Error: {text}" if self.is_error else text), tool_call_id=self.tool_use_id)
+        said = content_of(self.content)
+        return Message("tool", ("Error: ", *said) if self.is_error else said, tool_call_id=self.tool_use_id)
 
 
 class ToolUse(Body):
@@ -89,7 +88,8 @@ Block = Annotated[
     | Annotated[ToolResult, Tag("tool_result block")]
     | Annotated[ToolUse, Tag("tool_use block")]
     | Annotated[Thinking, Tag("thinking block")],
-    READABLE,
+    BY_TYPE,
+    Taken,
 ]
 ALLOWED = {"user": (Text, ToolResult), "assistant": (Text, ToolUse, Thinking)}
 
@@ -102,16 +102,16 @@ class Turn(Strict):
 
     def values(self) -> Iterator[Message]:
         """The turn as the rest of the house knows it: each result of a tool is a turn of its own there."""
-        text = "".join(block.text for block in self.content if isinstance(block, Text))
+        said = content_of(block for block in self.content if isinstance(block, Text))
         if self.role == "assistant":
             thought = "".join(block.thinking for block in self.content if isinstance(block, Thinking))
             calls = tuple(block.value() for block in self.content if isinstance(block, ToolUse))
-            yield Message("assistant", parts(text), reasoning=thought, tool_calls=calls)
+            yield Message("assistant", said, reasoning=thought, tool_calls=calls)
             return
         results = [block.value() for block in self.content if isinstance(block, ToolResult)]
         yield from results
-        if text or not results:
-            yield Message.of("user", text)
+        if said or not results:
+            yield Message("user", said)
 
 
 class ToolParam(Body):
@@ -176,7 +176,7 @@ class Prompt(Body):
 
     messages: Annotated[Many[Turn], Field(min_length=1, max_length=10_000)]
     model: str | None = None
-    system: Annotated[Many[Text] | None, BeforeValidator(as_blocks, str | list[Text] | None)] = None
+    system: Annotated[Texts | None, BeforeValidator(as_blocks, str | list[Text] | None)] = None
     tools: Many[ToolParam] | None = None
     tool_choice: Choice | None = None
     thinking: ThinkingChoice | None = None
@@ -188,21 +188,19 @@ class Prompt(Body):
         choice = self.tool_choice or Choice(type="auto")
         system = "\n\n".join(block.text for block in self.system or [])
         form = self.output_config.format if self.output_config else None
-        return GenRequest(
-            messages=naming_tools(
-                [
-                    *([Message.of("system", system)] if system else []),
-                    *(message for turn in self.messages for message in turn.values()),
-                ],
-                "messages",
+        wanted = GenRequest(
+            messages=(
+                *((Message.of("system", system),) if system else ()),
+                *(message for turn in self.messages for message in turn.values()),
             ),
-            tools=each_once([tool.value() for tool in self.tools or ()]),
+            tools=tuple(tool.value() for tool in self.tools or ()),
             tool_choice=CHOICES[choice.type],
             tool_names=() if choice.name is None else (choice.name,),
             parallel_tool_calls=not choice.disable_parallel_tool_use,
             schema=json_text(form.schema_) if form else None,
             thinking=THINKS[self.thinking.type] if self.thinking else None,
         )
+        return checked(wanted, "messages", "tool_choice.name")
 
     def _check(self) -> None:
         for at, turn in enumerate(self.messages):
@@ -213,14 +211,8 @@ class Prompt(Body):
         if self.messages[-1].role != "user":
             raise InvalidRequest("messages: the last one is the user's; no answer is begun for the model.", "messages")
         choice = self.tool_choice
-        if choice is None:
-            return
-        if (choice.type == "tool") != (choice.name is not None):
+        if choice is not None and (choice.type == "tool") != (choice.name is not None):
             raise InvalidRequest("tool_choice has a name where its type is tool, and only there.", "tool_choice.name")
-        if choice.name is not None and choice.name not in [tool.name for tool in self.tools or ()]:
-            raise InvalidRequest(f"tool_choice names {choice.name!r}, which is not in tools.", "tool_choice.name")
-        if choice.type == "any" and not self.tools:
-            raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
 
 
 class MessagesRequest(Prompt):

@@ -15,12 +15,12 @@ from fastapi.responses import JSONResponse, Response
 from edgechat import __version__
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, QUESTION, SERVED, TURNS, Example
-from edgechat.api.fields import arguments_of
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
 from edgechat.api.reply import Part, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.tools import arguments_of
 from edgechat.errors import OperatorOnly
 from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCall
 

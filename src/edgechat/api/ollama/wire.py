@@ -19,13 +19,12 @@ from edgechat.api.fields import (
     Stop,
     Strict,
     Temperature,
-    ToolName,
     TopK,
     TopP,
-    each_once,
     json_text,
-    parts,
 )
+from edgechat.api.parts import Pictures, content_of
+from edgechat.api.tools import ToolName, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.settings import Seconds
@@ -52,10 +51,8 @@ class Called(Strict):
     type: Literal["function"] = "function"
 
 
-class Turn(Body):
+class Turn(Strict):
     """One turn of a conversation."""
-
-    neutral: ClassVar = {"images": ([],)}
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
@@ -63,6 +60,7 @@ class Turn(Body):
     tool_calls: Many[Called] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
+    images: Pictures = None
 
 
 class ToolFunction(Strict):
@@ -175,8 +173,9 @@ class ChatRequest(Asked):
 
     def generation(self, defaults: Sampling, context: int) -> GenRequest:
         """What the engine is asked for."""
-        tools = each_once([tool.value() for tool in self.tools or ()])
-        return self._finished(GenRequest(tuple(messages_of(self.messages)), tools=tools), defaults, context)
+        tools = tuple(tool.value() for tool in self.tools or ())
+        wanted = GenRequest(tuple(messages_of(self.messages)), tools=tools)
+        return self._finished(checked(wanted), defaults, context)
 
 
 class GenerateRequest(Asked):
@@ -184,7 +183,6 @@ class GenerateRequest(Asked):
 
     neutral: ClassVar = Asked.neutral | {
         "context": ([],),
-        "images": ([],),
         "suffix": ("",),
         "template": ("",),
     }
@@ -192,6 +190,7 @@ class GenerateRequest(Asked):
     prompt: str = ""
     system: str | None = None
     raw: StrictBool | None = None
+    images: Pictures = None
 
     def generation(self, defaults: Sampling, context: int) -> GenRequest:
         """What the engine is asked for."""
@@ -220,13 +219,13 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
                 open_calls.remove(call)
             name = turn.tool_name or (call.name if call else None)
             id = turn.tool_call_id or (call.id if call else f"call_{at}")
-            yield Message("tool", parts(turn.content), name=name, tool_call_id=id)
+            yield Message("tool", content_of(turn.content), name=name, tool_call_id=id)
             continue
         open_calls = [
             ToolCall(called.id or f"call_{at}_{place}", called.function.name, json_text(called.function.arguments))
             for place, called in enumerate(turn.tool_calls or ())
         ]
-        yield Message(turn.role, parts(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))
+        yield Message(turn.role, content_of(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))
 
 
 def _answered(result: Turn, calls: Sequence[ToolCall]) -> ToolCall | None:

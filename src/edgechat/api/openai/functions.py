@@ -1,12 +1,12 @@
 """Tools, calls and output formats in the shapes of OpenAI's chat API."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StringConstraints, field_validator
 
-from edgechat.api.fields import ANY_OBJECT, Many, Schema, Strict, ToolName
-from edgechat.errors import InvalidRequest
+from edgechat.api.fields import ANY_OBJECT, Many, Schema, Strict
+from edgechat.api.tools import ToolName
 from edgechat.types import Tool, ToolCall, ToolChoice
 
 MOST = 128  # tools of one request
@@ -67,24 +67,14 @@ class AllowedTools(Strict):
 Choice = Literal["none", "auto", "required"] | NamedTool | AllowedTools
 
 
-def choice_of(choice: Choice | None, tools: tuple[Tool, ...]) -> tuple[ToolChoice, tuple[str, ...]]:
-    """Whether a tool must be called, and which may be. Raises InvalidRequest for a choice without its tool."""
-    mode: ToolChoice = "auto"
-    names: tuple[str, ...] = ()
+def choice_of(choice: Choice | None) -> tuple[ToolChoice, tuple[str, ...]]:
+    """Whether a tool must be called, and which may be."""
     match choice:
         case NamedTool():
-            mode, names = "required", (choice.function.name,)
-        case AllowedTools():
-            mode = choice.allowed_tools.mode
-            names = tuple(tool.function.name for tool in choice.allowed_tools.tools)
-        case "none" | "auto" | "required":
-            mode = choice
-    unknown = set(names) - {tool.name for tool in tools}
-    if unknown:
-        raise InvalidRequest(f"tool_choice names {min(unknown)!r}, which is none of the tools.", "tool_choice")
-    if mode == "required" and not tools:
-        raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
-    return mode, names
+            return "required", (choice.function.name,)
+        case AllowedTools(allowed_tools=allowed):
+            return allowed.mode, tuple(tool.function.name for tool in allowed.tools)
+    return choice or "auto", ()
 
 
 class FunctionCall(Strict):
@@ -158,12 +148,3 @@ class JsonSchemaFormat(Strict):
 
 
 ResponseFormat = Annotated[TextFormat | JsonObject | JsonSchemaFormat, Field(discriminator="type")]
-
-
-def names_once(tools: Any) -> Any:
-    """Refuse two tools of one name; for an after-validator of a list of tools."""
-    names = [tool.function.name for tool in tools or ()]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"two tools are called {twice!r}")
-    return tools

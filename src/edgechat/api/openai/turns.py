@@ -4,9 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edgechat.api.fields import Many, Strict, TextPart, parts, text_of, text_parts_only
+from edgechat.api.fields import Many, Strict
 from edgechat.api.openai.functions import Call
+from edgechat.api.parts import content_of, of_types
 from edgechat.types import Message
+
+
+class TextPart(Strict):
+    """A text part of a message's content."""
+
+    type: Literal["text"]
+    text: str
 
 
 class ChatMessage(Strict):
@@ -26,7 +34,10 @@ class ChatMessage(Strict):
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     content: str | Many[TextPart] | None = Field(default=None, validate_default=True)
 
-    _text_only = field_validator("content", mode="before")(text_parts_only)
+    @field_validator("content", mode="before")
+    @classmethod
+    def _readable(cls, content: Any) -> Any:
+        return of_types(content, "text")
 
     @field_validator("tool_calls", "reasoning_content")
     @classmethod
@@ -53,7 +64,7 @@ class ChatMessage(Strict):
         """The turn as the rest of the house knows it."""
         return Message(
             role="system" if self.role == "developer" else self.role,
-            content=parts(text_of(self.content)),
+            content=content_of(self.content),
             name=self.name,
             reasoning=self.reasoning_content or "",
             tool_calls=tuple(call.value() for call in self.tool_calls or ()),

@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import CHOICES, TOP, Drawn, Many, MaxTokens, Neutral, Strict, User, naming_tools
-from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of, names_once
+from edgechat.api.fields import CHOICES, TOP, Drawn, Many, MaxTokens, Neutral, Strict, User
+from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of
 from edgechat.api.openai.turns import ChatMessage
+from edgechat.api.tools import checked
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Guards, Sampling
 
@@ -80,8 +81,6 @@ class ChatRequest(Drawn):
     guards: GuardOptions = GuardOptions()
     user: User | None = None
 
-    _names_once = field_validator("tools")(names_once)
-
     @field_validator("guards", mode="before")
     @classmethod
     def _guards_given(cls, guards: Any) -> Any:
@@ -89,15 +88,14 @@ class ChatRequest(Drawn):
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own."""
-        tools = tuple(tool.value() for tool in self.tools or ())
-        choice, names = choice_of(self.tool_choice, tools)
-        return GenRequest(
-            messages=naming_tools([message.value() for message in self.messages], "messages.{at}.tool_call_id"),
+        choice, names = choice_of(self.tool_choice)
+        wanted = GenRequest(
+            messages=tuple(message.value() for message in self.messages),
             sampling=self.sampling(defaults),
             max_tokens=self._limit(),
             stop=self.stops(),
             truncation=self.truncation or "auto",
-            tools=tools,
+            tools=tuple(tool.value() for tool in self.tools or ()),
             tool_choice=choice,
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,
@@ -107,6 +105,7 @@ class ChatRequest(Drawn):
             guards=Guards(**self.guards.model_dump()),
             user=self.user or "",
         )
+        return checked(wanted, "messages.{at}.tool_call_id")
 
     def _limit(self) -> int | None:
         old, new = self.max_tokens, self.max_completion_tokens

@@ -15,16 +15,12 @@ from edgechat.api.fields import (
     Schema,
     Strict,
     Temperature,
-    ToolName,
     TopP,
     User,
-    each_once,
     json_text,
-    kind_of,
-    naming_tools,
-    parts,
-    parts_of,
 )
+from edgechat.api.parts import as_blocks, content_of, of_types, tag_of
+from edgechat.api.tools import ToolName, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
@@ -44,7 +40,7 @@ class Text(Body):
 
 def as_parts(content: Any) -> Any:
     """A plain string as the list of one part that it stands for."""
-    return [{"type": "text", "text": content}] if isinstance(content, str) else parts_of(content, *TEXTS)
+    return of_types(as_blocks(content), *TEXTS)
 
 
 Parts = Annotated[Many[Text], BeforeValidator(as_parts, str | list[Text])]
@@ -101,9 +97,9 @@ class Thought(Body):
 
 
 def item_kind(item: Any) -> str:
-    """`kind_of`, but an item without a type is a message."""
+    """`tag_of`, but an item without a type is a message."""
     untyped = isinstance(item, dict) and item.get("type") is None
-    return "message block" if untyped else kind_of(item)
+    return "message block" if untyped else tag_of(item)
 
 
 Item = Annotated[
@@ -230,12 +226,12 @@ class ResponsesRequest(Body):
         """What the engine is asked for. Raises InvalidRequest for what a shape cannot say."""
         mode, names = self._choice()
         form = self.text.format if self.text else None
-        return GenRequest(
-            messages=naming_tools(turns_of(self.instructions, self.input), "input"),
+        wanted = GenRequest(
+            messages=tuple(turns_of(self.instructions, self.input)),
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
             max_tokens=self.max_output_tokens,
             truncation=self.truncation or "disabled",
-            tools=each_once([tool.value() for tool in self.tools or ()]),
+            tools=tuple(tool.value() for tool in self.tools or ()),
             tool_choice=mode,
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,
@@ -244,6 +240,7 @@ class ResponsesRequest(Body):
             thinking=False if self.reasoning and self.reasoning.effort == "none" else None,
             user=self.user or "",
         )
+        return checked(wanted, "input")
 
     def _logprobs(self) -> int | None:
         """Alternatives of each token; None where no log probabilities are asked for."""
@@ -254,22 +251,13 @@ class ResponsesRequest(Body):
         return None
 
     def _choice(self) -> tuple[ToolChoice, tuple[str, ...]]:
-        choice, have = self.tool_choice, [tool.name for tool in self.tools or ()]
-        mode: ToolChoice = "auto"
-        names: tuple[str, ...] = ()
-        match choice:
+        match self.tool_choice:
             case NamedTool(name=name):
-                mode, names = "required", (name,)
-            case AllowedTools(tools=tools):
-                mode, names = choice.mode, tuple(tool.name for tool in tools)
-            case str():
-                mode = choice
-        for name in names:
-            if name not in have:
-                raise InvalidRequest(f"tool_choice names {name!r}, which is not in tools.", "tool_choice")
-        if mode == "required" and not have:
-            raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
-        return mode, names
+                return "required", (name,)
+            case AllowedTools(mode=mode, tools=tools):
+                return mode, tuple(tool.name for tool in tools)
+            case choice:
+                return choice or "auto", ()
 
 
 def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput | Thought]) -> list[Message]:
@@ -287,16 +275,16 @@ def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput 
                 turns.append(msgspec.structs.replace(last, tool_calls=calls))
                 thought = ""
             case CallOutput(call_id=id, output=output):
-                turns.append(Message("tool", parts(*(part.text for part in output)), tool_call_id=id))
+                turns.append(Message("tool", content_of(output), tool_call_id=id))
             case Turn(role=role, content=content):
-                said = "".join(part.text for part in content)
+                said = content_of(content)
                 if role == "assistant":
-                    turns.append(Message("assistant", parts(said), reasoning=thought))
+                    turns.append(Message("assistant", said, reasoning=thought))
                     thought = ""
                 elif role == "user":
-                    turns.append(Message.of("user", said))
+                    turns.append(Message("user", said))
                 elif len(turns) == 1 and turns[0].role == "system":
-                    turns[0] = Message("system", (*turns[0].content, "\n\n", said))
+                    turns[0] = Message("system", (*turns[0].content, "\n\n", *said))
                 else:
-                    turns.append(Message.of("system", said))
+                    turns.append(Message("system", said))
     return turns
