@@ -176,6 +176,7 @@ OPEN = """() => new Promise((resolve) => {
 })"""
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("machine", "most_ms"), [("desktop", 400), ("phone", 1000)])
 def test_a_conversation_of_two_hundred_messages_opens(
     new_chat: Open, script: Script, machine: str, most_ms: float

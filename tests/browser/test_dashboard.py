@@ -23,6 +23,10 @@ pytestmark = pytest.mark.browser
 PLOTS = 6
 TALE = " ".join(f"word{number}" for number in range(400))
 PHONE = {"width": 360, "height": 740}
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 Open = Callable[..., "Page"]
 
@@ -101,16 +105,26 @@ def test_an_answer_is_watched_and_ended(board: Open, reader: Reader) -> None:
     assert "interrupted" in reader.last
 
 
-def test_paused_and_hidden_it_asks_for_nothing(board: Open) -> None:
+@pytest.mark.parametrize("away", ["paused", "hidden"])
+def test_paused_or_hidden_it_asks_for_nothing(board: Open, away: str) -> None:
     page = board()
+    page.clock.install()
+    page.reload()
     expect(page.locator("#plots [role=img]").first).to_have_attribute("aria-label", re.compile("tokens"))
-    page.get_by_role("button", name="Pause").click()
+    if away == "paused":
+        page.get_by_role("button", name="Pause").click()
+    else:
+        page.evaluate(HIDE, True)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(60_000)
     assert asked == []
     with page.expect_request("**/api/dash/events"):
-        page.get_by_role("button", name="Go on").click()
+        if away == "paused":
+            page.get_by_role("button", name="Go on").click()
+        else:
+            page.evaluate(HIDE, False)
 
 
 def test_as_a_table_and_in_another_language(board: Open) -> None:
