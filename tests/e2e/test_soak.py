@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from tests.api.test_disconnects import leave
 from tests.e2e.conftest import Server, serve
@@ -24,6 +25,8 @@ ROUNDS = 10 if MINUTES >= 1 else 2
 CLIENTS = 30
 LEAVERS = 10  # a round, at a random moment each
 MEMORY, DISK = 16 << 20, 16 << 20  # bytes that the second half may add
+
+pytestmark = pytest.mark.alone
 
 
 @dataclass(frozen=True)

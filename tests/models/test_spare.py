@@ -42,7 +42,7 @@ async def test_one_that_died_meanwhile_is_not_used(fake_model: FakeModel) -> Non
 
 
 def test_one_that_nobody_wanted_ends_with_its_server() -> None:
-    script = "import psutil\nfrom edgechat.worker import spare\n"
+    script = "import psutil\nfrom edgechat.models import spare\n"
     script += "spare.prepare('fake')\nprint(psutil.Process().children()[0].pid, flush=True)\ninput()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
