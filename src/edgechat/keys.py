@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from edgechat.errors import ConfigError, StorageError, UnknownName
 from edgechat.process import atomic
+from edgechat.process.cached import Cached
 from edgechat.settings import Settings
 from edgechat.types import Limits, Struct
 
@@ -52,7 +53,6 @@ class Session(Struct, frozen=True):
 
 
 T = TypeVar("T")
-_NEVER = (0, 0, 0)
 
 
 class _File(Generic[T]):
@@ -60,26 +60,17 @@ class _File(Generic[T]):
 
     def __init__(self, path: Path, kind: object, empty: T) -> None:
         self.path = path
-        self._kind, self._empty = kind, empty
-        self._value, self._seen = empty, _NEVER
+        self._empty = empty
+        self._cached: Cached[T] = Cached(lambda content: msgspec.json.decode(content, type=kind))
 
     def read(self) -> T:
         """The content now. Raises ConfigError where the file is not what this class wrote."""
         try:
-            about = self.path.stat()
+            return self._cached.read(self.path)
         except FileNotFoundError:
-            self._value, self._seen = self._empty, _NEVER
-            return self._value
-        seen = (about.st_ino, about.st_mtime_ns, about.st_size)
-        if seen != self._seen:
-            try:
-                self._value = msgspec.json.decode(self.path.read_bytes(), type=self._kind)
-            except (OSError, msgspec.DecodeError) as error:
-                raise ConfigError(
-                    f"{self.path} cannot be used: {error}. Nobody comes in until it is mended."
-                ) from error
-            self._seen = seen
-        return self._value
+            return self._empty
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(f"{self.path} cannot be used: {error}. Nobody comes in until it is mended.") from error
 
     def write(self, value: T) -> None:
         """Replace the content, whole or not at all. Call it under `lock`."""

@@ -14,6 +14,7 @@ import msgspec
 
 from edgechat.errors import HubError
 from edgechat.process import atomic
+from edgechat.process.cached import Cached
 from edgechat.types import Struct
 
 CHUNK = 1 << 20  # bytes
@@ -38,6 +39,7 @@ class Hashes:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._cached = Cached(msgspec.json.Decoder(dict[str, Known]).decode)
         self._lock = Lock()
 
     def remembered(self, path: Path) -> str | None:
@@ -66,7 +68,7 @@ class Hashes:
 
     def _all(self) -> dict[str, Known]:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Known])
+            return self._cached.read(self._file)
         except (OSError, msgspec.DecodeError):
             return {}
 

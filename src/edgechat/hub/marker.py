@@ -14,6 +14,7 @@ from edgechat.hub.blobs import is_whole
 from edgechat.hub.reference import is_name, is_safe_path
 from edgechat.hub.source import Manifest
 from edgechat.process import atomic
+from edgechat.process.cached import Cached
 from edgechat.types import Struct
 
 MOST_REFUSED = 20
@@ -49,13 +50,14 @@ class Markers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._cached = Cached(msgspec.json.Decoder(Marker).decode)
 
     def read(self, name: str) -> Marker | None:
         """The marker of `name`, if there is a sane one."""
         if not is_name(name):
             return None
         try:
-            marker = msgspec.json.decode(self._path(name).read_bytes(), type=Marker)
+            marker = self._cached.read(self._path(name))
         except (OSError, msgspec.DecodeError):
             return None
         return marker if all(_is_sane(version.manifest, name) for version in marker.versions) else None

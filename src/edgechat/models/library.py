@@ -1,6 +1,8 @@
 """What can be asked for: the default model, every other one on disk, and the aliases that point at them.
 
-Reading a header takes a tenth of a second, so what is known of a file is kept by its hash. `learn` reads in a thread.
+Requests ask on the event loop: no file is opened for them that is the same as before. Small ones are known by their
+stamps (process/cached.py); a header takes a tenth of a second, so what it says is kept by the file's hash, and `learn`
+reads it in a thread before somebody asks.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from edgechat.letters import Load
 from edgechat.models.resident import Wanted
 from edgechat.settings import Settings
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
-from edgechat.tune.record import Records, Tuned
+from edgechat.tune.record import Records, Tuned, fingerprint
 from edgechat.types import ModelInfo, Sampling, Served
 
 
@@ -34,6 +36,8 @@ class Library:
         self.records = Records(settings.home)
         self.default: Stored | None = None  # once it is known; it may lie outside the store
         self._forecasts: dict[str, Forecast] = {}  # by SHA-256
+        self._unreadable: set[str] = set()  # the same
+        self._machine: str | None = None  # its fingerprint, as it was when last looked at
 
     def find(self, name: str | None) -> Stored | None:
         """The model called `name`, or that an alias of that name points at; None and "" are the default."""
@@ -65,7 +69,10 @@ class Library:
 
     def tuned(self, stored: Stored) -> tuple[Tuned, Stored] | None:
         """What tuning found for `stored` on this machine, and the file it chose, if that is here."""
-        return self.records.serving(stored, self.store) if self.settings.engine == TUNED_ENGINE else None
+        if self.settings.engine != TUNED_ENGINE:
+            return None
+        self._machine = self._machine or fingerprint()
+        return self.records.serving(stored, self.store, self._machine)
 
     def file(self, stored: Stored) -> Stored:
         """What is loaded for `stored`: the file that tuning chose, or itself."""
@@ -73,12 +80,20 @@ class Library:
         return tuned[1] if tuned else stored
 
     async def learn(self) -> None:
-        """Read the headers that were not read yet, beside the loop. What cannot be read is passed over."""
+        """Read beside the loop what requests ask for: headers that were not read yet, what this machine is by now.
+
+        What cannot be read is passed over.
+        """
+        await asyncio.to_thread(self._learn)
+
+    def _learn(self) -> None:
+        self._machine = fingerprint() if self.settings.engine == TUNED_ENGINE else None
         for stored in [*self.store.list(), *([self.default] if self.default else [])]:
-            try:
-                await asyncio.to_thread(self.forecast, stored)
-            except ModelError:
-                continue
+            if stored.sha256 not in self._unreadable:
+                try:
+                    self.forecast(stored)
+                except ModelError:
+                    self._unreadable.add(stored.sha256)
 
     def forecast(self, stored: Stored) -> Forecast:
         """What is known of the file. Raises ModelFileInvalid."""

@@ -54,6 +54,7 @@ class Upkeep:
 
     async def look(self) -> None:
         """Act on what is another one on disk than in memory."""
+        await self._library.learn()
         for resident in self._keeper.residents:
             if resident.leaving or resident.trial or resident.info is None:
                 continue

@@ -20,6 +20,7 @@ from edgechat.hub.disk import writing
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 from edgechat.process import atomic
+from edgechat.process.cached import Cached
 from edgechat.tune.choice import Candidate, QualityName
 from edgechat.tune.quality import Row
 from edgechat.tune.speed import Cost, Pair
@@ -104,18 +105,22 @@ class Records:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "tuned"
+        self._cached = Cached(msgspec.json.Decoder(Tuned).decode)
 
-    def find(self, sha256: str) -> Tuned | None:
-        """The result for the model with that digest, if it was measured here with this engine."""
+    def find(self, sha256: str, machine: str | None = None) -> Tuned | None:
+        """The result for the model with that digest, if it was measured here with this engine.
+
+        `machine`: the fingerprint, where it is known.
+        """
         try:
-            found = msgspec.json.decode(self._path(sha256).read_bytes(), type=Tuned)
+            found = self._cached.read(self._path(sha256))
         except (OSError, msgspec.DecodeError):
             return None
-        return found if (found.model, found.machine) == (sha256, fingerprint()) else None
+        return found if (found.model, found.machine) == (sha256, machine or fingerprint()) else None
 
-    def serving(self, model: Stored, store: Store) -> tuple[Tuned, Stored] | None:
+    def serving(self, model: Stored, store: Store, machine: str | None = None) -> tuple[Tuned, Stored] | None:
         """The result for `model` and the file to serve in its place, if both are here and whole."""
-        found = self.find(model.sha256)
+        found = self.find(model.sha256, machine)
         if found is None:
             return None
         file = store.find(found.file) if found.file else model
