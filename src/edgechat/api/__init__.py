@@ -1,1 +1,1 @@
-"""HTTP: a thin skin over the runtime. One room per dialect; errors and refusals in one place each."""
+"""The HTTP API: a thin skin over the runtime. One room per dialect; errors and refusals in one place each."""

@@ -1,4 +1,4 @@
-"""The application: routes around one runtime, errors in one shape, the guard in front."""
+"""The ASGI application: routes around one runtime, and the chain of middleware in front of them."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What the bodies of all dialects are made of: strictness, ranges, and the two exceptions from strictness.
+"""Request validation, what the bodies of all dialects are made of: ranges, strictness, and two exceptions from it.
 
 What is not honoured is refused by name, never accepted and ignored. A body has two tables of exceptions: `neutral`,
 known parameters at a value that changes nothing, and `inert`, those that never change an answer.

@@ -1,4 +1,4 @@
-"""edgechat's own routes: life, readiness, and the one-line chat of the article this project grew out of."""
+"""edgechat's own routes: liveness and readiness probes, and the one-line chat of the article it grew out of."""
 
 from typing import Annotated, Any
 

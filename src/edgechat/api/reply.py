@@ -1,4 +1,4 @@
-"""What the dialects share on the way back: events of one answer in, a whole object or a stream out.
+"""Response rendering, what the dialects share on the way back: events of one answer in, a whole object or a stream out.
 
     model ─► accepted ─► events ─┬─► whole ──► Reply.whole(Whole)                ─► one JSON object
                │                 └─► said ───► Reply.begin, part …, end | failed ─► lines or events (streaming.py)

@@ -1,4 +1,4 @@
-"""What every dialect does with a request: find the runtime and the caller, notice that the client left."""
+"""Dependencies of routes: the runtime and the caller of a request, and the notice that its client disconnected."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable

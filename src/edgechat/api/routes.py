@@ -8,7 +8,7 @@
                     └─ dialect, words, example ► errors.py, openapi.py
 
 A route without `Facts`, and facts without `who`, do not type-check, and do not run. Where two routes match a path, the
-stricter need holds; what no route matches needs a key. tests/api/doors/access.toml lists every route with its need once more.
+stricter need holds; what no route matches needs a key. tests/api/doors/access.toml lists every route's need once more.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""JSON from strangers: what it may look like is decided before anything is built of it.
+"""Strict JSON parsing: what bytes from strangers may look like is decided before anything is built of them.
 
     bytes ─► shape (depth, counts) ─► msgspec (UTF-8, no NaN, no lone surrogate) ─► names (each once, not too many)
 

@@ -1,4 +1,4 @@
-"""The shapes of Anthropic's Messages API as edgechat honours them."""
+"""Request schemas of Anthropic's Messages API as edgechat honours them."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal

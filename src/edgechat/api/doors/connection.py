@@ -1,4 +1,4 @@
-"""A connection below ASGI: nobody holds one by dawdling, and nobody holds all of them.
+"""Connection limits and timeouts, below ASGI: nobody holds a connection by dawdling (slowloris), nobody holds all.
 
 uvicorn waits for a request as long as a byte comes now and then. Here every wait ends:
 

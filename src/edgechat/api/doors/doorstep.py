@@ -1,4 +1,4 @@
-"""Who asks while every place is taken hears it on the doorstep, before there is a connection to look after.
+"""Load shedding at accept: who asks while every place is taken hears it before there is a connection to look after.
 
 In a burst nearly everybody is refused. What asyncio, uvicorn and h11 set up for a connection costs several times what
 the refusal itself does, and whoever comes later waits for all of it:

@@ -1,4 +1,4 @@
-"""Who is turned away at the door, while the server ends or is paused: the probes tell the truth meanwhile.
+"""Graceful shutdown and pause: who is turned away at the door meanwhile, while the probes tell the truth.
 
 draining ─► whatever would change something: 503
 paused ───► whatever asks for an answer: 503; the rest goes on

@@ -1,4 +1,4 @@
-"""How a burst is met: whoever cannot be answered hears it before anything is spent on the request.
+"""Admission control: in a burst, whoever cannot be answered hears it before anything is spent on the request.
 
     1,000 at once ─► gate: places left? ──yes──► turnstile: one per turn of the loop ─► app
                         └──no──► 429 with Retry-After, written below ASGI (doorstep.py, connection.py)

@@ -1,4 +1,4 @@
-"""Where a request may come from and what it may look like, decided before anything else sees it.
+"""Protection from CSRF and DNS rebinding: where a request may come from and what it may look like, decided first.
 
 Any web page that the user visits can send requests to 127.0.0.1. So: only names that this server is known by are
 accepted as Host (against DNS rebinding), no foreign Origin, and state changes only as JSON, which a foreign page cannot

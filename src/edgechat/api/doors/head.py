@@ -1,4 +1,4 @@
-"""HEAD is answered wherever GET is: the same headers, and the connection leaves out the body."""
+"""HEAD requests: answered wherever GET is: the same headers, and the connection leaves out the body."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 

@@ -1,4 +1,4 @@
-"""How a door says no: in the dialect's shape, at once, and without cutting off a client that still sends."""
+"""Early error responses, how a door says no: in the dialect's shape, at once, without cutting off who still sends."""
 
 import asyncio
 import re

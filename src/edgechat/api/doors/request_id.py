@@ -1,4 +1,4 @@
-"""A name for every request: the client's own where it is fit to be logged, else a new one; it is in every answer."""
+"""Request ids: the client's own where it is fit to be logged, else a new one; it is in every answer and log line."""
 
 import re
 import secrets

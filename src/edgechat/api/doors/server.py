@@ -1,4 +1,4 @@
-"""How uvicorn runs the application."""
+"""uvicorn's configuration: how it runs the application, and within which bounds."""
 
 import resource
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Whether the server's certificate can be used. Apart from server.py, so that asking needs no web framework."""
+"""TLS: whether the server's certificate can be used. Apart from server.py, so that asking needs no web framework."""
 
 import ssl
 

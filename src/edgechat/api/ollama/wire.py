@@ -1,4 +1,4 @@
-"""The shapes of Ollama's API as edgechat honours them."""
+"""Request schemas of Ollama's API as edgechat honours them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""Several answers to one prompt: one request each, told together.
+"""Parallel sampling (`n`): several answers to one prompt, one request each, told together.
 
 wanted ─┬─► answer 0 ─┐
         ├─► answer 1 ─┼─► (index, event) … ─► one stream, or one object

@@ -1,4 +1,4 @@
-"""Tools, calls and output formats in the shapes of OpenAI's chat API."""
+"""Tool calling and structured output, in the shapes of OpenAI's chat API."""
 
 import json
 from typing import Annotated, Literal

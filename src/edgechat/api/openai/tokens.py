@@ -1,4 +1,4 @@
-"""Text to a model's tokens and back: POST /tokenize, POST /detokenize."""
+"""Tokenization, text to a model's tokens and back: POST /tokenize, POST /detokenize."""
 
 from typing import Annotated, Any
 

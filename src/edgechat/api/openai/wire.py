@@ -1,4 +1,4 @@
-"""The body of OpenAI's chat API as edgechat honours it.
+"""Request schema of OpenAI's chat API as edgechat honours it.
 
 Two tables tell the exceptions of fields.py: NEUTRAL, known parameters at the value that changes nothing, and INERT,
 those that never change an answer.

@@ -1,4 +1,4 @@
-"""The pages: files read once, compressed once, served from memory.
+"""Static files, the pages: read once, compressed once, served from memory.
 
 `/` answers index.html and `/dashboard` dashboard.html, which are asked for again every time; everything they need lies
 under `/ui/<version>/`, where the version is a hash of all files, so a browser may keep those for ever. The files refer

@@ -1,4 +1,4 @@
-"""What the operator watches at /dashboard: figures once a second, answers, models, clients, errors, settings.
+"""The dashboard, what the operator watches: figures once a second, answers, models, clients, errors, settings.
 
 The terminal's `edgechat status` and `edgechat doctor --bundle` ask here too.
 """

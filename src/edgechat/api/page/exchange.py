@@ -1,4 +1,4 @@
-"""What goes out of the store and comes in as a whole: export, import, system prompts (the page's own API)."""
+"""Export and import, what leaves the store and comes in as a whole; system prompts (the page's own API)."""
 
 import asyncio
 from asyncio import wrap_future

@@ -1,4 +1,4 @@
-"""The page's way in: the key once, then a cookie that scripts cannot read and other sites cannot send."""
+"""Session login: the page sends the key once, then a cookie that scripts cannot read and other sites cannot send."""
 
 from typing import Annotated, Any
 

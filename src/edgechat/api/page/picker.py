@@ -1,4 +1,4 @@
-"""Models for the page: what is here, what could be, and downloads that go on when the page is closed."""
+"""Model management for the page: what is here, what could be, and downloads that go on when the page is closed."""
 
 import asyncio
 from contextlib import suppress

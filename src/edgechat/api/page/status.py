@@ -1,4 +1,4 @@
-"""What the page shows beside a conversation: the server's state, its memory, and how answers are made by default."""
+"""Server status, shown beside a conversation: state, memory, speed, and how answers are made by default."""
 
 from itertools import islice
 from typing import Any

@@ -1,4 +1,4 @@
-"""The shapes of OpenAI's Responses API as edgechat honours them: everything that needs no stored responses."""
+"""Request schemas of OpenAI's Responses API as edgechat honours them: everything that needs no stored responses."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What an operator wants to know of a running server: a sample a second, and everything that is no figure of a second.
+"""Time series of a running server, for the operator: a sample a second, and everything that is no figure of a second.
 
 live.py (answers) ─┐
 metrics.py (HTTP) ─┼─► Board.run ─► a Sample a second, 15 minutes of them

@@ -1,4 +1,4 @@
-"""Who uses the server, and how much: by key, or by address where no keys are asked for."""
+"""Usage by client, who asks and how much: by key, or by address where no keys are asked for."""
 
 from collections import OrderedDict
 from typing import Any

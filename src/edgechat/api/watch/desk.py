@@ -1,4 +1,4 @@
-"""Where every answer is signed in and out: limits before, counts during, the bill after.
+"""Rate limits and quotas: every answer is signed in and out, with limits before, counts during, the bill after.
 
     begin ─► within the client's limits? ─► moved: how long it waited ─► end: charge its tokens
        └─ LimitReached (429, with the seconds until there is room), ShuttingDown (503)

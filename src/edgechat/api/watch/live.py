@@ -1,4 +1,4 @@
-"""What the operator sees of answers: those under way (who, which model, how far), and how the others ended.
+"""In-flight requests, as the operator sees them: those under way (who, which model, how far), and how others ended.
 
 Nobody's words are in it. The records themselves are kept by models/answers.py.
 """

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus: GET /metrics.
+"""Prometheus metrics, what the server counts: GET /metrics.
 
 Labels come from fixed sets only: status codes, and names of models that are on this disk. Nobody's text is in them.
 """
