@@ -342,13 +342,8 @@ class Model(Protocol):
     """Whoever answers: a model in a worker of this machine, a remote endpoint, a cascade of two."""
 
     @property
-    def name(self) -> str:
-        """Its own name, whatever it was asked for by."""
-        ...
-
-    @property
     def served(self) -> Served:
-        """What clients see of it. Raises ModelFileInvalid."""
+        """What clients see of it."""
         ...
 
     def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:

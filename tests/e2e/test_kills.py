@@ -1,12 +1,15 @@
 """The server is killed at random moments while people talk. What it acknowledged is there; nothing is left running."""
 
+import hashlib
 import os
 import random
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 
 from tests.conftest import FakeModel, rambling
@@ -79,6 +82,40 @@ def test_nothing_acknowledged_is_lost(fake_model: FakeModel, tmp_path: Path) -> 
     )
     assert found == []
     assert acknowledged >= KILLS
+
+
+def test_every_upload_that_was_acknowledged_is_there(fake_model: FakeModel, tmp_path: Path) -> None:
+    """Killed while somebody uploads one picture after the other: nothing acknowledged is lost, or not what it was."""
+    model, home, port = fake_model(), tmp_path / "home", free_port()
+    dice, acknowledged, over = random.Random(0), list[str](), threading.Event()
+
+    def upload() -> None:
+        at = f"http://127.0.0.1:{port}/api/attachments"
+        while not over.is_set():
+            picture = b"\x89PNG\r\n\x1a\n" + os.urandom(200_000)
+            with suppress(httpx.HTTPError):
+                answer = httpx.put(at, content=picture, headers={"Content-Type": "image/png"}, timeout=10)
+                if answer.status_code == 200:
+                    acknowledged.append(answer.json()["sha256"])
+
+    somebody = threading.Thread(target=upload)
+    process = start(home, model, port)
+    try:
+        somebody.start()
+        for _ in range(max(3, KILLS // 10)):
+            time.sleep(dice.uniform(0.2, 1))
+            kill(process)
+            process = start(home, model, port)
+        over.set()
+        somebody.join(30)
+        for sha256 in acknowledged:
+            found = httpx.get(f"http://127.0.0.1:{port}/api/attachments/{sha256}", timeout=10)
+            assert (found.status_code, hashlib.sha256(found.content).hexdigest()) == (200, sha256)
+    finally:
+        over.set()
+        process.kill()
+        process.wait()
+    assert len(acknowledged) >= 3
 
 
 def read_at(client: Client) -> list[float]:

@@ -39,7 +39,7 @@ def test_parts_travel_to_the_worker_and_text_costs_what_it_is() -> None:
 def test_what_no_model_takes_is_refused_and_says_so(kind: Kind, media_type: str, many: str) -> None:
     """A conversation that was taken in from elsewhere may hold such a part."""
     turns = (Message("user", (Attachment("ab" * 32, kind, media_type), "What is it?")), Message.of("user", "Well?"))
-    with pytest.raises(UnsupportedMedia, match=f"a {media_type} cannot be read: .*no model here takes {many}"):
+    with pytest.raises(UnsupportedMedia, match=f"an {media_type} cannot be read: .*no model here takes {many}"):
         Prompter(Template(CHATML), Bytes(), 4096).prepare(GenRequest(turns))
 
 

@@ -17,7 +17,7 @@ from edgechat.api.doors.guard import Guard, Rules
 from edgechat.api.doors.head import Head
 from edgechat.api.doors.request_id import RequestId
 from edgechat.api.openai import chat, completions, embeddings, tokens
-from edgechat.api.page import conversations, dashboard, exchange, login, picker, runs, status
+from edgechat.api.page import attachments, conversations, dashboard, exchange, login, picker, runs, status
 from edgechat.api.page.assets import mount_page
 from edgechat.api.page.downloads import Downloads
 from edgechat.api.routes import Table
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # an extra
 # In the order of docs/api.md.
 DIALECTS = (
     chat, completions, responses, embeddings, anthropic, ollama, tokens,
-    native, runs, conversations, exchange, login, status, picker, dashboard, metrics,
+    native, runs, conversations, attachments, exchange, login, status, picker, dashboard, metrics,
 )  # fmt: skip
 
 

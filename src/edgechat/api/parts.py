@@ -78,16 +78,21 @@ def tag_of(block: Any) -> str:
     return f"{type_of(block)} block"
 
 
-def _none(pictures: list[Any] | None) -> list[Any] | None:
-    if pictures:
-        raise refuse("pictures", "picture")
-    return pictures
+def none_of(what: str, *kinds: Kind) -> AfterValidator:
+    """Refuses a list that is not empty."""
+
+    def none(given: list[Any] | None) -> list[Any] | None:
+        if given:
+            raise refuse(what, *kinds)
+        return given
+
+    return AfterValidator(none)
 
 
 Taken = BeforeValidator(taken)
 Pictures = Annotated[  # beside a text
     list[Any] | None,
-    AfterValidator(_none),
+    none_of("pictures", "picture"),
     WithJsonSchema({"enum": [[], None], "description": "accepted at these values only"}),
 ]
 BY_TYPE = Discriminator(

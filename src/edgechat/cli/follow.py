@@ -6,8 +6,7 @@ import sys
 from rich.console import Console
 from rich.status import Status
 
-from edgechat.runtime import Runtime
-from edgechat.startup import Readiness
+from edgechat.runtime import Readiness, Runtime
 
 
 class _Out(Console):

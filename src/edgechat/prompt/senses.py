@@ -18,4 +18,4 @@ def check(messages: Iterable[Message]) -> None:
     """Raise UnsupportedMedia for the first part that the model does not take."""
     for message in messages:
         for attachment in message.attachments:
-            raise UnsupportedMedia(f"{refused(f'a {attachment.media_type}', attachment.kind)}.", "messages")
+            raise UnsupportedMedia(f"{refused(f'an {attachment.media_type}', attachment.kind)}.", "messages")

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Depends, Header
 from fastapi.responses import Response
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StringConstraints
 
 from edgechat.api import sse
-from edgechat.api.fields import Draw, MaxTokens, Stops, Strict
+from edgechat.api.fields import Draw, Many, MaxTokens, Stops, Strict
+from edgechat.api.parts import none_of
 from edgechat.api.reply import STILL_HERE
 from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
@@ -24,6 +25,7 @@ KEEP_ALIVE_S = 5.0
 router = Router("/api/runs")
 TheRuns = Annotated[Runs, Depends(runs_of)]
 Owner = Annotated[str, Depends(owner_of)]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class Params(Draw):
@@ -40,12 +42,13 @@ class RunRequest(Strict):
 
     With `content`: a new message behind `parent_id` (an answer of this conversation); null is the beginning, so that an
     edited message hangs where the first version hangs; left out, behind the newest answer. Without `content`: the
-    message `parent_id` is answered again.
+    message `parent_id` is answered again. `attachments` are uploaded before, and named by their SHA-256.
     """
 
     conversation_id: str | None = None
     parent_id: str | None = None
     content: Annotated[str, Field(min_length=1, max_length=1 << 20)] | None = None
+    attachments: Annotated[Many[Sha256], Field(max_length=16), none_of("they")] = Field(default_factory=list)
     model: str | None = None
     params: Params = Params()
 
