@@ -126,3 +126,26 @@ def reaching(tree: ast.AST) -> Iterator[str]:
 def test_who_could_open_a_connection_is_known() -> None:
     found = {str(path.relative_to(SOURCE)): set(reaching(ast.parse(path.read_text()))) for path in FILES}
     assert {path: names for path, names in found.items() if names} == REACHES_OUT
+
+
+# Who starts processes. Children of ours come from process/spawn.py: without secrets, in a session of their own.
+STARTS = {
+    "process/spawn.py": {"subprocess.Popen"},
+    "hub/pypi.py": {"subprocess.run"},  # pip, within the child process
+    "cli/doctor.py": {"subprocess.run"},  # the engine, which may be one for another processor
+    "bench/company.py": {"asyncio.create_subprocess_exec"},  # load, and servers to compare with
+    "bench/local.py": {"asyncio.create_subprocess_exec"},
+    "bench/restart.py": {"asyncio.create_subprocess_shell"},
+}
+_STARTS = re.compile(
+    r"subprocess\.(Popen|run|call|check_call|check_output)|asyncio\.create_subprocess_\w+|os\.(fork|system|popen|exec\w+|posix_spawn\w*)"
+)
+
+
+def test_who_starts_processes_is_known() -> None:
+    found: dict[str, set[str]] = {}
+    for path in FILES:
+        calls = (ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        if starts := set(filter(_STARTS.fullmatch, calls)):
+            found[str(path.relative_to(SOURCE))] = starts
+    assert found == STARTS

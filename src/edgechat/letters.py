@@ -1,12 +1,10 @@
-"""Interprocess messages: all that is said between a server and its workers, and how it travels.
+"""Interprocess messages: all that is said between a server and its workers.
 
     server ─► Load, then Generate · Ask · Cancel · Forget · Cores ─►  worker
            ◄─ LoadProgress …, Ready | LoadFailed, then Told …      ◄─
 
-A letter is a four-byte length, then msgpack. Both ends know the types; nothing else gets through.
+They travel as process/frames.py says. Both ends know the types; nothing else gets through.
 """
-
-import struct
 
 import msgspec
 
@@ -100,15 +98,5 @@ class Told(FromWorker, frozen=True):
 AnyToWorker = Load | Generate | Ask | Cancel | Forget | Cores
 AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
 
-LENGTH = struct.Struct("<I")
-MAX_LETTER = 64 << 20  # bytes; a longer one means that the other side lost its way
-
-_encoder = msgspec.msgpack.Encoder()
 to_worker: msgspec.msgpack.Decoder[AnyToWorker] = msgspec.msgpack.Decoder(AnyToWorker)
 from_worker: msgspec.msgpack.Decoder[AnyFromWorker] = msgspec.msgpack.Decoder(AnyFromWorker)
-
-
-def pack(letter: AnyToWorker | AnyFromWorker) -> bytes:
-    """`letter` with its length in front."""
-    body = _encoder.encode(letter)
-    return LENGTH.pack(len(body)) + body

@@ -13,25 +13,6 @@ from pathlib import Path
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
-_FORBIDDEN = {"HF_HUB_OFFLINE": "1"}  # libraries that read models would ask their hub
-# Weights and keys in large pages: measured, a step takes 5 % less. glibc alone reads it; elsewhere it changes nothing.
-_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-_PASSED_ON = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-    "GLIBC_TUNABLES",
-)
-
-
-def plain_environment() -> dict[str, str]:
-    """All that a process which reads strangers' files gets of the environment: no key, no token, no proxy, no hub."""
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return _LARGE_PAGES | passed | _FORBIDDEN
 
 
 def cores(cgroup: Path = CGROUP) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -108,7 +109,8 @@ async def test_cancelled_it_ends_the_child_and_leaves_nothing(tmp_path: Path) ->
     path = ggufs.write(tmp_path / "big.gguf", ggufs.gguf(METADATA, shapes))
     before = {child.pid for child in psutil.Process().children()}
     task = asyncio.create_task(quantize(path, tmp_path / "out.gguf", Recipe("IQ4_NL"), 1))
-    while not (tmp_path / "out.gguf.part").exists():
+    part = tmp_path / "out.gguf.part"
+    while not (part.exists() and part.stat().st_size):
         assert not task.done()
         await asyncio.sleep(0.01)
     task.cancel()
@@ -120,14 +122,14 @@ async def test_cancelled_it_ends_the_child_and_leaves_nothing(tmp_path: Path) ->
 
 async def test_the_child_gets_no_secret(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, str]] = []
-    start = asyncio.create_subprocess_exec
+    start = subprocess.Popen
 
-    async def watched(*command: str, **how: object) -> object:
+    def watched(*command: str, **how: object) -> object:
         seen.append(how["env"])  # type: ignore[arg-type]
-        return await start(*command, **how)  # type: ignore[arg-type]
+        return start(*command, **how)  # type: ignore[call-overload]
 
     monkeypatch.setenv("MODELSCOPE_API_TOKEN", "secret")
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
+    monkeypatch.setattr(subprocess, "Popen", watched)
     await quantize(source, tmp_path / "out.gguf", Recipe("Q8_0"), 1)
     assert seen
     assert not any("secret" in environment.values() for environment in seen)

@@ -129,7 +129,7 @@ async def test_a_bad_model_fails_at_start_with_its_own_words(tmp_path: Path) -> 
 async def test_a_worker_that_dies_while_loading_is_not_started_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgechat.models.spare.sys.executable", "/bin/false")
+    monkeypatch.setattr("edgechat.process.spawn.sys.executable", "/bin/false")
     with pytest.raises(EngineFailed, match=r"status 1.*edgechat doctor"):
         async with worker(tmp_path / "any"):
             pass
@@ -157,9 +157,8 @@ async def test_a_worker_ends_with_its_server(fake_model: FakeModel) -> None:
         await asyncio.sleep(0.3)
         process = w._process
         assert process is not None
-        assert process.stdin is not None
         child = psutil.Process(process.pid)
-        process.stdin.close()
+        process.hang_up()
         await asyncio.to_thread(child.wait, 2)
         events = await task
         assert isinstance(events[-1], Failed)
@@ -258,7 +257,7 @@ async def test_a_worker_that_talks_nonsense_is_ended(
     liar.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\n{script}\n")
     liar.chmod(0o755)
     monkeypatch.setattr("edgechat.models.supervisor.LAST_WORDS_S", 0.5)
-    monkeypatch.setattr("edgechat.models.spare.sys.executable", str(liar))
+    monkeypatch.setattr("edgechat.process.spawn.sys.executable", str(liar))
     with pytest.raises(EngineFailed):
         async with asyncio.timeout(30), worker(tmp_path / "any"):
             pass
@@ -270,7 +269,7 @@ async def test_whoever_floods_leaves_no_pipe_open(tmp_path: Path, monkeypatch: p
     liar, before = tmp_path / "liar", psutil.Process().num_fds()
     liar.write_text("#!/bin/sh\nexec cat /dev/urandom\n")
     liar.chmod(0o755)
-    monkeypatch.setattr("edgechat.models.spare.sys.executable", str(liar))
+    monkeypatch.setattr("edgechat.process.spawn.sys.executable", str(liar))
     with pytest.raises(EngineFailed):
         async with worker(tmp_path / "any") as w:
             pytest.fail(f"{w.info}")
@@ -282,7 +281,7 @@ async def test_a_death_for_want_of_memory_says_so(tmp_path: Path, monkeypatch: p
     dying = tmp_path / "dying"
     dying.write_text("#!/bin/sh\necho 'ggml_aligned_malloc: failed to allocate 900 MB' >&2; kill -ABRT $$\n")
     dying.chmod(0o755)
-    monkeypatch.setattr("edgechat.models.spare.sys.executable", str(dying))
+    monkeypatch.setattr("edgechat.process.spawn.sys.executable", str(dying))
     with pytest.raises(EngineOutOfMemory, match="smaller --context"):
         async with worker(tmp_path / "any"):
             pass

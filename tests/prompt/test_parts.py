@@ -4,7 +4,8 @@ import pytest
 
 from edgechat.engine.fake import Bytes
 from edgechat.errors import UnsupportedMedia
-from edgechat.letters import LENGTH, Generate, pack, to_worker
+from edgechat.letters import Generate, to_worker
+from edgechat.process.frames import LENGTH, pack
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.prompt.tools import spelled_out, without_system

@@ -53,8 +53,8 @@ def test_every_text_gives_a_sign_of_life_and_the_last_event_holds_all(script: Pa
 
 
 def test_clients_take_turns_text_by_text(script: Path) -> None:
-    many = Ask(1, Embed(("a",) * 4, "ann"))
-    told = served(script, many, Ask(2, Embed(("b",) * 4, "ann")), Ask(3, Embed(("c", "d"), "bob")))
+    many = Ask(1, Embed(("a",) * 4, client="ann"))
+    told = served(script, many, Ask(2, Embed(("b",) * 4, client="ann")), Ask(3, Embed(("c", "d"), client="bob")))
     assert [id for id, _ in told] == [1, 3, 1, 3, 1, 1, 2, 2, 2, 2]
 
 

@@ -23,6 +23,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
 from edgechat.observe import bundle
+from edgechat.process.spawn import plain_environment
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth
 from edgechat.tune.record import Records
@@ -139,9 +140,9 @@ def examine(settings: Settings, engine: Engine, fault: str | None) -> Iterator[C
 
 
 def probe_engine() -> tuple[Engine, str | None]:
-    """The engine, and why it cannot be loaded, asked in a child: a foreign build may kill it."""
-    command = [sys.executable, "-m", "edgechat_engine"]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    """The engine as a worker finds it, and why it cannot be loaded, asked in a child: a foreign build may kill it."""
+    command = [sys.executable, "-P", "-m", "edgechat_engine"]
+    child = subprocess.run(command, env=plain_environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if child.returncode == 0:
         return msgspec.json.decode(child.stdout, type=Engine), None
     if child.returncode < 0:

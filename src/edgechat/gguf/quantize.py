@@ -10,20 +10,19 @@ In a small model with a large vocabulary the head is a quarter of all weights, a
 import asyncio
 import re
 import shutil
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from edgechat import machine
 from edgechat.errors import ConfigError, EngineFailed, NoSpace, UnknownName
 from edgechat.gguf.header import TENSOR_TYPES, read_header
 from edgechat.process import atomic
+from edgechat.process.child import Child
+from edgechat.process.spawn import spawn
 from edgechat.types import Struct
 
 # What a body may be, by llama.cpp's llama_ftype, and a head, by its ggml_type.
@@ -62,7 +61,7 @@ class Recipe(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True):
-    """What the child is told, as one line of JSON (quantizer.py). A `head` of None is the body's own choice."""
+    """The letter to the child (quantizer.py). A `head` of None is the body's own choice."""
 
     source: str
     target: str
@@ -70,6 +69,10 @@ class Job(Struct, frozen=True):
     head: int | None
     threads: int
     dry_run: bool
+
+
+to_child = msgspec.msgpack.Decoder(Job)
+from_child = msgspec.msgpack.Decoder(None)  # it answers in llama.cpp's own words, and by its exit status
 
 
 async def quantize(
@@ -119,37 +122,20 @@ def _check_room(folder: Path, said: list[str]) -> None:
 
 async def _run(job: Job, hear: Callable[[str], None] | None = None) -> list[str]:
     """One life of the child; returns the last lines it said."""
-    # No secret of ours goes along: the source is a stranger's file.
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "edgechat.gguf.quantizer"),
-        stdin=PIPE,
-        stdout=DEVNULL,
-        stderr=PIPE,
-        env=machine.plain_environment(),
-        start_new_session=True,
-    )
+    child = await Child.of(spawn("edgechat.gguf.quantizer"), from_child)
     said: deque[str] = deque(maxlen=20)
     try:
-        assert child.stdin is not None
-        child.stdin.write(msgspec.json.encode(job) + b"\n")
-        async for line in _lines(child):
+        child.post(job)
+        async for line in child.words():
             said.append(line)
             if hear is not None:
                 hear(line)
         status = await child.wait()
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        await child.end()
     if status:
         raise _failure(job, status, list(said))
     return list(said)
-
-
-async def _lines(child: Process) -> AsyncIterator[str]:
-    assert child.stderr is not None
-    while line := await child.stderr.readline():
-        yield line.decode(errors="replace").rstrip()
 
 
 def _failure(job: Job, status: int, said: list[str]) -> EngineFailed | NoSpace:

@@ -1,16 +1,13 @@
-"""The process that quantises: one job in on stdin, llama.cpp's own words out on stderr, an exit status.
+"""The process that quantises: one job in, llama.cpp's own words out on stderr, an exit status.
 
-It ends when stdin does: with whoever started it. Started by quantize.py as `python -m edgechat.gguf.quantizer`.
+Started by quantize.py as `python -m edgechat.gguf.quantizer`.
 """
 
 import ctypes
 import os
-import sys
-import threading
 
-import msgspec
-
-from edgechat.gguf.quantize import Job
+from edgechat.gguf.quantize import to_child
+from edgechat.process.parent import Parent
 from edgechat_engine import lib
 
 
@@ -21,9 +18,10 @@ def _log(_level: int, text: bytes, _data: ctypes.c_void_p) -> None:
 
 def main() -> int:
     """Do the job; 0 when the target is whole."""
-    stdin = sys.stdin.buffer
-    job = msgspec.json.decode(stdin.readline(), type=Job)
-    threading.Thread(target=lambda: (stdin.read(), os._exit(1)), daemon=True).start()
+    parent = Parent(to_child)
+    if (job := parent.read()) is None:
+        return 1
+    parent.listen(lambda _: None)
     lib.llama_log_set(_log, ctypes.c_void_p(0))
     lib.llama_backend_init()
     parameters = lib.llama_model_quantize_default_params()

@@ -1,46 +1,39 @@
 """The process that talks to hubs and package indexes, so that a pull can be cancelled whatever a library is doing.
 
-Letters (source.py) come in on stdin and go out on stdout, one JSON line each. What libraries print goes to stderr.
-When the parent dies, stdin ends, and so does this process with everything it started.
-Started by errand.py as `python -m edgechat.hub.child`.
+Its letters are in letters.py. Started by errand.py as `python -m edgechat.hub.child`.
 """
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO
 
 from edgechat import registry
 from edgechat.errors import EdgechatError, HubError, HubUnreachable
 from edgechat.hub import outbound
+from edgechat.hub.letters import AnyAnswer, Failed, Fetched, Go, Order, Resolved, to_child
 from edgechat.hub.reference import Link, Remote, parse
-from edgechat.hub.source import AnyAnswer, Failed, Fetched, Go, Order, Resolved, Source, pack, to_child
+from edgechat.hub.source import Source
+from edgechat.process.parent import Parent
 
 Inbox = SimpleQueue[Order | Go]
 
 
 def main() -> int:
     """Carry out one order."""
-    out = _own_stdout()
-    inbox = Inbox()
-    threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
-
-    def answer(letter: AnyAnswer) -> None:
-        out.write(pack(letter))
-
+    parent, inbox = Parent(to_child), Inbox()
+    parent.listen(inbox.put)
     try:
-        _carry_out(inbox, answer)
+        _carry_out(inbox, parent.send)
     except EdgechatError as error:
-        answer(Failed(error.code, str(error)))
+        parent.send(Failed(error.code, str(error)))
         return 1
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "")
-        answer(Failed(HubError.code, f"the download failed: {type(error).__name__} {reason}".strip()))
+        parent.send(Failed(HubError.code, f"the download failed: {type(error).__name__} {reason}".strip()))
         return 1
     return 0
 
@@ -79,23 +72,6 @@ def _patience(order: Order, answer: Callable[[AnyAnswer], None]) -> Iterator[Non
         yield
     finally:
         timer.cancel()
-
-
-def _own_stdout() -> BinaryIO:
-    """The real stdout, which only letters use; prints go to stderr from here on."""
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    return out
-
-
-def _listen(inbox: Inbox) -> None:
-    """Read letters until the parent is gone; then end it all."""
-    with os.fdopen(os.dup(0), "rb", buffering=0) as stdin:
-        for line in stdin:
-            inbox.put(to_child.decode(line))
-    if os.getpgrp() == os.getpid():  # a group of our own: pip, where it runs, is in it
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(1)
 
 
 if __name__ == "__main__":

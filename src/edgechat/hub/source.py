@@ -1,17 +1,8 @@
-"""What a source of models is, and the letters between a pull and the child process that runs it.
-
-pull ── Order ──► child        which reference, by which source
-     ◄─ Resolved ──            what that is: files, sizes, hashes
-     ── Go ─────►              the manifest as agreed, and where its bytes go
-     ◄─ Fetched ──             they are there
-     ◄─ Failed ───             instead of either answer
-"""
+"""What a source of models is, and what it has: a manifest of files."""
 
 import hashlib
 from pathlib import Path
 from typing import Any, Protocol
-
-import msgspec
 
 from edgechat.types import Struct
 
@@ -61,50 +52,3 @@ class Source(Protocol):
     def fetch(self, manifest: Manifest, staging: Path) -> None:
         """Put every file under `staging` at its path, going on from what is there. Raises HubError or StorageError."""
         ...
-
-
-class Letter(Struct, frozen=True, tag=True):
-    """One line of JSON."""
-
-
-class Order(Letter, frozen=True):
-    """Resolve `reference` within `patience` seconds. `options` are the source's own."""
-
-    reference: str
-    options: dict[str, str]
-    patience: float
-
-
-class Go(Letter, frozen=True):
-    """Fetch `manifest` into the folder `staging`."""
-
-    manifest: Manifest
-    staging: str
-
-
-class Resolved(Letter, frozen=True):
-    """What the reference is."""
-
-    manifest: Manifest
-
-
-class Fetched(Letter, frozen=True):
-    """All bytes are in the staging folder; nothing was verified that the source's tool did not verify."""
-
-
-class Failed(Letter, frozen=True):
-    """It did not work. `code` is one of errors.py."""
-
-    code: str
-    message: str
-
-
-AnyAnswer = Resolved | Fetched | Failed
-
-to_child: msgspec.json.Decoder[Order | Go] = msgspec.json.Decoder(Order | Go)
-from_child: msgspec.json.Decoder[AnyAnswer] = msgspec.json.Decoder(AnyAnswer)
-
-
-def pack(letter: Order | Go | AnyAnswer) -> bytes:
-    """`letter` as one line."""
-    return msgspec.json.encode(letter) + b"\n"

@@ -7,16 +7,17 @@ This is imported before everything else: it needs little itself.
 """
 
 import subprocess
-import sys
 
-from edgechat import machine
+from edgechat.process.spawn import spawn
+
+WORKER = "edgechat.worker.main"
 
 _waiting: list[subprocess.Popen[bytes]] = []
 
 
 def prepare(engine: str) -> None:
     """Start a process that gets `engine` ready, if one is named; `take` hands it out."""
-    _waiting.append(_start(engine))
+    _waiting.append(spawn(WORKER, engine))
 
 
 def take() -> subprocess.Popen[bytes]:
@@ -26,15 +27,4 @@ def take() -> subprocess.Popen[bytes]:
         if process.poll() is None:
             return process
         process.communicate()  # closes its pipes
-    return _start()
-
-
-def _start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603
-        (sys.executable, "-m", "edgechat.worker.main", *arguments),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=machine.plain_environment(),
-        start_new_session=True,
-    )
+    return spawn(WORKER)

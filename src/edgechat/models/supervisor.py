@@ -16,7 +16,6 @@ from typing import Self
 import msgspec
 import structlog
 
-from edgechat import letters
 from edgechat.errors import EdgechatError, NotReady, RequestRefused, from_code
 from edgechat.letters import (
     AnyFromWorker,
@@ -31,10 +30,11 @@ from edgechat.letters import (
     LoadProgress,
     Ready,
     Told,
+    from_worker,
 )
-from edgechat.models import deaths
+from edgechat.models import deaths, spare
 from edgechat.models.poison import Breaker, content_of
-from edgechat.models.process import Process
+from edgechat.process.child import Child
 from edgechat.types import AnyEvent, AnyQuestion, Done, Ending, Failed, GenRequest, Loading, ModelInfo, Queued
 
 PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
@@ -78,7 +78,7 @@ class Worker:
         self._load = load
         self._changed = changed
         self._check = check
-        self._process: Process | None = None
+        self._process: Child[AnyFromWorker] | None = None
         self._answers: dict[int, _Open] = {}
         self._ids = count(1)
         self._ready = asyncio.Event()
@@ -118,7 +118,7 @@ class Worker:
         self._stopping = True
         process = self._process
         if process is not None:
-            process.stdin.close()
+            process.hang_up()
             with suppress(TimeoutError):
                 async with asyncio.timeout(last_words_s):
                     await process.wait()
@@ -188,7 +188,7 @@ class Worker:
     def _post(self, letter: AnyToWorker) -> None:
         """Write a letter without waiting: it must go out even while its sender is being cancelled."""
         if self._process is not None:
-            self._process.stdin.write(letters.pack(letter))
+            self._process.post(letter)
 
     # ── the process ──
 
@@ -221,12 +221,12 @@ class Worker:
         kills = deaths.kills_for_memory()
         self._ended_for = None
         self._stderr.clear()
-        self._process = process = await Process.start()
-        listener = asyncio.create_task(self._listen(process.stderr))
+        self._process = process = await Child.of(spare.take(), from_worker)
+        listener = asyncio.create_task(self._listen(process))
         watch = asyncio.create_task(self._watch())
         try:
             self._post(self._load)
-            await self._read(process.stdout)
+            await self._read(process)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
                     await process.wait()
@@ -246,18 +246,12 @@ class Worker:
             self._fail_all(death)
         return death
 
-    async def _read(self, stream: asyncio.StreamReader) -> None:
-        """Take in letters until the stream ends, or makes no sense."""
-        with suppress(asyncio.IncompleteReadError):
-            while True:
-                (length,) = letters.LENGTH.unpack(await stream.readexactly(letters.LENGTH.size))
-                if length > letters.MAX_LETTER:
-                    break
-                letter = await stream.readexactly(length)
-                try:
-                    self._take(letters.from_worker.decode(letter))
-                except msgspec.DecodeError:
-                    break
+    async def _read(self, process: Child[AnyFromWorker]) -> None:
+        """Take in letters until there are no more, or one makes no sense."""
+        try:
+            while (letter := await process.receive()) is not None:
+                self._take(letter)
+        except msgspec.DecodeError:
             self._end_process("nonsense")
 
     def _take(self, letter: AnyFromWorker) -> None:
@@ -302,17 +296,11 @@ class Worker:
         if self._process is not None:
             self._process.kill()
 
-    async def _listen(self, stream: asyncio.StreamReader) -> None:
+    async def _listen(self, process: Child[AnyFromWorker]) -> None:
         """Keep the process's last words; they name the cause when it dies."""
-        while True:
-            try:
-                line = await stream.readline()
-            except ValueError:  # longer than anybody wants to read
-                continue
-            if not line:
-                return
-            self._stderr.append(line.decode(errors="replace").rstrip())
-            log.debug("worker says", line=self._stderr[-1])
+        async for line in process.words():
+            self._stderr.append(line)
+            log.debug("worker says", line=line)
 
     def _fail_all(self, death: deaths.Death) -> None:
         """Tell every reader; what was being answered is remembered."""

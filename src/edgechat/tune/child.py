@@ -1,19 +1,18 @@
-"""The process that measures: orders in on stdin, answers out on stdout, one JSON line each (letters.py).
+"""The process that measures: orders in, answers out (letters.py).
 
-A candidate that kills it, or a person who ends it, costs one measurement. What libraries print goes to stderr. When the
-parent dies, stdin ends, and so does this process. Started by lab.py as `python -m edgechat.tune.child`.
+A candidate that kills it, or a person who ends it, costs one measurement. Started by lab.py as `python -m
+edgechat.tune.child`.
 """
 
 import os
 import sys
-import threading
 from pathlib import Path
 from queue import SimpleQueue
-
-import msgspec
+from typing import NoReturn
 
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.gguf.recast import recast
+from edgechat.process.parent import Parent
 from edgechat.tune import attention, measure
 from edgechat.tune.letters import (
     AnyAnswer,
@@ -32,7 +31,6 @@ from edgechat.tune.letters import (
     Recast,
     Refused,
     Settle,
-    pack,
     to_child,
 )
 from edgechat.tune.settle import settle
@@ -41,14 +39,13 @@ from edgechat.tune.timing import Told
 LEAST_PROGRESS = 0.01  # between two letters
 
 
-def main() -> int:
-    """Carry out orders until stdin ends."""
-    out = os.dup(1)
-    os.dup2(2, 1)
+def main() -> NoReturn:
+    """Carry out orders until the parent goes."""
+    parent = Parent(to_child)
     if "--background" in sys.argv[1:]:
         os.nice(19)
     inbox: SimpleQueue[AnyOrder] = SimpleQueue()
-    threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
+    parent.listen(inbox.put)
     while True:
         order, last = inbox.get(), -1.0
 
@@ -56,9 +53,9 @@ def main() -> int:
             nonlocal last
             if fraction - last >= LEAST_PROGRESS:
                 last = fraction
-                os.write(out, pack(Progress(round(fraction, 3))))
+                parent.send(Progress(round(fraction, 3)))
 
-        os.write(out, pack(_carried_out(order, told)))
+        parent.send(_carried_out(order, told))
 
 
 def _carried_out(order: AnyOrder, told: Told) -> AnyAnswer:
@@ -93,16 +90,5 @@ def _answer(order: AnyOrder, told: Told) -> AnyAnswer:
     return Done()
 
 
-def _listen(inbox: "SimpleQueue[AnyOrder]") -> None:
-    """Read orders until the parent is gone; then end at once, whatever is being measured."""
-    with os.fdopen(os.dup(0), "rb", buffering=0) as stdin:
-        for line in stdin:
-            try:
-                inbox.put(to_child.decode(line))
-            except msgspec.DecodeError:
-                break
-    os._exit(1)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""What the tuner asks of the process that measures, and what it gets back: one JSON line each."""
+"""What the tuner asks of the process that measures, and what it gets back."""
 
 import msgspec
 
@@ -136,10 +136,5 @@ class Refused(Answer, frozen=True):
 AnyOrder = Costs | Read | Recast | Judge | Attend | Race | Settle
 AnyAnswer = Progress | Costed | Done | Judged | Attended | Raced | Settled | Refused
 
-to_child: msgspec.json.Decoder[AnyOrder] = msgspec.json.Decoder(AnyOrder)
-from_child: msgspec.json.Decoder[AnyAnswer] = msgspec.json.Decoder(AnyAnswer)
-
-
-def pack(letter: AnyOrder | AnyAnswer) -> bytes:
-    """`letter` as one line."""
-    return msgspec.json.encode(letter) + b"\n"
+to_child: msgspec.msgpack.Decoder[AnyOrder] = msgspec.msgpack.Decoder(AnyOrder)
+from_child: msgspec.msgpack.Decoder[AnyAnswer] = msgspec.msgpack.Decoder(AnyAnswer)

@@ -9,7 +9,6 @@ Started by spare.py as `python -m edgechat.worker.main [ENGINE]`, with the engin
 import hashlib
 import importlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,15 +17,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO
 
 import msgspec
 
-from edgechat import letters, registry
+from edgechat import registry
 from edgechat.engine.base import Engine
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.letters import (
-    AnyFromWorker,
     AnyToWorker,
     Ask,
     Cancel,
@@ -38,7 +35,9 @@ from edgechat.letters import (
     LoadProgress,
     Ready,
     Told,
+    to_worker,
 )
+from edgechat.process.parent import Parent
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
@@ -53,38 +52,17 @@ from edgechat.worker.trial import Candidate, Trial
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
 
 
-class Post:
-    """The way out. Any thread may send."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def send(self, letter: AnyFromWorker) -> None:
-        """Write one letter; a server that is gone ends the process."""
-        try:
-            with self._lock:
-                self._stream.write(letters.pack(letter))
-                self._stream.flush()
-        except OSError:
-            os._exit(0)
+class Server(Parent[AnyToWorker]):
+    """Who started this worker."""
 
     def tell(self, id: int, event: AnyEvent) -> None:
         """Send an event of answer `id`."""
         self.send(Told(id=id, event=event))
 
 
-def _read(stream: BinaryIO) -> AnyToWorker | None:
-    """The next letter, or None when the server has closed its end."""
-    head = stream.read(letters.LENGTH.size)
-    if len(head) < letters.LENGTH.size:
-        return None
-    return letters.to_worker.decode(stream.read(letters.LENGTH.unpack(head)[0]))
-
-
-def _serve_letters(intake: Intake, loop: Loop, stream: BinaryIO) -> None:
+def _serve_letters(intake: Intake, loop: Loop, server: Server) -> None:
     """Read until the server goes."""
-    while (letter := _read(stream)) is not None:
+    while (letter := server.read()) is not None:
         match letter:
             case Generate():
                 intake.take(letter)
@@ -101,11 +79,11 @@ def _serve_letters(intake: Intake, loop: Loop, stream: BinaryIO) -> None:
     os._exit(0)
 
 
-def _load(letter: Load, post: Post) -> tuple[Engine, Prompter]:
+def _load(letter: Load, server: Server) -> tuple[Engine, Prompter]:
     """The engine, and a prompter whose template was tried."""
 
     def progress(event: Loading) -> None:
-        post.send(LoadProgress(event=event))
+        server.send(LoadProgress(event=event))
 
     make = registry.load(registry.ENGINES, letter.engine, "engine")
     measured = {"ubatch": letter.ubatch or None, "flash": None if letter.flash else False}
@@ -129,58 +107,56 @@ def _prepare(engine: str = "") -> None:
 
 def main() -> None:
     """Serve letters until the server closes stdin."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business
-    source, post = sys.stdin.buffer, Post(os.fdopen(os.dup(1), "wb"))
-    os.dup2(2, 1)  # whatever a library prints goes to the log, not between the letters
+    server = Server(to_worker)
     threading.Thread(target=_prepare, args=sys.argv[1:], daemon=True).start()
-    first = _read(source)
+    first = server.read()
     if not isinstance(first, Load):
         os._exit(0)
     try:
-        serve = _embedding(first, source, post) if vectors.embeds(first) else _answering(first, source, post)
+        serve = _embedding(first, server) if vectors.embeds(first) else _answering(first, server)
     except EdgechatError as error:
-        post.send(LoadFailed(code=error.code, message=str(error)))
+        server.send(LoadFailed(code=error.code, message=str(error)))
         return
     except Exception as error:  # the file is foreign: whatever it broke is told, not thrown
-        post.send(LoadFailed(code=EngineFailed.code, message=f"the model could not be loaded: {error!r}"))
+        server.send(LoadFailed(code=EngineFailed.code, message=f"the model could not be loaded: {error!r}"))
         return
     serve()
     os._exit(0)
 
 
-def _fetch(stream: BinaryIO, mail: "SimpleQueue[AnyToWorker | None]") -> None:
+def _fetch(server: Server, mail: "SimpleQueue[AnyToWorker | None]") -> None:
     """Put every letter, and the end, where it waits for its turn."""
     letter: AnyToWorker | None = None
-    while (letter := _read(stream)) is not None:
+    while (letter := server.read()) is not None:
         mail.put(letter)
     mail.put(None)
 
 
-def _embedding(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
+def _embedding(first: Load, server: Server) -> Callable[[], None]:
     """Load a model that gives vectors; the result serves it until the server goes."""
-    embedder = vectors.load(first, lambda event: post.send(LoadProgress(event=event)))
+    embedder = vectors.load(first, lambda event: server.send(LoadProgress(event=event)))
 
     def serve() -> None:
         mail: SimpleQueue[AnyToWorker | None] = SimpleQueue()
-        threading.Thread(target=_fetch, args=(source, mail), daemon=True).start()
-        post.send(Ready(info=embedder.info))
-        vectors.serve(embedder, mail, post.tell)
+        threading.Thread(target=_fetch, args=(server, mail), daemon=True).start()
+        server.send(Ready(info=embedder.info))
+        vectors.serve(embedder, mail, server.tell)
 
     return serve
 
 
-def _answering(first: Load, source: BinaryIO, post: Post) -> Callable[[], None]:
+def _answering(first: Load, server: Server) -> Callable[[], None]:
     """Load a model that answers; the result serves it until the server goes."""
-    engine, prompter = _load(first, post)
+    engine, prompter = _load(first, server)
 
     def serve() -> None:
         shelf = _shelf(first, engine)
         threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
-        loop = Loop(engine, post.tell, first.queue, shelf, threads)
-        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, post.tell)
+        loop = Loop(engine, server.tell, first.queue, shelf, threads)
+        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell)
         reader = fatal(partial(_serve_letters, intake, loop))
-        threading.Thread(target=reader, args=(source,), daemon=True).start()
-        post.send(Ready(info=_described(engine, prompter.template)))
+        threading.Thread(target=reader, args=(server,), daemon=True).start()
+        server.send(Ready(info=_described(engine, prompter.template)))
         importlib.import_module("numpy")  # a fifth of a second that the start need not wait for, nor an answer
         loop.run()
         if shelf is not None:

@@ -13,9 +13,9 @@ A process of its own, not a fork: a worker that has loaded a model has threads, 
 import math
 import resource
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from types import TracebackType
 from typing import Self
 
@@ -23,13 +23,15 @@ import msgspec
 import psutil
 
 from edgechat.errors import EdgechatError, RequestError, TemplateInvalid
+from edgechat.process import frames
+from edgechat.process.parent import Parent
+from edgechat.process.spawn import spawn
 from edgechat.prompt.template import Template
 from edgechat.types import Message, Struct, Tool, ToolCall
 
 SECONDS = 2  # of processor time; as many again by the clock, on a busy machine five times that
 MEMORY = 256 << 20  # bytes more than the child has when it begins
 MOST_TEXT = 1 << 20  # characters that a few short messages may become
-FINE = "ok"  # the report on a template that passed
 _ASK, _SYSTEM = Message.of("user", "Hello"), Message.of("system", "Be kind.")
 _CALL = Message("assistant", (), tool_calls=(ToolCall("call12345", "now", "{}"),))
 CONVERSATIONS: Sequence[Sequence[Message]] = (
@@ -48,16 +50,21 @@ class Candidate(Struct, frozen=True):
     eos: str = ""
 
 
+class Verdict(Struct, frozen=True):
+    """The child's answer: what is wrong with the template, if anything is."""
+
+    wrong: str | None
+
+
+to_child = msgspec.msgpack.Decoder(Candidate)
+from_child = msgspec.msgpack.Decoder(Verdict)
+
+
 class Trial:
     """The child that waits for a template. Leaving the context ends it."""
 
     def __enter__(self) -> Self:
-        self._child = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self._child = spawn(__name__, stderr=subprocess.DEVNULL, own_session=False)  # it ends with the worker's own
         return self
 
     def __exit__(
@@ -69,25 +76,29 @@ class Trial:
     def of(self, candidate: Candidate) -> None:
         """Raise TemplateInvalid unless the template compiles and renders within the limits. Once per child."""
         try:
-            report = self._child.communicate(msgspec.json.encode(candidate), 5 * SECONDS)[0].decode()
+            said = self._child.communicate(frames.pack(candidate), 5 * SECONDS)[0]
         except subprocess.TimeoutExpired:
-            report = ""
-        if report != FINE:
-            limits = f"{SECONDS} s or {MEMORY >> 20} MB"
-            raise TemplateInvalid(report or f"the model's chat template takes more than {limits}.")
+            said = b""
+        verdict = frames.read(BytesIO(said), from_child)
+        if verdict is None:
+            raise TemplateInvalid(f"the model's chat template takes more than {SECONDS} s or {MEMORY >> 20} MB.")
+        if verdict.wrong is not None:
+            raise TemplateInvalid(verdict.wrong)
 
 
 def main() -> None:
     """The child: read, try, say how it went."""
-    candidate = msgspec.json.decode(sys.stdin.buffer.read(), type=Candidate)
+    parent = Parent(to_child)
+    if (candidate := parent.read()) is None:
+        return
     seconds = math.ceil(time.process_time()) + SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     room = psutil.Process().memory_info().vms + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
-    sys.stdout.write(_tried(candidate))
+    parent.send(Verdict(_tried(candidate)))
 
 
-def _tried(candidate: Candidate) -> str:
+def _tried(candidate: Candidate) -> str | None:
     try:
         template = Template(candidate.source, candidate.bos, candidate.eos)
         for at, conversation in enumerate(CONVERSATIONS):
@@ -101,7 +112,7 @@ def _tried(candidate: Candidate) -> str:
                 return f"the model's chat template makes {len(prompt.text)} characters of a few words."
     except EdgechatError as error:
         return str(error)
-    return FINE
+    return None
 
 
 if __name__ == "__main__":
