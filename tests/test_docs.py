@@ -95,3 +95,13 @@ def test_the_nouns_are_where_the_page_of_words_says() -> None:
     for name, file in nouns:
         text = (ROOT / "src" / "edgechat" / file).read_text()
         assert re.search(rf"^class {name}\b", text, re.MULTILINE), f"{name} is not in {file}"
+
+
+def test_the_tests_that_pages_name_exist() -> None:
+    found = [
+        f"/{path.relative_to(ROOT)}" for folder in ("tests", "engine/tests") for path in (ROOT / folder).rglob("*.py")
+    ]
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]
+    named = {name for page in pages for name in re.findall(r"[\w/]*\btest_\w+\.py", page.read_text(encoding="utf-8"))}
+    assert len(named) > 50
+    assert not [name for name in named if not any(path.endswith(f"/{name}") for path in found)]
