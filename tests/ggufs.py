@@ -22,6 +22,8 @@ def value(item: object) -> bytes:
             return struct.pack("<If", 6, item)
         case str():
             return struct.pack("<I", 8) + text(item)
+        case [int(), *_]:
+            return struct.pack("<IIQ", 9, 5, len(item)) + struct.pack(f"<{len(item)}i", *item)
         case list():
             return struct.pack("<IIQ", 9, 8, len(item)) + b"".join(text(str(one)) for one in item)
     raise TypeError(type(item))
@@ -42,6 +44,83 @@ def gguf(metadata: Mapping[str, object] | None = None, tensors: Mapping[str, tup
             size *= side
         offset += (size + 31) // 32 * 32
     return head + b"\0" * (-len(head) % 32) + b"\0" * offset
+
+
+Numbers = dict[str, object]
+Shapes = dict[str, tuple[int, ...]]
+WIDTH, WORDS = 32, 8  # of the models below
+
+
+def recurrent(architecture: str) -> bytes:
+    """A model of two layers that llama.cpp loads, with a running state in the first one, or in both (mamba2)."""
+    kinds: dict[str, tuple[Numbers, list[Shapes]]] = {
+        "mamba2": (_SSM, [_MAMBA, _MAMBA]),
+        "qwen35": (_SSM | _ROPE, [_DELTA | _FFN, _ATTENTION | _NORMS | _FFN]),
+        "lfm2": ({"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}, [_CONV | _FFN, _PLAIN | _FFN]),
+    }
+    numbers, layers = kinds[architecture]
+    common: Numbers = {"context_length": 512, "embedding_length": WIDTH, "feed_forward_length": WIDTH, "block_count": 2}
+    common |= {"attention.head_count": 2, "attention.layer_norm_rms_epsilon": 1e-6, "vocab_size": WORDS}
+    metadata = {f"{architecture}.{key}": number for key, number in (common | {"rope.freq_base": 1e4} | numbers).items()}
+    names = {"general.architecture": architecture, "tokenizer.ggml.model": "no_vocab"}
+    norm = "token_embd_norm" if architecture == "lfm2" else "output_norm"
+    tensors: Shapes = {"token_embd.weight": (WIDTH, WORDS), f"{norm}.weight": (WIDTH,)}
+    tensors |= {f"blk.{at}.{name}": shape for at, layer in enumerate(layers) for name, shape in layer.items()}
+    return gguf(names | metadata, tensors)
+
+
+_SSM: Numbers = {
+    "ssm.conv_kernel": 4,
+    "ssm.inner_size": 32,
+    "ssm.state_size": 16,
+    "ssm.time_step_rank": 2,
+    "ssm.group_count": 2,
+}
+_ROPE: Numbers = {"rope.dimension_count": 16, "rope.dimension_sections": [2, 2, 2, 0], "full_attention_interval": 2}
+_ROPE |= {"attention.head_count_kv": 2, "attention.key_length": 16, "attention.value_length": 16}
+_FFN: Shapes = {f"ffn_{name}.weight": (WIDTH, WIDTH) for name in ("gate", "up", "down")}
+_MAMBA: Shapes = {
+    "attn_norm.weight": (WIDTH,),
+    "ssm_in.weight": (WIDTH, 32 + 96 + 2),
+    "ssm_conv1d.weight": (4, 96),
+    "ssm_conv1d.bias": (96,),
+    "ssm_dt.bias": (2,),
+    "ssm_a": (1, 2),
+    "ssm_d": (1, 2),
+    "ssm_norm.weight": (16, 2),
+    "ssm_out.weight": (32, WIDTH),
+}
+_DELTA: Shapes = {
+    "attn_norm.weight": (WIDTH,),
+    "post_attention_norm.weight": (WIDTH,),
+    "attn_qkv.weight": (WIDTH, 96),
+    "attn_gate.weight": (WIDTH, 32),
+    "ssm_conv1d.weight": (4, 96),
+    "ssm_dt.bias": (2,),
+    "ssm_a": (2,),
+    "ssm_beta.weight": (WIDTH, 2),
+    "ssm_alpha.weight": (WIDTH, 2),
+    "ssm_norm.weight": (16,),
+    "ssm_out.weight": (32, WIDTH),
+}
+_NORMS: Shapes = {"post_attention_norm.weight": (WIDTH,), "attn_q_norm.weight": (16,), "attn_k_norm.weight": (16,)}
+_PLAIN: Shapes = {f"attn_{name}.weight": (WIDTH, WIDTH) for name in ("q", "k", "v", "output")}
+_PLAIN |= {"attn_norm.weight": (WIDTH,), "ffn_norm.weight": (WIDTH,)}
+_PLAIN |= {"attn_q_norm.weight": (16,), "attn_k_norm.weight": (16,)}
+_ATTENTION: Shapes = {
+    "attn_norm.weight": (WIDTH,),
+    "attn_q.weight": (WIDTH, 64),
+    "attn_k.weight": (WIDTH, 32),
+    "attn_v.weight": (WIDTH, 32),
+    "attn_output.weight": (32, WIDTH),
+}
+_CONV: Shapes = {
+    "attn_norm.weight": (WIDTH,),
+    "ffn_norm.weight": (WIDTH,),
+    "shortconv.conv.weight": (3, WIDTH),
+    "shortconv.in_proj.weight": (WIDTH, 3 * WIDTH),
+    "shortconv.out_proj.weight": (WIDTH, WIDTH),
+}
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -17,6 +17,7 @@
     ├── ModelError
     │   ├── ModelDamaged            the bytes on disk are not those that were published
     │   ├── ModelFileInvalid        not a GGUF, cut off, or beyond the reader's bounds
+    │   ├── ModelUnsupported        whole, but of a kind that is not served
     │   └── TemplateInvalid         the model's chat template does not render
     ├── RequestError                the client asked for something that cannot be done
     │   ├── InvalidRequest          names the parameter
@@ -156,6 +157,12 @@ class ModelFileInvalid(ModelError):
     """Not a GGUF, cut off, or beyond the reader's bounds."""
 
     code = "model_file_invalid"
+
+
+class ModelUnsupported(ModelError):
+    """The file is whole, but the model is of a kind that is not served."""
+
+    code = "model_unsupported"
 
 
 class TemplateInvalid(ModelError):

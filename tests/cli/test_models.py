@@ -109,6 +109,18 @@ def test_a_file_that_is_no_gguf_is_damaged_in_the_list(hub: Bench, command: Comm
     assert "not a usable GGUF" in str(found["why"])
 
 
+def test_a_kind_of_model_that_is_not_served_is_named_when_it_comes_and_in_the_list(
+    hub: Bench, command: Command
+) -> None:
+    hub.put(f"Qwen/Tiny-GGUF/{TINY_FILE}", ggufs.recurrent("qwen35"))
+    ran = command("pull", TINY)
+    assert ran.status == 0
+    assert "models of architecture qwen35 are not served yet" in ran.said.replace("\n", " ")
+    found = row(command)
+    assert (found["state"], found["ram"]) == ("here", None)
+    assert "models of architecture qwen35 are not served yet" in str(found["why"])
+
+
 def test_removing_and_clearing(pulled: Bench, command: Command) -> None:
     ran = command("remove", "tiny-q4_k_m")
     assert ran.status == 0

@@ -8,7 +8,7 @@ import pytest
 from edgechat import registry
 from edgechat.engine.base import Engine, Slice
 from edgechat.engine.fake import Fake
-from edgechat.errors import ModelFileInvalid
+from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, Sampling
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
@@ -125,9 +125,36 @@ def test_a_saved_sequence_goes_on_as_the_original(engine: Engine) -> None:
     engine.trim(5)
 
 
-def test_a_state_that_is_none_is_refused(engine: Engine) -> None:
-    assert not engine.restore(4, b"not a state")
+@pytest.mark.parametrize("kind", ["foreign", "cut off"])
+def test_a_state_that_is_none_is_refused_and_leaves_nothing(engine: Engine, kind: str) -> None:
+    prompt = prompt_of(engine)
+    fresh = continue_greedily(engine, prompt, len(prompt), 1)
+    state = engine.save(0)
+    assert not engine.restore(4, b"not a state" if kind == "foreign" else state[: len(state) - 2])
     engine.trim(4)
+    engine.step([Slice(4, 0, prompt[:-1])])
+    assert next_token(engine, 4, len(prompt) - 1, prompt[-1]) == fresh[0]
+    engine.trim(4)
+
+
+def test_what_is_not_there_is_not_shared_in_silence(engine: Engine) -> None:
+    """At once, or by the step that goes on from it."""
+    prompt = prompt_of(engine)
+    continue_greedily(engine, prompt, len(prompt), 1)
+    with pytest.raises(EngineFailed):
+        engine.share(0, 6, 0, len(prompt) + 5)
+        next_token(engine, 6, len(prompt) + 5, prompt[-1])
+    engine.trim(6)
+    assert next_token(engine, 6, 0, prompt[0]) is not None
+
+
+def test_to_forget_all_works_whatever_there_is(engine: Engine) -> None:
+    for _ in range(2):
+        engine.trim(7)
+    engine.step([Slice(7, 0, prompt_of(engine))])
+    engine.trim(7, 0, None)
+    assert next_token(engine, 7, 0, prompt_of(engine)[0]) is not None
+    engine.trim(7)
 
 
 def test_company_does_not_change_whose_token_it_is(engine: Engine) -> None:

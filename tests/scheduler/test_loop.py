@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgechat.engine.fake import Fake
+from edgechat.errors import EngineFailed
 from edgechat.letters import Cancel
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
@@ -187,3 +188,47 @@ def test_an_idle_loop_sleeps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
     assert time.monotonic() - began >= 0.6
     assert time.thread_time() - spent < 0.05
     ending.join()
+
+
+def refuse(*_: object) -> None:
+    raise EngineFailed("it does not move these cells.")
+
+
+def test_who_is_not_given_shared_cells_is_told_and_the_next_one_reads_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_it() -> None:
+        monkeypatch.setattr(bench.engine, "share", refuse)
+        bench.ask(2, "tell me", "You said: tell me", "more")
+
+    bench.one_by_one(lambda: bench.ask(1, "tell me"), break_it, lambda: bench.ask(3, "tell me"))
+    told, done = bench.last(2), bench.last(3)
+    assert isinstance(told, Failed)
+    assert told.code == EngineFailed.code
+    assert isinstance(done, Done)
+    assert (done.usage.cached_tokens, bench.text(3)) == (0, "You said: tell me")
+    bench.loop._pool.check()
+
+
+def test_cells_that_are_not_cut_are_not_trusted_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two answers read the same at once; what the second has in common with the first is to be cut out of it."""
+    whole = bench.engine.trim
+
+    def asked(id: int) -> None:
+        bench.ask(id, "tell me", "You said: tell me", "more")
+
+    monkeypatch.setattr(bench.engine, "trim", lambda *wanted: whole(*wanted) if len(wanted) == 1 else refuse())
+
+    def hook(id: int, event: AnyEvent) -> None:
+        if isinstance(event, Done | Failed) and bench.open == 1:
+            asked(3)
+            bench.hook = lambda id, event: None
+
+    bench.hook = hook
+    asked(1)
+    asked(2)
+    bench.loop.run()
+    ends = [bench.last(id) for id in (1, 2, 3)]
+    assert [end.usage.cached_tokens for end in ends if isinstance(end, Done)] == [0, 0, 0]
+    assert [bench.text(id) for id in (1, 2, 3)] == ["You said: more"] * 3
+    bench.loop._pool.check()

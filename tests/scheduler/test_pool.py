@@ -7,6 +7,7 @@ import pytest
 
 from edgechat.engine.base import Slice
 from edgechat.engine.fake import Fake
+from edgechat.errors import EngineFailed
 from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.pool import Pool
@@ -67,3 +68,49 @@ def test_without_a_shelf_memory_is_all_there_is(tmp_path: Path) -> None:
     house.answer("b" * 50)
     assert house.pool.used == 150
     assert house.answer("a" * 100 + "!").cached == 100
+
+
+def test_what_the_engine_does_not_take_back_is_read_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A foreign state may leave a part of itself behind: nothing of it is held."""
+
+    def half(seq: int, state: bytes) -> bool:
+        house.engine._cells[seq] = list(b"zzz")
+        return False
+
+    house.pool.keep(house.answer("a" * 100))
+    house.pool.keep(house.answer("b" * 50))
+    monkeypatch.setattr(house.engine, "restore", half)
+    again = house.answer("a" * 100 + "!")
+    assert again.cached == 0
+    assert house.engine._cells[again.seq] == list(b"a" * 100 + b"!")
+    house.pool.leave(again)
+    monkeypatch.undo()
+    assert house.answer("a" * 100 + "?").cached == 0  # the shelf gave it up
+
+
+def test_what_the_engine_does_not_save_costs_a_prefix_and_no_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.pool.keep(house.answer("a" * 100))
+    monkeypatch.setattr(house.engine, "save", refuse)
+    house.pool.keep(house.answer("b" * 50))
+    assert [house.pool.shelve_one() for _ in range(2)] == [True, False]  # it is tried once
+    assert house.answer("a" * 100 + "!").cached == 0
+
+
+def test_a_deleted_conversation_leaves_the_disk_even_where_the_engine_fails(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.pool.keep(house.answer("a" * 100))
+    assert house.pool.shelve_one()
+    monkeypatch.setattr(house.engine, "trim", refuse)
+    with pytest.raises(EngineFailed):
+        house.pool.forget("")
+    monkeypatch.undo()
+    house.pool.clear()
+    house.pool.check()
+    assert house.answer("a" * 100 + "!").cached == 0
+
+
+def refuse(*_: object) -> bytes:
+    raise EngineFailed("no.")

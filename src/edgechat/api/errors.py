@@ -41,6 +41,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.ModelError: 503,
     errors.ModelDamaged: 503,
     errors.ModelFileInvalid: 503,
+    errors.ModelUnsupported: 503,
     errors.TemplateInvalid: 503,
     errors.RequestError: 400,
     errors.InvalidRequest: 400,

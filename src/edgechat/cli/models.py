@@ -10,16 +10,17 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
+from edgechat import registry
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.engine.fit import LEAST_CONTEXT
 from edgechat.engine.llama import memory
-from edgechat.errors import ConfigError, ModelFileInvalid
+from edgechat.errors import ConfigError, ModelError, ModelFileInvalid, ModelUnsupported
 from edgechat.gguf.header import Header, read_header
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
-from edgechat.hub.store import Kept, Store
+from edgechat.hub.store import Kept, Store, Stored
 from edgechat.settings import Settings
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
 from edgechat.tune.record import Records
@@ -80,6 +81,17 @@ def pull_model(
     out.print(f"{stored.name} is ready{where}: {size}, SHA-256 {digest}…", markup=False)
     if stored.first_use:
         out.print("Its source offers no hash: these bytes are trusted because they came first, and pinned from now on.")
+    if why := _refusal(stored, settings):
+        out.print(why, markup=False)
+
+
+def _refusal(stored: Stored, settings: Settings) -> str | None:
+    """Why the engine will not serve what was pulled, as far as its header tells."""
+    try:
+        registry.load(registry.FORECASTS, settings.engine, "engine")(stored.path).describe(0)
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 async def watch(events: AsyncGenerator[PullEvent, None]) -> PullEvent:
@@ -173,10 +185,12 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
     )
 
 
-def _ram(header: Header, settings: Settings) -> tuple[int, str | None]:
+def _ram(header: Header, settings: Settings) -> tuple[int | None, str | None]:
     """(bytes that the engine plans for the model here, or would need at least; why it cannot be served so)."""
     try:
         return memory.plan(header, settings.context, int(settings.memory)).bytes, None
+    except ModelUnsupported as error:
+        return None, str(error)
     except ConfigError as error:
         wanted = min(header.context or LEAST_CONTEXT, settings.context or LEAST_CONTEXT)
         return memory.fixed_bytes(header) + wanted * memory.cell_bytes(header), str(error)

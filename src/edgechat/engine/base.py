@@ -10,6 +10,7 @@ Exactly one thread calls an engine, except for `tokenizer`, which any thread may
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from edgechat.errors import ModelUnsupported
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.types import Loading, ModelInfo, Sampling, Scored
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:  # a fifth of a worker's start, for those who need it
     from numpy.typing import NDArray
 
 Progress = Callable[[Loading], None]
+
+
+def uncuttable(architecture: str) -> ModelUnsupported:
+    """Why a model is refused whose memory cannot be cut: a conversation would go on from what is not its own."""
+    return ModelUnsupported(
+        f"models of architecture {architecture} are not served yet: they keep a running state, of which nothing can be "
+        "taken back. Choose one that has attention only."
+    )
 
 
 class Guide(Protocol):
@@ -51,7 +60,10 @@ class Slice(NamedTuple):
 
 
 class Forecast(Protocol):
-    """What is known of a model file before it is loaded. Made from its path; raises ModelFileInvalid."""
+    """What is known of a model file before it is loaded. Made from its path; raises ModelFileInvalid.
+
+    Both raise ModelUnsupported where it tells already that the engine would refuse the model.
+    """
 
     def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
         """What loading it within `memory` bytes would give; `context` 0 takes what is sensible.
@@ -68,7 +80,11 @@ class Forecast(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """A loaded model, whose memory can be cut anywhere: one whose memory cannot is refused at load (ModelUnsupported).
+
+    What sequences hold is the caller's to know. Where the engine says no to a trim or a share, nobody knows any more:
+    EngineFailed, and every sequence is trimmed whole before the next step.
+    """
 
     info: ModelInfo
     tokenizer: Tokenizer
@@ -99,19 +115,28 @@ class Engine(Protocol):
         ...
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
-        """`seq` forgets the positions from `start` to `end`, None being its end. Cells nobody else shares are free."""
+        """`seq` forgets the positions from `start` to `end`, None being its end. Cells nobody else shares are free.
+
+        Raises EngineFailed where the engine does not cut there. To forget all always works, whatever `seq` holds.
+        """
         ...
 
     def share(self, source: int, target: int, start: int, end: int) -> None:
-        """`target` holds what `source` holds from `start` to `end`, in the same cells."""
+        """`target` holds what `source` holds from `start` to `end`, in the same cells.
+
+        Raises EngineFailed where `source` does not hold that, or lets the step say so that goes on from `end`.
+        """
         ...
 
     def save(self, seq: int) -> bytes:
-        """The state of `seq`, for `restore` of an engine with the same model and build."""
+        """The state of `seq`, for `restore` of an engine with the same model and build. Raises EngineFailed."""
         ...
 
     def restore(self, seq: int, state: bytes) -> bool:
-        """Make the empty `seq` what it was when `state` was saved; False if the engine does not take it."""
+        """Make the empty `seq` what it was when `state` was saved.
+
+        False if the engine does not take it: then `seq` may hold a part, and is to be trimmed whole.
+        """
         ...
 
     def set_threads(self, count: int) -> None:

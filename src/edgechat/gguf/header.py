@@ -38,6 +38,8 @@ _STRING, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
 _PLACES = tuple(struct.Struct(f"<{rank}QIQ") for rank in range(5))  # sides, type, offset
 _LEAST = {"keys": 13, "tensors": 24, "texts in one array": 8}  # bytes that each takes at least
+# Keys of layers that keep a running state, by the kinds of them: what was read cannot be taken out of it again.
+_STATES = ("ssm", "wkv", "shortconv", "kda")
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 
 # type id -> (name, values per block, bytes per block); ggml.h. A type that is not listed is left to the engine.
@@ -110,6 +112,12 @@ class Header:
         """Tokens in its vocabulary; 0 where the header does not tell."""
         words = self.metadata.get("tokenizer.ggml.tokens")  # arrays are kept as their length
         return words if isinstance(words, int) else 0
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether layers keep a running state, beside or in place of keys and values, as far as the header tells."""
+        kinds = tuple(f"{self.architecture}.{kind}." for kind in _STATES)
+        return any(key.startswith(kinds) for key in self.metadata)
 
     @property
     def quantisation(self) -> str:

@@ -86,10 +86,13 @@ class Loop:
     def run(self) -> None:
         """Serve until `Stop`. Call it in the thread that may call the engine."""
         while not self._stopped:
-            self._read_letters()
-            self._seat()
-            if self._running:
-                self._step()
+            try:
+                self._read_letters()
+                self._seat()
+                if self._running:
+                    self._step()
+            except EdgechatError as error:
+                self._fail_all(error)
         while self._pool.shelve_one():
             pass
 
@@ -167,13 +170,14 @@ class Loop:
             if answer is None:
                 break
             promised = sum(len(one.tokens) - one.done for one in self._running.values())
+            self._running[answer.id] = answer  # whatever fails from here on, its reader hears of it
             if not self._pool.seat(answer, promised, now):
+                del self._running[answer.id]
                 self._queue.push_back(answer)
                 if not self._running:
                     self._refuse(answer)
                     continue
                 break
-            self._running[answer.id] = answer
             if answer.id not in self._samplers:
                 wanted = answer.request
                 self._samplers[answer.id] = self._engine.sampler(wanted.sampling, answer.grammar, wanted.logprobs)
@@ -192,8 +196,8 @@ class Loop:
         if len(self._running) < 2:
             return False
         youngest = max(self._running.values(), key=lambda one: (one.background, one.arrived))
-        del self._running[youngest.id]
         self._pool.keep(youngest)
+        del self._running[youngest.id]
         self._queue.push_back(youngest)
         return True
 
@@ -212,11 +216,7 @@ class Loop:
         threads = self._threads.prefill if prompt else self._threads.count
         self._engine.set_threads(threads)
         started, spent = time.monotonic(), time.process_time()
-        try:
-            drawn = self._engine.step(slices)
-        except EdgechatError as error:
-            self._fail_all(error)
-            return
+        drawn = self._engine.step(slices)
         self._steps += 1
         now = time.monotonic()
         seconds = max(now - started, 1e-9)
@@ -274,7 +274,7 @@ class Loop:
         self._close(answer, keep=False)
 
     def _fail_all(self, error: EdgechatError) -> None:
-        """A step failed: nobody knows what the engine holds."""
+        """A step failed, or the engine does not move cells as asked: nobody knows what it holds."""
         for answer in list(self._running.values()):
             self._tell(answer.id, Failed(code=error.code, message=str(error)))
             del self._running[answer.id]

@@ -5,14 +5,17 @@
     keep()    an answer is done: its tokens stay, for the next turn
     leave()   an answer is gone: its cells are free
 
+Each raises EngineFailed where the engine does not move cells as asked: then only clear() makes the books true again.
 A step looks at every cell that holds something, whoever it is for: on two old cores a thousand idle cells make each
 token a fifth slower. So while anyone is answered only what is in use stays; the rest goes to the shelf (shelf.py),
 from where it is back within milliseconds. What is kept while nobody asks is copied there too.
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from edgechat.engine.base import Engine
+from edgechat.errors import EngineFailed
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.prefixes import PrefixTree
 from edgechat.scheduler.shelf import Label, Shelf
@@ -98,11 +101,11 @@ class Pool:
 
     def forget(self, conversation: str) -> None:
         """Delete what is kept of a conversation, in memory and on the shelf."""
+        if self._shelf is not None:  # first: if the engine fails over its part, all of its memory is cleared
+            self._shelf.forget(conversation)
         for seq in [seq for seq, held in self._kept.items() if held.label.conversation == conversation]:
             del self._kept[seq]
             self._vacate(seq)
-        if self._shelf is not None:
-            self._shelf.forget(conversation)
 
     def clear(self) -> None:
         """Nobody knows what the engine holds: begin anew."""
@@ -159,7 +162,8 @@ class Pool:
         if self._shelf is None:
             return
         held = self._kept[seq]
-        self._shelf.put(held.label, self._tree.tokens(seq), self._engine.save(seq))
+        with suppress(EngineFailed):  # what cannot be saved is read again
+            self._shelf.put(held.label, self._tree.tokens(seq), self._engine.save(seq))
         self._kept[seq] = held._replace(shelved=True)
 
     def _unshelve(self, answer: Answer) -> None:

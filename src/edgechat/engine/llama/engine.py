@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from edgechat.engine.base import Guide, Progress, Slice
+from edgechat.engine.base import Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
 from edgechat.engine.llama import memory as memory_plan
 from edgechat.engine.llama.memory import SEQUENCES, UBATCH
@@ -127,8 +127,8 @@ class LlamaCpp:
 
         `ubatch` tokens, at most UBATCH, are computed at once; `flash` computes attention in one pass.
 
-        Raises ModelFileInvalid when the file is no whole GGUF, ConfigError when it does not fit, EngineFailed when
-        llama.cpp refuses it.
+        Raises ModelFileInvalid when the file is no whole GGUF, ModelUnsupported when the model's memory cannot be cut,
+        ConfigError when it does not fit, EngineFailed when llama.cpp refuses it.
         """
         progress(Loading(stage="header"))
         header = read_header(path)
@@ -137,6 +137,8 @@ class LlamaCpp:
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             pool.submit(import_module, "numpy")  # nobody's first answer waits for it
             self._model = load_model(path, progress)
+            if lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model):
+                raise uncuttable(header.architecture)  # its header did not tell
             memory_plan.give_back(header, path)
             vocabulary = pool.submit(Vocabulary, self._model)
             self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
@@ -227,20 +229,24 @@ class LlamaCpp:
         return held.copy()  # the next step writes over it
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
-        lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end)
+        if not lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end):
+            raise EngineFailed(f"llama.cpp does not cut sequence {seq} from {start} to {end}.")
 
     def share(self, source: int, target: int, start: int, end: int) -> None:
+        # It says nothing; but a step that goes on from positions that are not there is refused.
         lib.llama_memory_seq_cp(self._memory, source, target, start, end)
 
     def save(self, seq: int) -> bytes:
         size = lib.llama_state_seq_get_size(self._context, seq)
         state = (ctypes.c_uint8 * size)()
         written = lib.llama_state_seq_get_data(self._context, state, size, seq)
+        if not written:
+            raise EngineFailed(f"llama.cpp does not tell the state of sequence {seq}.")
         return memoryview(state)[:written].tobytes()  # a slice of `state` itself would be a list of Python integers
 
     def restore(self, seq: int, state: bytes) -> bool:
         data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return bool(lib.llama_state_seq_set_data(self._context, data, len(state), seq))
+        return bool(lib.llama_state_seq_set_data(self._context, data, len(state), seq) == len(state))
 
     def set_threads(self, count: int) -> None:
         lib.llama_set_n_threads(self._context, count, count)  # its own line is drawn at one token, not at prompts

@@ -11,6 +11,7 @@ import platform
 from math import prod
 from pathlib import Path
 
+from edgechat.engine.base import uncuttable
 from edgechat.engine.fit import DEFAULT_CONTEXT, ENDLESS, Plan, fit
 from edgechat.engine.llama import pages
 from edgechat.gguf.header import Header, Tensor, parts, read_header
@@ -33,11 +34,13 @@ def plan(header: Header, context: int, memory: int, flash: bool = True) -> Plan:
     """How many tokens fit. `context` 0 and `memory` 0 were not asked for; `flash` needs no attention buffer.
 
     Raises ConfigError when the asked context is more than the model knows, or nothing sensible fits: with the number
-    that would.
+    that would; ModelUnsupported where no number would do.
     """
     trained = header.context or DEFAULT_CONTEXT
     if embeds(header):
         context = context or min(EMBEDDING_CONTEXT, trained)
+    elif header.is_recurrent:
+        raise uncuttable(header.architecture)
     per_cell = cell_bytes(header, flash and not embeds(header))
     return fit(trained, fixed_bytes(header), per_cell, context, memory)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechat.engine.base import Guide, Progress, Slice
+from edgechat.engine.base import Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
 from edgechat.engine.torch import snapshot
 from edgechat.engine.torch.vocabulary import Vocabulary
@@ -41,7 +41,8 @@ class Transformers:
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
         """Load the folder at `path`: `context` tokens a conversation, all within `memory` bytes (0: see memory.py).
 
-        Raises ModelFileInvalid when it is no such model, ConfigError when it does not fit or PyTorch is not there.
+        Raises ModelFileInvalid when it is no such model, ModelUnsupported when its memory cannot be cut, ConfigError
+        when it does not fit or PyTorch is not there.
         """
         progress(Loading(stage="header"))
         headers = snapshot.read(path)
@@ -83,7 +84,7 @@ class Transformers:
         """A model that keeps a state instead of keys and values can be neither shared nor trimmed."""
         held = [getattr(layer, "keys", None) for layer in self._caches[0].layers]
         if len(held) != self._model.config.num_hidden_layers or any(one is None or one.ndim != 4 for one in held):
-            raise ModelFileInvalid("this model keeps more than keys and values, which this engine does not know.")
+            raise uncuttable(self._model.config.model_type)
 
     def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Draw:
         return Draw(sampling, self.tokenizer, guide, top)
