@@ -65,6 +65,9 @@ set(layout "${CMAKE_BINARY_DIR}/layout.cpp")
 execute_process(COMMAND "${Python_EXECUTABLE}" "${structures}" OUTPUT_FILE "${layout}" COMMAND_ERROR_IS_FATAL ANY)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${structures}")
 target_sources(llama PRIVATE "${layout}")
+set_source_files_properties(
+    "${CMAKE_SOURCE_DIR}/memory.cpp" "${layout}" TARGET_DIRECTORY llama PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+)
 
 if(EDGECHAT_SANITIZE)
     foreach(target ggml-base ${processors})

@@ -342,8 +342,13 @@ class Model(Protocol):
     """Whoever answers: a model in a worker of this machine, a remote endpoint, a cascade of two."""
 
     @property
+    def name(self) -> str:
+        """Its own name, whatever it was asked for by."""
+        ...
+
+    @property
     def served(self) -> Served:
-        """What clients see of it."""
+        """What clients see of it. Raises ModelFileInvalid."""
         ...
 
     def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:

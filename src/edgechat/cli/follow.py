@@ -6,7 +6,8 @@ import sys
 from rich.console import Console
 from rich.status import Status
 
-from edgechat.runtime import Readiness, Runtime
+from edgechat.runtime import Runtime
+from edgechat.startup import Readiness
 
 
 class _Out(Console):

@@ -36,6 +36,10 @@ class Handle:
         self._answers = answers
 
     @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
     def served(self) -> Served:
         return self._model.served
 
@@ -43,7 +47,7 @@ class Handle:
         """The events of one answer, in the caller's realm and turn. Raises what their limits refuse, besides."""
         asked = msgspec.structs.replace(request, client=self._client(request.user), realm=self._caller.realm)
         async with (
-            self._answers.signed(asked, self._caller, self.served.name) as answer,
+            self._answers.signed(asked, self._caller, self._model.name) as answer,
             aclosing(self._model.stream(answer.request)) as events,
         ):
             async for event in events:
@@ -57,7 +61,7 @@ class Handle:
     async def embed(self, question: Embed) -> Answered:
         """The vectors, signed in as an answer is. Raises what the caller's limits refuse, besides."""
         asked = msgspec.structs.replace(question, client=self._client(question.user))
-        async with self._answers.signed(GenRequest(()), self._caller, self.served.name) as answer:
+        async with self._answers.signed(GenRequest(()), self._caller, self._model.name) as answer:
             try:
                 told = await self._model.embed(asked)
             except EdgechatError as error:

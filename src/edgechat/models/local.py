@@ -25,13 +25,19 @@ class Local:
     """The `Model` whose file is on this machine. What is asked of it loads it."""
 
     def __init__(self, stored: Stored, library: Library, keeper: Keeper) -> None:
+        self.name = stored.name
         self._stored = stored
         self._library = library
         self._keeper = keeper
-        self.served = self._look()
+        self._served: Served | None = None  # looked up once
+
+    @property
+    def served(self) -> Served:
+        self._served = self._served or self._look()
+        return self._served
 
     def _look(self) -> Served:
-        resident = self._keeper.resident(self._stored.name)
+        resident = self._keeper.resident(self.name)
         if resident is None or resident.info is None:
             return self._library.served(self._stored, None)
         # For a moment after an update or a tuning, what answers is still the version before.
@@ -57,10 +63,10 @@ class Local:
 
     async def load(self) -> None:
         await self._keeper.load(self._library.wanted(self._stored))
-        self.served = self._look()
+        self._served = None  # it may have turned out otherwise
 
     def keep(self, seconds: float) -> None:
-        self._keeper.keep(self._stored.name, seconds)
+        self._keeper.keep(self.name, seconds)
 
 
 class Locals:

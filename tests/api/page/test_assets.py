@@ -16,7 +16,7 @@ from edgechat.api.page import assets
 from edgechat.api.page.assets import MEDIA_TYPES, WEB, Page, mount_page
 from edgechat.api.watch.models import Row
 from edgechat.models.answers import Phase
-from edgechat.runtime import State
+from edgechat.startup import State
 from edgechat.types import Limits
 
 POLICY = (

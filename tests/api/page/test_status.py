@@ -14,6 +14,7 @@ def test_status_tells_state_defaults_and_memory(client: httpx.Client) -> None:
     assert status["version"] == __version__
     assert status["state"] == "ready"
     assert status["defaults"] == defaults(Sampling())
+    assert status["engine"] == {"build": "fake", "kernels": []}
     own = psutil.Process(os.getpid()).memory_info().rss
     assert own / 2 < status["memory"]["rss"] < psutil.virtual_memory().total
     assert 0 < status["memory"]["available"] < psutil.virtual_memory().total

@@ -1,1 +1,1 @@
-"""Middleware, and what stands before it: connections, hosts and origins, credentials, places in the queue; each may refuse."""
+"""Middleware and what stands before it: connections, hosts and origins, credentials, places in the queue."""
