@@ -1,9 +1,11 @@
 """Limits per client: held, told politely, and counted where Prometheus looks."""
 
+import json
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,16 @@ def test_a_key_has_its_own_limits_models_and_account(base: str, tmp_path: Path) 
     assert [ask(base, once).status_code for _ in range(2)] == [200, 429]
     assert [ask(base, spent).status_code for _ in range(2)] == [200, 429]
     assert ask(base, other).status_code == 404
+
+
+def test_so_many_answers_at_a_time_are_no_more_when_all_come_at_once(tmp_path: Path) -> None:
+    script = {"reply": "x" * 1000, "step_ms": 20}
+    (tmp_path / "fake.json").write_text(json.dumps(script))
+    with serving(tmp_path / "fake.json", tmp_path / "home", streams=2) as base, ThreadPoolExecutor(6) as crowd:
+        answers = list(crowd.map(lambda _: ask(base, max_tokens=150, guards={"loop": False}), range(6)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 4
+        assert "2 answers at a time" in next(one.text for one in answers if one.status_code == 429)
+        assert ask(base).status_code == 200
 
 
 def test_one_key_does_not_fill_the_queue() -> None:
