@@ -171,7 +171,7 @@ def hook(event, arguments):
         with open(record, "a") as log:
             print(event, *arguments[1:2], file=log)
 sys.addaudithook(hook)
-from edgechat import upkeep
+from edgechat.models import upkeep
 upkeep.DUE_S = upkeep.WATCH_S = 0.2
 from edgechat.cli import main
 main()
