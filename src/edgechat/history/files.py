@@ -54,7 +54,7 @@ class Upload:
     def __init__(self, folder: Path) -> None:
         self._path = folder / new_name()
         with _told(folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            _made(folder)
             self._out = self._path.open("xb")
         self._hash, self._size, self._head = hashlib.sha256(), 0, b""
 
@@ -82,7 +82,8 @@ class Upload:
         """Nobody wants it."""
         with suppress(OSError):  # what could not be written cannot be flushed either
             self._out.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # then it is swept when it is old
+            self._path.unlink()
 
 
 def stored(folder: Path, content: bytes) -> Incoming:
@@ -155,7 +156,7 @@ def unpack(copied: sqlite3.Connection, folder: Path) -> None:
     """Take them out again, into files with names of their own."""
     if not copied.execute("SELECT 1 FROM sqlite_master WHERE name = 'enclosed'").fetchone():
         return  # a backup of before there were any
-    folder.mkdir(mode=0o700, exist_ok=True)
+    _made(folder)
     for (row,) in copied.execute("SELECT rowid FROM enclosed").fetchall():
         former, content = copied.execute("SELECT file, bytes FROM enclosed WHERE rowid = ?", (row,)).fetchone()
         name = new_name()
@@ -164,6 +165,12 @@ def unpack(copied: sqlite3.Connection, folder: Path) -> None:
     copied.execute("DROP TABLE enclosed")
     copied.commit()
     copied.execute("VACUUM")
+
+
+def _made(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        atomic.flush_folder(folder.parent)
 
 
 @contextmanager
