@@ -1,3 +1,5 @@
+import pytest
+
 from edgechat.bench import alone
 from edgechat.bench.client import Client, address
 from tests.bench.conftest import Serve
@@ -26,6 +28,7 @@ async def test_single_takes_an_early_end_as_it_is(serve: Serve) -> None:
     assert set(await probed("single", serve(Script(said=1)))) == {"prefill", "first"}
 
 
+@pytest.mark.alone
 async def test_a_server_that_remembers_is_quick_at_turn_two(serve: Serve) -> None:
     forgets = await probed("turns", serve(Script(read_s=0.0005)))
     remembers = await probed("turns", serve(Script(read_s=0.0005, remembers=True)))
@@ -33,6 +36,7 @@ async def test_a_server_that_remembers_is_quick_at_turn_two(serve: Serve) -> Non
     assert remembers["second"] < remembers["first"]
 
 
+@pytest.mark.alone
 async def test_a_server_that_remembers_is_quick_at_a_branch(serve: Serve) -> None:
     script = Script(read_s=0.001, remembers=True)
     remembers = await probed("branch", serve(script))

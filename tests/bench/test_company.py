@@ -113,6 +113,7 @@ async def test_neighbour_compares_two_speeds(serve: Serve) -> None:
         await probed("neighbour", serve(Script(said=1)))
 
 
+@pytest.mark.alone
 async def test_two_that_share_a_core_keep_less_than_two_that_do_not(serve: Serve) -> None:
     strangers = await probed("two", serve(Script(token_s=0.003)), serve(Script(token_s=0.003)))
     one_core = serve(Script(token_s=0.003, core=asyncio.Lock()))

@@ -40,6 +40,7 @@ async def supervised(folder: Path, scripts: list[Script]) -> AsyncIterator[tuple
         await asyncio.to_thread(supervisor.join)
 
 
+@pytest.mark.alone
 async def test_turn_two_after_a_restart(tmp_path: Path) -> None:
     """A server that remembers, but not over a restart."""
     scripts = [Script(read_s=0.0005, remembers=True) for _ in range(2)]
