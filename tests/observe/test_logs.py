@@ -64,7 +64,7 @@ def test_an_exceptions_message_is_only_for_those_who_ask(
     for line in lines:
         assert line["error"].startswith("ValueError")
         assert ("canary" in line["error"]) == shown
-        assert line["at"][0].startswith("test_observe.py:")
+        assert line["at"][0].startswith("test_logs.py:")
 
 
 class Full(io.StringIO):

@@ -35,7 +35,7 @@ def test_errors_are_reported_without_words(collector: Collector, level: str) -> 
         log.exception("a bug", why=f"Bearer {KEY}", model="qwen")
     (body,) = collector.wait()
     assert collector.bodies[0][0] == "/api/7/envelope/"
-    for told in (b"a bug (ValueError)", b"test_reports.py:", b"qwen", b"edgechat@"):
+    for told in (b"a bug (ValueError)", b"test_sentry.py:", b"qwen", b"edgechat@"):
         assert told in body
     for secret in (CANARY, KEY, "not grave", "vars", "breadcrumbs"):
         assert secret.encode() not in body
