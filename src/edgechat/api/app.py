@@ -9,14 +9,14 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from edgechat import __version__, registry
-from edgechat.api import anthropic, errors, native, ollama, openapi, responses
+from edgechat.api import anthropic, errors, native, ollama, openai, openapi, responses
 from edgechat.api.doors.access import Access
 from edgechat.api.doors.drain import Drain, end_process
 from edgechat.api.doors.gate import Gate, Turnstile, places
 from edgechat.api.doors.guard import Guard, Rules
 from edgechat.api.doors.head import Head
 from edgechat.api.doors.request_id import RequestId
-from edgechat.api.openai import chat, completions, embeddings, tokens
+from edgechat.api.openai import completions, embeddings, tokens
 from edgechat.api.page import attachments, conversations, dashboard, exchange, login, picker, runs, status
 from edgechat.api.page.assets import mount_page
 from edgechat.api.page.downloads import Downloads
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # an extra
 
 # In the order of docs/api.md.
 DIALECTS = (
-    chat, completions, responses, embeddings, anthropic, ollama, tokens,
+    openai, completions, responses, embeddings, anthropic, ollama, tokens,
     native, runs, conversations, attachments, exchange, login, status, picker, dashboard, metrics,
 )  # fmt: skip
 
