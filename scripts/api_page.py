@@ -14,9 +14,15 @@ from edgechat.settings import Settings
 
 FAR = 1 << 31
 INTRO = """\
-Every route of a running server, as `/openapi.json` describes it. A parameter that is not in a route's table is refused
-with a 400 that names it; so is one out of its range. `null` counts as not given, and `model` may be left out
-everywhere. Where the operator made keys, send one as `Authorization: Bearer KEY` or `X-Api-Key: KEY`.
+Every route of a running server, as `/openapi.json` describes it. `null` counts as not given, and `model` may be left
+out everywhere. Where the operator made keys, send one as `Authorization: Bearer KEY` or `X-Api-Key: KEY`.
+
+A parameter is honoured, refused or told as ignored, never accepted in silence. One out of its range, or that would
+change the answer and is not honoured, is a 400 that names it. In OpenAI's, Anthropic's and Ollama's routes, one that
+has no effect here, or that nobody knows, is accepted and listed by its path in `edgechat.ignored` (of each kind the
+first: `messages.0.name`), in the first event of a stream and in the header `X-Edgechat-Ignored`; one that looks like a
+slip of a known name is a 400 with the name that was meant. The setting `strict` refuses them all, and edgechat's own
+routes do that always. On those dialects' routes a body is JSON whatever its Content-Type says.
 
 Every answer has an `X-Request-Id`, the client's own where it sent one that is fit for a log. On event streams, queue
 and prefill progress are comments (`: queued 2 of 4`). A failure after the first byte is an error event, and nothing
@@ -25,9 +31,9 @@ that looks like an end follows.
 The `edgechat` object says what was really done: `model_sha256` and `recipe` (which weights), `queue_ms`, `prefill_ms`
 and `decode_tok_s` (where the time went), `cached_tokens` (of the prompt, not read again), `dropped_messages` (of the
 oldest, which did not fit), `stop_reason` (`eos`, `stop`, `length`, `loop` or `tool_calls`), `guards` (those that
-acted: `cap`, `loop`, `repair`, `close`), `fallback` (who answered instead) and, of several answers, `choices`
-(`stop_reason` and `guards` of each). Its `version` is 1: it may get new fields as it is, and another version if one of
-these changes. The whole API's version is `info.version` of `/openapi.json`.
+acted: `cap`, `loop`, `repair`, `close`), `fallback` (who answered instead), `ignored` (parameters without effect) and,
+of several answers, `choices` (`stop_reason` and `guards` of each). Its `version` is 1: it may get new fields as it is,
+and another version if one of these changes. The whole API's version is `info.version` of `/openapi.json`.
 """
 
 

@@ -151,6 +151,11 @@ class Settings(BaseModel):
         default=ByteSize(1_000_000_000),
         description="most disk space for what conversations hold besides text, such as 500MB; 0 takes none",
     )
+    strict: bool = Field(
+        default=False,
+        description="refuse a request's parameters that have no effect here, instead of naming them in the answer's "
+        "`edgechat.ignored`",
+    )
     engine: str = Field(default="llama_cpp", description="which engine runs the model")
     offline: bool = Field(default=False, description="open no connection to any hub or package index")
     modelscope_endpoint: str = Field(

@@ -295,6 +295,7 @@ class ModelInfo(Struct, frozen=True):
     notes: tuple[str, ...] = ()  # what turned out smaller than it could be, and why
     thinks: bool = False  # its template knows of thinking before the answer
     thinking_switch: bool = False  # … and can turn it off
+    tells_names: bool = False  # … and of the names of speakers
     dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
     kernels: tuple[str, ...] = ()  # functions of our own that compute it

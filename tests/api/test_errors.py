@@ -86,9 +86,9 @@ def test_anthropics_body_names_the_request(app: FastAPI) -> None:
 
 @pytest.mark.parametrize(("path", "dialect"), SPOKEN)
 def test_refusals_before_any_route_have_the_dialects_shape(client: httpx.Client, path: str, dialect: Dialect) -> None:
-    refused = client.post(path, content=b"{}", headers={"Content-Type": "text/plain"})
+    refused = client.post(path, content=b"{}", headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
     assert refused.status_code == 415
-    problem = Problem.http(415, "Send the body as application/json.")
+    problem = Problem.http(415, "Send the body without Content-Encoding.")
     expected = dialect.shape(problem)
     assert refused.json() == expected | ({"request_id": refused.headers["request-id"]} if "type" in expected else {})
     assert problem.code == "unsupported_media_type"

@@ -39,6 +39,9 @@ def test_what_is_no_conversation_is_refused_by_name(
     client: httpx.Client, route: str, field: str, turns: Any, stream: bool
 ) -> None:
     answer = client.post(route, json={"model": "", "max_tokens": 5, "stream": stream, field: turns})
+    if turns is None and route == "/api/chat":  # null was not given, and without messages it is loaded
+        assert answer.json()["done_reason"] == "load"
+        return
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     told = error if isinstance(error, str) else error["message"]

@@ -24,17 +24,8 @@ BODIES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
 }
 VALUES = (b"-1", b"0", b"1", b"1.5", b"2147483648", b"9223372036854775808", b"1e308", b"-1e308", b"1e-320", b"-0.0")
 WRONG = (b'"1"', b"true", b"[]", b"{}", b"NaN", b"Infinity", b"1e999")
-TO_THE_ENGINE = (
-    "n_discard",
-    "n_keep",
-    "id_slot",
-    "cache_prompt",
-    "grammar",
-    "n_probs",
-    "best_of",
-    "ignore_eos",
-    "timings_per_token",
-)
+OTHER_ANSWERS = ("grammar", "best_of", "ignore_eos", "min_tokens", "chat_template")
+THE_SAME_ANSWER = ("n_discard", "n_keep", "id_slot", "cache_prompt", "n_probs", "timings_per_token")
 
 
 def numbers(schema: dict[str, Any], whole: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -71,7 +62,13 @@ def test_every_number_at_every_value(client: httpx.Client, path: str) -> None:
     print(f"{path}: {tried} numbers in {len(places)} places")
 
 
-@pytest.mark.parametrize("name", TO_THE_ENGINE)
+@pytest.mark.parametrize("name", OTHER_ANSWERS)
 def test_what_other_engines_listen_to_is_refused_by_name(client: httpx.Client, name: str) -> None:
     refused = client.post("/v1/chat/completions", json=CHAT | {name: -1})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+
+
+@pytest.mark.parametrize("name", THE_SAME_ANSWER)
+def test_what_other_engines_keep_house_by_is_told_as_ignored(client: httpx.Client, name: str) -> None:
+    answer = client.post("/v1/chat/completions", json=CHAT | {name: -1})
+    assert answer.json()["edgechat"]["ignored"] == [name]

@@ -97,7 +97,7 @@ def test_the_schemas_accept_what_is_accepted_and_refuse_the_rest(document: Any) 
     schema = document["components"]["schemas"]["CompletionRequest"]
     properties = schema["properties"]
     assert properties["best_of"]["enum"] == [1, None]
-    assert schema["additionalProperties"] is False
-    assert set(properties) == set(CompletionRequest.model_fields) | set(CompletionRequest.neutral)
+    assert schema["additionalProperties"] is True  # and told: ignored.py
+    assert set(properties) == CompletionRequest.known()
     limits = next(option for option in properties["temperature"]["anyOf"] if option["type"] == "number")
     assert (limits["minimum"], limits["maximum"]) == (0, 2)

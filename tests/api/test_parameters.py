@@ -1,6 +1,7 @@
 """Every parameter that the official clients know has a decision here, and every number its range.
 
-What is in a client's own types but in none of our tables would be refused as unknown: then somebody has to decide.
+What is in a client's own types but in none of our tables would be told as ignored, whatever it asks for: somebody has
+to decide.
 """
 
 from collections.abc import Iterator
@@ -73,9 +74,11 @@ def test_what_is_neutral_is_accepted_and_what_is_not_is_refused_by_name(
 @pytest.mark.parametrize(
     ("path", "name"), [(path, name) for path, (body, _) in ROUTES.items() for name in sorted(body.inert)]
 )
-def test_what_is_inert_changes_nothing(client: httpx.Client, path: str, name: str) -> None:
+def test_what_is_inert_changes_nothing_and_is_told(client: httpx.Client, path: str, name: str) -> None:
     _, asked = ROUTES[path]
-    assert client.post(path, json=asked | {name: "x"}).status_code == 200
+    answer = client.post(path, json=asked | {name: "x"})
+    assert (answer.status_code, answer.headers["X-Edgechat-Ignored"]) == (200, name)
+    assert answer.json()["edgechat"]["ignored"] == [name]
 
 
 def test_every_number_is_taken_to_its_bounds_and_not_beyond(client: httpx.Client) -> None:

@@ -143,7 +143,7 @@ def asked(shape: type[Body], body: dict[str, Any]) -> GenRequest:
     if isinstance(read, Prompt):
         return read.asked()
     if isinstance(read, OllamaRequest):
-        return read.generation(Sampling(), 4096)
+        return read.generation(Sampling())
     assert isinstance(read, ChatRequest | ResponsesRequest)
     return read.generation(Sampling())
 

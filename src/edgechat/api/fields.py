@@ -1,17 +1,21 @@
-"""Request validation, what the bodies of all dialects are made of: ranges, strictness, and two exceptions from it.
+"""Request validation, what the bodies of all dialects are made of: ranges, strictness, and where it ends.
 
-What is not honoured is refused by name, never accepted and ignored. A body has two tables of exceptions: `neutral`,
-known parameters at a value that changes nothing, and `inert`, those that never change an answer.
+What a dialect knows, and what of it has no effect here, is in two tables of each body: `neutral`, parameters that would
+change the answer and are accepted at the values that change nothing, and `inert`, those that cannot. What is inert, or
+in no table, is accepted and told (ignored.py).
 """
 
 import json
-from typing import Annotated, Any, ClassVar, TypeVar
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import msgspec
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StrictFloat,
     StrictInt,
     StringConstraints,
@@ -21,7 +25,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgechat.models.library import sampled
-from edgechat.types import Sampling
+from edgechat.types import ModelInfo, Sampling
 
 T = TypeVar("T")
 
@@ -57,8 +61,9 @@ class Strict(BaseModel):
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Put a body's exceptions into its schema."""
+    """Put a body's tables into its schema."""
     assert issubclass(model, Body)
+    schema["additionalProperties"] = True
     properties = schema.setdefault("properties", {})
     for name, values in model.neutral.items():
         properties[name] = {"enum": [*values, None], "description": "accepted at these values only"}
@@ -67,32 +72,56 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 class Body(Strict):
-    """A JSON object with tables of exceptions."""
+    """A JSON object of a dialect. A member that is null was not given."""
 
     model_config = ConfigDict(json_schema_extra=_describe)
 
-    neutral: ClassVar[Neutral] = {}  # accepted at these values, and as null: they ask for nothing
-    inert: ClassVar[tuple[str, ...]] = ()  # accepted at any value: they say something about the request only
+    neutral: ClassVar[Neutral] = {}  # accepted at these values: they ask for nothing
+    inert: ClassVar[tuple[str, ...]] = ()  # accepted at any value, without effect
 
-    @model_validator(mode="before")
+    _ignored: tuple[str, ...] = ()  # members that were given, and are no fields
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _drop_neutral(cls, body: Any) -> Any:
+    def _tolerant(cls, body: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(body, dict):
-            return body
-        active = [name for name in body if name in cls.neutral and not _asks_nothing(body[name], cls.neutral[name])]
+            return build(body)
+        given = {name: value for name, value in body.items() if value is not None}
+        neutral = given.keys() & cls.neutral.keys()
+        active = [name for name in given if name in neutral and not _asks_nothing(given[name], cls.neutral[name])]
         if active:
             raise ValidationError.from_exception_data(cls.__name__, [_complaint(body, active[0], cls.neutral)])
-        return {name: value for name, value in body.items() if name not in cls.neutral and name not in cls.inert}
+        fields = cls.fields()
+        made = build({name: value for name, value in given.items() if name in fields})
+        made._ignored = tuple(name for name in given if name not in fields and name not in neutral)
+        return made
+
+    @classmethod
+    @cache
+    def fields(cls) -> frozenset[str]:
+        """The names of what is honoured."""
+        return frozenset(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
+    def known(cls) -> frozenset[str]:
+        """Every name that the dialect has here."""
+        return cls.fields().union(cls.neutral, cls.inert)
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        """The members that were given and have no effect on a model like `info`."""
+        del info
+        yield from self._ignored
 
 
 def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
-    """Whether `value` is null or a neutral one. True is not 1 here."""
-    return value is None or any(type(value) is type(one) and value == one for one in neutral)
+    """Whether `value` is a neutral one. True is not 1 here."""
+    return any(type(value) is type(one) and value == one for one in neutral)
 
 
 def _complaint(body: dict[str, Any], name: str, neutral: Neutral) -> InitErrorDetails:
-    values = " or ".join(json.dumps(value) for value in neutral[name]) or "null"
-    error = PydanticCustomError("not_honoured", "honoured only as {values} by this release", {"values": values})
+    values = " or ".join(json.dumps(value) for value in neutral[name])
+    only = f"honoured only as {values} by this release" if values else "not honoured by this release: leave it out"
+    error = PydanticCustomError("not_honoured", "{only}", {"only": only})
     return InitErrorDetails(type=error, loc=(name,), input=body[name])
 
 

@@ -176,8 +176,11 @@ def progress_of(event: AnyEvent) -> str | None:
     return None
 
 
-def truth(served: Served, done: Done, *others: Done) -> dict[str, Any]:
-    """The `edgechat` object: what was really done for an answer. Of several, each one's end is told too."""
+def truth(served: Served, ignored: Sequence[str], done: Done, *others: Done) -> dict[str, Any]:
+    """The `edgechat` object: what was really done for an answer. Of several, each one's end is told too.
+
+    `ignored`: the members of the request that had no effect.
+    """
     several = [{"stop_reason": one.stop_reason, "guards": list(one.guards)} for one in (done, *others)]
     return {
         "version": VERSION,
@@ -191,5 +194,6 @@ def truth(served: Served, done: Done, *others: Done) -> dict[str, Any]:
         "stop_reason": done.stop_reason,
         "guards": list(done.guards),
         "fallback": None,
+        "ignored": list(ignored),
         **({"choices": several} if others else {}),
     }

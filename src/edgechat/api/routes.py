@@ -27,12 +27,14 @@ from starlette.types import Scope
 
 from edgechat.api.errors import OPENAI, Dialect
 from edgechat.api.examples import Example
+from edgechat.api.ignored import header_of
 from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import RequestError
 
 MAX_BODY = 4 << 20  # bytes
 LARGE = 1 << 16  # bytes; parsing more would hold up the loop
 JSON = "application/json"
+ANY: frozenset[str] = frozenset()
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -57,8 +59,9 @@ class Asks(Enum):
 class Facts:
     """What a route says of itself.
 
-    `kinds` are the media types that its body may have. A page elsewhere can send `text/plain` and forms unasked (CSRF):
-    those are no kinds for a POST.
+    `kinds` are the media types that its body may have; `ANY` reads JSON whatever it is called: clients call it
+    anything, or nothing. A page elsewhere can send `text/plain` and forms unasked (CSRF): those are kinds for a POST
+    only where no browser can be the sender, by doors/guard.py.
     """
 
     who: Need
@@ -99,15 +102,24 @@ class Route(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            request = StrictRequest(request.scope, request.receive)
+            scope = request.scope if self.facts.kinds else _named_json(request.scope)
+            request = StrictRequest(scope, request.receive)
             request.most_groups = self.facts.most_groups
             try:
-                return await handler(request)
+                response = await handler(request)
+                response.headers.update(header_of(request))
+                return response
             except RequestError as error:
                 error.param = self.facts.words.get(error.param or "", error.param)
                 raise
 
         return strict
+
+
+def _named_json(scope: Scope) -> Scope:
+    """`scope`, whose body calls itself JSON."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    return {**scope, "headers": [*headers, (b"content-type", JSON.encode())]}
 
 
 class Decorator(Protocol):

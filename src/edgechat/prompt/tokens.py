@@ -58,7 +58,6 @@ class Prompter:
         Raises ContextLengthExceeded when they leave no room for one token of answer, naming both numbers.
         """
         self._check_thinking(request.thinking)
-        self._check_names(request.messages)
         senses.check(request.messages)
         if request.prompt is not None:
             return Prepared(self._checked(self._raw(request.prompt), "prompt"))
@@ -102,14 +101,6 @@ class Prompter:
             return
         how = "does not think before it answers" if wanted else "has no switch to turn its thinking off"
         raise InvalidRequest(f"this model {how}.", "enable_thinking")
-
-    def _check_names(self, messages: Sequence[Message]) -> None:
-        """A speaker's name that the model would never read is refused; a tool's is known from its call."""
-        if self.template.knows_names:
-            return
-        for at, message in enumerate(messages):
-            if message.name is not None and message.role != "tool":
-                raise InvalidRequest("this model's template tells no names of speakers.", f"messages.{at}.name")
 
     def _takes(self, messages: Sequence[Message]) -> bool:
         try:

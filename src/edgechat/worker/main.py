@@ -167,8 +167,12 @@ def _answering(first: Load, server: Server) -> Callable[[], None]:
 
 def _described(engine: Engine, template: Template) -> ModelInfo:
     """What the model turned out to be, its template's abilities included."""
-    thinking = {"thinks": template.thinks, "thinking_switch": template.thinking_switch}
-    return msgspec.structs.replace(engine.info, **thinking)
+    return msgspec.structs.replace(
+        engine.info,
+        thinks=template.thinks,
+        thinking_switch=template.thinking_switch,
+        tells_names=template.knows_names,
+    )
 
 
 def _shelf(load: Load, engine: Engine) -> Shelf | None:

@@ -70,19 +70,16 @@ def test_max_tokens_and_model_may_be_left_out(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"nonsense": 1}, "nonsense"),
+        ({"stop_sequence": []}, "stop_sequence"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": 1.1}, "temperature"),
         ({"temperature": True}, "temperature"),
         ({"top_p": 1.1}, "top_p"),
         ({"stop_sequences": "x"}, "stop_sequences"),
         ({"stop_sequences": [""]}, "stop_sequences.0"),
-        ({"service_tier": "priority"}, "service_tier"),
         ({"mcp_servers": [{}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
-        ({"output_config": {"effort": "high"}}, "output_config.effort"),
         ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools.0.type"),
-        ({"tools": [TOOL | {"defer_loading": True}]}, "tools.0.defer_loading"),
         ({"tools": [TOOL | {"name": "a b"}]}, "tools.0.name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tools": [TOOL, TOOL]}, "tools"),
@@ -94,14 +91,9 @@ def test_max_tokens_and_model_may_be_left_out(client: httpx.Client) -> None:
         ({"tool_choice": {"type": "tool"}, "tools": [TOOL]}, "tool_choice.name"),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking.budget_tokens"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "assistant", "content": "Once"}]}, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "messages.0.content.0"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "citations": [1]}]}]},
-            "messages.0.content.0.citations",
-        ),
         (
             {"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "n", "input": {}}]}]},
             "messages.0.content.0",
@@ -209,10 +201,7 @@ def test_tokens_are_counted_as_they_would_be_read(client: httpx.Client) -> None:
     counted = client.post(f"{ROUTE}/count_tokens", json=asked)
     answer = client.post(ROUTE, json=asked).json()["usage"]
     assert counted.json() == {"input_tokens": answer["input_tokens"] + answer["cache_read_input_tokens"]}
-    long = client.post(f"{ROUTE}/count_tokens", json=body("x" * 5000) | {"max_tokens": None})
-    assert long.json()["error"]["param"] == "max_tokens"
-    del asked["tools"]
-    long = client.post(f"{ROUTE}/count_tokens", json=asked | {"system": "x" * 5000})
+    long = client.post(f"{ROUTE}/count_tokens", json=body("x" * 5000))
     assert long.json()["error"]["code"] == "context_length_exceeded"
     with anthropic.Anthropic(base_url=str(client.base_url), api_key="none", max_retries=0) as official:
         assert official.messages.count_tokens(model="", messages=body()["messages"]).input_tokens > 5

@@ -93,7 +93,7 @@ def test_a_method_without_a_body_needs_no_type_of_one(client: httpx.Client) -> N
     for method in ("PUT", "DELETE", "PATCH"):
         answer = client.request(method, "/v1/chat/completions")
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-        assert client.request(method, "/v1/chat/completions", content=b"x").status_code == 415
+        assert client.request(method, "/tokenize", content=b"x").status_code == 415
 
 
 def test_the_page_itself_comes_in() -> None:

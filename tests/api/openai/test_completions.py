@@ -78,7 +78,7 @@ def test_tokens_are_echoed_as_their_text(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"nonsense": 1}, "nonsense"),
+        ({"max_tokenss": 1}, "max_tokenss"),
         ({"n": 9}, "n"),
         ({"n": 5, "prompt": ["a", "b"]}, "n"),
         ({"echo": True, "logprobs": 1}, "echo"),

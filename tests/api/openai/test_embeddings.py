@@ -63,7 +63,7 @@ def test_tokens_are_texts_too(embedder: httpx.Client) -> None:
         ({"dimensions": 0}, "dimensions"),
         ({"dimensions": 8.0}, "dimensions"),
         ({"encoding_format": "int8"}, "encoding_format"),
-        ({"nonsense": 1}, "nonsense"),
+        ({"dimension": 1}, "dimension"),
         ({"input": ""}, "input"),
         ({"input": []}, "input"),
         ({"input": [259]}, "input"),

@@ -6,6 +6,8 @@ from edgechat.api.errors import Dialect, Problem
 
 WORDS = {"response_format": "output_config.format", "enable_thinking": "thinking"}
 
+# What makes its clients go on without something that is not to be had here.
+DETAILS = {"thread": {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -19,7 +21,9 @@ _TYPES = {
 def error_object(problem: Problem) -> dict[str, Any]:
     """Anthropic's error object; `param` and `code` are ours."""
     kind = _TYPES.get(problem.status) or ("invalid_request_error" if problem.status < 500 else "api_error")
-    error = {"type": kind, "message": problem.message, "param": problem.param, "code": problem.code}
+    error: dict[str, Any] = {"type": kind, "message": problem.message, "param": problem.param, "code": problem.code}
+    if problem.param in DETAILS:
+        error["details"] = DETAILS[problem.param]
     return {"type": "error", "error": error}
 
 

@@ -19,9 +19,10 @@ from edgechat.api.anthropic.errors import ANTHROPIC, WORDS, error_object
 from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
+from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
-from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
 from edgechat.types import Called, Delta, Done, Read, Reasoning, Served, ToolCall
 
@@ -45,20 +46,24 @@ STOP_REASONS = {
 
 @router.post(
     "",
-    Facts(Need.KEY, Asks.NOW, words=WORDS, example=ANSWERED),
+    Facts(Need.KEY, Asks.NOW, words=WORDS, example=ANSWERED, kinds=ANY),
     "Answer a conversation in Anthropic's shapes, whole or streamed",
 )
 async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     wanted = body.generation(model.served.sampling)
-    return await respond(request, model, wanted, MessageReply(model.served), bool(body.stream))
+    reply = MessageReply(model.served, ignored_by(body, request, model.served.info))
+    return await respond(request, model, wanted, reply, bool(body.stream))
 
 
-@router.post("/count_tokens", Facts(Need.KEY, words=WORDS, example=COUNTED), "How many tokens the model would read")
-async def count_tokens(body: Prompt, runtime: TheRuntime, caller: TheCaller) -> dict[str, int]:
+@router.post(
+    "/count_tokens", Facts(Need.KEY, words=WORDS, example=COUNTED, kinds=ANY), "How many tokens the model would read"
+)
+async def count_tokens(body: Prompt, request: Request, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     model = runtime.find(body.model, caller)
+    ignored = ignored_by(body, request, model.served.info)
     told = await model.ask(Read(msgspec.structs.replace(body.asked(), truncation="disabled")))
-    return {"input_tokens": len(told.tokens)}
+    return {"input_tokens": len(told.tokens), **beginning(ignored)}
 
 
 class MessageReply:
@@ -66,8 +71,10 @@ class MessageReply:
 
     media_type = sse.MEDIA_TYPE
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, ignored: tuple[str, ...] = ()) -> None:
+        """`ignored`: as in ignored.py."""
         self._served = served
+        self._ignored = ignored
         self._head = {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant"}
         self._blocks = 0  # begun so far
         self._open: object = None  # what the block that is being written is made of
@@ -85,12 +92,14 @@ class MessageReply:
         return {**self._head, "model": self._served.name, "content": content}
 
     def _counted(self, done: Done) -> dict[str, Any]:
-        return {"usage": usage_of(done), "edgechat": truth(self._served, done)}
+        return {"usage": usage_of(done), "edgechat": truth(self._served, self._ignored, done)}
 
     def begin(self) -> Iterable[bytes]:
         """The prompt is not counted yet: the numbers come with `message_delta`."""
         usage = {"input_tokens": 0, "output_tokens": 0}
-        message = self._message([]) | {"stop_reason": None, "stop_sequence": None, "usage": usage}
+        message = (
+            self._message([]) | {"stop_reason": None, "stop_sequence": None, "usage": usage} | beginning(self._ignored)
+        )
         yield sse.named({"type": "message_start", "message": message})
         yield sse.named({"type": "ping"})
 

@@ -13,7 +13,6 @@ from edgechat.api.fields import (
     MaxTokens,
     Number,
     Schema,
-    Strict,
     TopK,
     TopP,
     User,
@@ -33,8 +32,7 @@ CACHE_CONTROL = ("cache_control",)  # prefixes are kept without being asked to
 class Text(Body):
     """A block of text."""
 
-    neutral: ClassVar = {"citations": ([],)}
-    inert: ClassVar = CACHE_CONTROL
+    inert: ClassVar = (*CACHE_CONTROL, "citations")
 
     type: Literal["text"]
     text: str
@@ -62,8 +60,7 @@ class ToolResult(Body):
 class ToolUse(Body):
     """A call of a tool, in the assistant's turn."""
 
-    neutral: ClassVar = {"caller": ({"type": "direct"},)}
-    inert: ClassVar = CACHE_CONTROL
+    inert: ClassVar = (*CACHE_CONTROL, "caller")
 
     type: Literal["tool_use"]
     id: str
@@ -75,7 +72,7 @@ class ToolUse(Body):
         return ToolCall(self.id, self.name, json_text(self.input))
 
 
-class Thinking(Strict):
+class Thinking(Body):
     """What the assistant thought. Nothing is signed here: any signature is taken."""
 
     type: Literal["thinking"]
@@ -91,13 +88,13 @@ Block = Annotated[
     BY_TYPE,
     Taken,
 ]
-ALLOWED = {"user": (Text, ToolResult), "assistant": (Text, ToolUse, Thinking)}
+ALLOWED = {"user": (Text, ToolResult), "assistant": (Text, ToolUse, Thinking), "system": (Text,)}
 
 
-class Turn(Strict):
+class Turn(Body):
     """One turn of a conversation."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: Annotated[Many[Block], BeforeValidator(as_blocks, str | list[Block])]
 
     def values(self) -> Iterator[Message]:
@@ -108,6 +105,9 @@ class Turn(Strict):
             calls = tuple(block.value() for block in self.content if isinstance(block, ToolUse))
             yield Message("assistant", said, reasoning=thought, tool_calls=calls)
             return
+        if self.role == "system":
+            yield Message("system", said)
+            return
         results = [block.value() for block in self.content if isinstance(block, ToolResult)]
         yield from results
         if said or not results:
@@ -117,7 +117,7 @@ class Turn(Strict):
 class ToolParam(Body):
     """A tool that the model may call."""
 
-    inert: ClassVar = CACHE_CONTROL
+    inert: ClassVar = (*CACHE_CONTROL, "eager_input_streaming")
 
     type: Literal["custom"] | None = None
     name: ToolName
@@ -130,7 +130,7 @@ class ToolParam(Body):
         return Tool(self.name, self.description, json_text(self.input_schema), self.strict)
 
 
-class Choice(Strict):
+class Choice(Body):
     """Which tools may or must be called."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -141,13 +141,13 @@ class Choice(Strict):
 class ThinkingChoice(Body):
     """Whether the model thinks first. A budget is a target, as it is Anthropic's: `max_tokens` is the limit."""
 
-    neutral: ClassVar = {"display": ("summarized",)}
+    inert: ClassVar = ("display",)
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: Annotated[StrictInt, Field(ge=1024, lt=1 << 31)] | None = None
 
 
-class Format(Strict):
+class Format(Body):
     """A schema that the answer follows."""
 
     type: Literal["json_schema"]
@@ -157,12 +157,12 @@ class Format(Strict):
 class OutputConfig(Body):
     """What the answer looks like."""
 
-    neutral: ClassVar = {"effort": ()}
+    inert: ClassVar = ("effort",)
 
     format: Format | None = None
 
 
-class Metadata(Strict):
+class Metadata(Body):
     """Who asks: the unit of fair queueing."""
 
     user_id: User | None = None
@@ -171,8 +171,13 @@ class Metadata(Strict):
 class Prompt(Body):
     """What decides on the tokens that the model reads: the body of POST /v1/messages/count_tokens."""
 
-    neutral: ClassVar = {"speed": ("standard",), "user_profile_id": (), "workspace_id": ()}
-    inert: ClassVar = CACHE_CONTROL
+    inert: ClassVar[tuple[str, ...]] = (
+        *CACHE_CONTROL,
+        "context_management",
+        "speed",
+        "user_profile_id",
+        "workspace_id",
+    )
 
     messages: Annotated[Many[Turn], Field(min_length=1, max_length=10_000)]
     model: str | None = None
@@ -208,8 +213,10 @@ class Prompt(Body):
                 if not isinstance(block, ALLOWED[turn.role]):
                     param = f"messages.{at}.content.{place}"
                     raise InvalidRequest(f"{param}: a {block.type} block is not of the {turn.role}'s.", param)
-        if self.messages[-1].role != "user":
-            raise InvalidRequest("messages: the last one is the user's; no answer is begun for the model.", "messages")
+        if self.messages[-1].role == "assistant":
+            raise InvalidRequest(
+                "messages: the last one is not the assistant's; no answer is begun for the model.", "messages"
+            )
         choice = self.tool_choice
         if choice is not None and (choice.type == "tool") != (choice.name is not None):
             raise InvalidRequest("tool_choice has a name where its type is tool, and only there.", "tool_choice.name")
@@ -218,14 +225,8 @@ class Prompt(Body):
 class MessagesRequest(Prompt):
     """Body of POST /v1/messages. A parameter that is null was not given; `max_tokens` may be left out here."""
 
-    neutral: ClassVar = Prompt.neutral | {
-        "container": (),
-        "context_management": (),
-        "diagnostics": (),
-        "inference_geo": (),
-        "mcp_servers": ([],),
-        "service_tier": ("auto", "standard_only"),
-    }
+    neutral: ClassVar = {"container": (), "mcp_servers": ([],), "thread": ()}  # nothing is kept or run here
+    inert: ClassVar = (*Prompt.inert, "diagnostics", "inference_geo", "service_tier")
 
     max_tokens: MaxTokens | None = None
     stream: StrictBool | None = None

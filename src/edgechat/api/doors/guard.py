@@ -2,7 +2,8 @@
 
 Any web page that the user visits can send requests to 127.0.0.1. So: only names that this server is known by are
 accepted as Host (against DNS rebinding), no foreign Origin, and state changes only as JSON, which a foreign page cannot
-send unasked. Who sends it is the next door's question (access.py).
+send unasked. Where clients call JSON anything or nothing, that goes for whoever brings what browsers add by themselves.
+Who sends it is the next door's question (access.py).
 """
 
 from collections.abc import Collection, Iterable
@@ -14,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgechat.api.doors.refusal import refuse
 from edgechat.api.errors import Problem
-from edgechat.api.routes import NOWHERE, Facts, facts_of
+from edgechat.api.routes import JSON, NOWHERE, Facts, facts_of
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
+BROWSERS = frozenset({"origin", "referer", "cookie", "sec-fetch-site"})  # what they send without being asked
 MAX_HEADERS = 100
 MAX_URL = 8_192  # bytes
 
@@ -113,8 +115,9 @@ def refusal(
 def _unreadable(method: str, found: dict[str, str], facts: Facts) -> Problem | None:
     """Why a body would not be read. Only a POST needs one: no page can send another method elsewhere unasked."""
     has_body = method == "POST" or found.get("content-length", "0") != "0" or "transfer-encoding" in found
-    if has_body and found.get("content-type", "").partition(";")[0].strip().lower() not in facts.kinds:
-        return Problem.http(415, f"Send the body as {' or '.join(sorted(facts.kinds))}.")
+    kinds = facts.kinds or (frozenset({JSON}) if BROWSERS.intersection(found) else None)
+    if has_body and kinds and found.get("content-type", "").partition(";")[0].strip().lower() not in kinds:
+        return Problem.http(415, f"Send the body as {' or '.join(sorted(kinds))}.")
     if found.get("content-encoding", "identity") != "identity":
         return Problem.http(415, "Send the body without Content-Encoding.")
     length = found.get("content-length", "0")

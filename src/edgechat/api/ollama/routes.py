@@ -4,7 +4,7 @@ Durations are in nanoseconds, as Ollama has them.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +15,12 @@ from fastapi.responses import JSONResponse, Response
 from edgechat import __version__
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, QUESTION, SERVED, TURNS, Example
+from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
 from edgechat.api.reply import Part, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
-from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
 from edgechat.errors import OperatorOnly
 from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCall
@@ -50,45 +51,53 @@ async def ps(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     return {"models": [{**model_object(one), "size": one.info.memory} for one in loaded]}
 
 
-@router.post("/show", Facts(Need.KEY), "One model, in Ollama's shape")
-async def show(body: ShowRequest, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
+@router.post("/show", Facts(Need.KEY, kinds=ANY), "One model, in Ollama's shape")
+async def show(body: ShowRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     served = runtime.find(body.name, caller).served
+    ignored = ignored_by(body, request, served.info)
     thinks = ["thinking"] if served.info.thinks else []
     return {
         "details": details(served),
         "model_info": {"general.parameter_count": served.info.parameters, "context_length": served.info.context},
         "capabilities": ["completion", "tools", *thinks],
         "modified_at": moment(served.since),
+        **beginning(ignored),
     }
 
 
 @router.post(
     "/chat",
-    Facts(Need.KEY, Asks.NOW, words=CHAT_WORDS, example=CHATTED),
+    Facts(Need.KEY, Asks.NOW, words=CHAT_WORDS, example=CHATTED, kinds=ANY),
     "Answer a conversation in Ollama's shape, streamed or whole",
 )
 async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)
+    ignored = ignored_by(body, request, model.served.info)
     if not body.messages:
-        return await prepared(model, body, message={"role": "assistant", "content": ""})
-    answer = await accepted(request, model, body.generation(model.served.sampling, model.served.info.context))
-    return await told(request, answer, ChatReply(model.served, stay(model, body)), body.stream is not False)
+        return await prepared(model, body, ignored, message={"role": "assistant", "content": ""})
+    answer = await accepted(request, model, body.generation(model.served.sampling))
+    return await told(
+        request, answer, ChatReply(model.served, (*ignored, *stay(model, body))), body.stream is not False
+    )
 
 
 @router.post(
     "/generate",
-    Facts(Need.KEY, Asks.NOW, words=GENERATE_WORDS, example=GENERATED),
+    Facts(Need.KEY, Asks.NOW, words=GENERATE_WORDS, example=GENERATED, kinds=ANY),
     "Answer a prompt in Ollama's shape, streamed or whole",
 )
 async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)
+    ignored = ignored_by(body, request, model.served.info)
     if not body.prompt:
-        return await prepared(model, body, response="")
-    answer = await accepted(request, model, body.generation(model.served.sampling, model.served.info.context))
-    return await told(request, answer, GenerateReply(model.served, stay(model, body)), body.stream is not False)
+        return await prepared(model, body, ignored, response="")
+    answer = await accepted(request, model, body.generation(model.served.sampling))
+    return await told(
+        request, answer, GenerateReply(model.served, (*ignored, *stay(model, body))), body.stream is not False
+    )
 
 
-def stay(model: Model, body: Asked) -> Sequence[str]:
+def stay(model: Model, body: Asked) -> tuple[str, ...]:
     """Let the model, which is in use, stay as long as `keep_alive` says: 0 lets it go after that.
 
     Returns what had no effect, because the caller is no operator.
@@ -102,15 +111,15 @@ def stay(model: Model, body: Asked) -> Sequence[str]:
     return ()
 
 
-async def prepared(model: Model, body: Asked, **empty: Any) -> Response:
+async def prepared(model: Model, body: Asked, ignored: tuple[str, ...], **empty: Any) -> Response:
     """What Ollama's clients ask nothing for: to load a model, or to let it go. Raises OperatorOnly for the latter."""
     if body.keep_alive == 0:
         model.keep(0)
-        return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "unload"})
+        told = {"done": True, "done_reason": "unload", **beginning(ignored)}
+        return JSONResponse({**head(model.served), **empty, **told})
     await model.load()
-    ignored = stay(model, body)
-    more = {"edgechat": {"ignored": ignored}} if ignored else {}
-    return JSONResponse({**head(model.served), **empty, "done": True, "done_reason": "load", **more})
+    told = {"done": True, "done_reason": "load", **beginning((*ignored, *stay(model, body)))}
+    return JSONResponse({**head(model.served), **empty, **told})
 
 
 def model_object(served: Served) -> dict[str, Any]:
@@ -145,10 +154,11 @@ class ChatReply:
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, served: Served, ignored: Sequence[str] = ()) -> None:
-        """`ignored`: members of the request that had no effect."""
+    def __init__(self, served: Served, ignored: tuple[str, ...] = ()) -> None:
+        """`ignored`: as in ignored.py; the first line of a stream says it, too."""
         self._served = served
-        self._ignored = {"ignored": ignored} if ignored else {}
+        self._ignored = ignored
+        self._untold = ignored
         self._began = time.monotonic_ns()
         self._calls: dict[int, ToolCall] = {}
 
@@ -165,16 +175,16 @@ class ChatReply:
     def part(self, event: Part) -> Iterable[bytes]:
         match event:
             case Delta(text=text):
-                yield self._line(self._object(text) | {"done": False})
+                yield self._more(self._object(text))
             case Reasoning(text=text):
-                yield self._line(self._object("", text) | {"done": False})
+                yield self._more(self._object("", text))
             case Called(index=index):
                 before = self._calls[index].arguments if index in self._calls else ""
                 self._calls[index] = ToolCall(event.id, event.name, before + event.arguments)
 
     def end(self, done: Done) -> Iterable[bytes]:
         if self._calls:
-            yield self._line(self._object("", calls=self._calls.values()) | {"done": False})
+            yield self._more(self._object("", calls=self._calls.values()))
         yield self._line(self._object("") | self._numbers(done))
 
     def failed(self, problem: Problem) -> Iterable[bytes]:
@@ -200,8 +210,13 @@ class ChatReply:
             "prompt_eval_duration": int(timing.prefill_ms * NS),
             "eval_count": usage.completion_tokens,
             "eval_duration": int(seconds * 1000 * NS),
-            "edgechat": truth(self._served, done) | self._ignored,
+            "edgechat": truth(self._served, self._ignored, done),
         }
+
+    def _more(self, part: dict[str, Any]) -> bytes:
+        line = self._line(part | {"done": False} | beginning(self._untold))
+        self._untold = ()
+        return line
 
     @staticmethod
     def _line(value: dict[str, Any]) -> bytes:

@@ -17,7 +17,6 @@ from edgechat.api.fields import (
     Schema,
     Seed,
     Stop,
-    Strict,
     Temperature,
     TopK,
     TopP,
@@ -28,10 +27,11 @@ from edgechat.api.tools import ToolName, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.settings import Seconds
-from edgechat.types import GenRequest, Guards, Message, Sampling, Tool, ToolCall
+from edgechat.types import GenRequest, Guards, Message, ModelInfo, Sampling, Tool, ToolCall
 
 Form = Literal["", "json"] | Schema
-UNLIMITED = -1  # of num_predict: as much as fits
+UNLIMITED = (-1, -2)  # of num_predict: as much as fits
+RANDOM = -1  # of seed
 
 
 class Function(Body):
@@ -43,7 +43,7 @@ class Function(Body):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class Called(Strict):
+class Called(Body):
     """A call that the assistant made."""
 
     function: Function
@@ -51,7 +51,7 @@ class Called(Strict):
     type: Literal["function"] = "function"
 
 
-class Turn(Strict):
+class Turn(Body):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -63,7 +63,7 @@ class Turn(Strict):
     images: Pictures = None
 
 
-class ToolFunction(Strict):
+class ToolFunction(Body):
     """A function that the model may call."""
 
     name: ToolName
@@ -71,7 +71,7 @@ class ToolFunction(Strict):
     parameters: Schema | None = None
 
 
-class ToolParam(Strict):
+class ToolParam(Body):
     """A tool that the model may call."""
 
     type: Literal["function"] = "function"
@@ -89,24 +89,28 @@ class Options(Body):
 
     neutral: ClassVar = {
         "mirostat": (0,),
-        # How the engine runs is the server's business; these values leave it to it.
-        "low_vram": (False,),
-        "main_gpu": (0,),
-        "num_gpu": (-1, 0),
-        "num_keep": (0,),
-        "num_thread": (0,),
-        "numa": (False,),
-        "use_mmap": (True,),
-        "use_mlock": (False,),
-        "repeat_last_n": (-1,),
+        "penalize_newline": (True,),
         "tfs_z": (1, 1.0),
         "typical_p": (1, 1.0),
-        "penalize_newline": (True,),
     }
-    inert: ClassVar = ("mirostat_eta", "mirostat_tau", "num_batch")  # of a mirostat that is off; of the prompt's slices
+    # How the engine runs is the server's business; and what belongs to a mirostat that is off.
+    inert: ClassVar = (
+        "low_vram",
+        "main_gpu",
+        "mirostat_eta",
+        "mirostat_tau",
+        "num_batch",
+        "num_ctx",
+        "num_gpu",
+        "num_keep",
+        "num_thread",
+        "numa",
+        "use_mlock",
+        "use_mmap",
+    )
 
-    num_predict: Annotated[StrictInt, Field(ge=UNLIMITED, lt=1 << 31)] | None = None
-    num_ctx: Annotated[StrictInt, Field(ge=1, lt=1 << 31)] | None = None
+    num_predict: Annotated[StrictInt, Field(ge=min(UNLIMITED), lt=1 << 31)] | None = None
+    repeat_last_n: Literal[-1, 64] | None = None  # penalties look at all that was said; 64 is Ollama's default
     temperature: Temperature | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None
@@ -117,15 +121,20 @@ class Options(Body):
     seed: Seed | None = None
     stop: Stop | ManyStops | None = None
 
-    def applied(self, wanted: GenRequest, defaults: Sampling, context: int) -> GenRequest:
-        """`wanted`, drawn like this. Raises InvalidRequest if the model's `context` is smaller than asked for."""
-        if self.num_ctx is not None and self.num_ctx > context:
-            raise InvalidRequest(f"num_ctx: the model is served with {context} tokens of context.", "options.num_ctx")
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if self.repeat_last_n == 64:
+            yield "repeat_last_n"
+
+    def applied(self, wanted: GenRequest, defaults: Sampling) -> GenRequest:
+        """`wanted`, drawn like this. Raises InvalidRequest."""
         if self.num_predict == 0:
             raise InvalidRequest("num_predict is 1 or more, or -1 for as many as fit.", "options.num_predict")
         names = set(Sampling.__struct_fields__) & set(Options.model_fields)
         given = {name: getattr(self, name) for name in names}
-        unlimited = self.num_predict == UNLIMITED
+        if self.seed == RANDOM:
+            given["seed"] = None
+        unlimited = self.num_predict in UNLIMITED
         return msgspec.structs.replace(
             wanted,
             sampling=sampled(defaults, repetition_penalty=self.repeat_penalty, **given),
@@ -155,14 +164,21 @@ class Asked(Named):
     stream: StrictBool | None = None
     format: Form | None = None
     options: Options | None = None
-    think: StrictBool | None = None
+    think: StrictBool | Literal["low", "medium", "high"] | None = None  # how hard is the model's own business
 
-    def _finished(self, wanted: GenRequest, defaults: Sampling, context: int) -> GenRequest:
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if isinstance(self.think, str):
+            yield "think"
+
+    def _finished(self, wanted: GenRequest, defaults: Sampling) -> GenRequest:
         schema = None
         if self.format:
             schema = ANY_OBJECT if self.format == "json" else json_text(self.format)
-        wanted = msgspec.structs.replace(wanted, schema=schema, thinking=self.think)
-        return (self.options or Options()).applied(wanted, defaults, context)
+        wanted = msgspec.structs.replace(
+            wanted, schema=schema, thinking=None if self.think is None else bool(self.think)
+        )
+        return (self.options or Options()).applied(wanted, defaults)
 
 
 class ChatRequest(Asked):
@@ -171,11 +187,11 @@ class ChatRequest(Asked):
     messages: Annotated[Many[Turn], Field(max_length=10_000)] = Field(default_factory=list)
     tools: Many[ToolParam] | None = None
 
-    def generation(self, defaults: Sampling, context: int) -> GenRequest:
+    def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for."""
         tools = tuple(tool.value() for tool in self.tools or ())
         wanted = GenRequest(tuple(messages_of(self.messages)), tools=tools)
-        return self._finished(checked(wanted), defaults, context)
+        return self._finished(checked(wanted), defaults)
 
 
 class GenerateRequest(Asked):
@@ -192,7 +208,7 @@ class GenerateRequest(Asked):
     raw: StrictBool | None = None
     images: Pictures = None
 
-    def generation(self, defaults: Sampling, context: int) -> GenRequest:
+    def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for."""
         if self.raw and self.system:
             raise InvalidRequest("system: a raw prompt goes to the model as it stands.", "system")
@@ -200,13 +216,20 @@ class GenerateRequest(Asked):
         asked = (
             GenRequest((), prompt=self.prompt) if self.raw else GenRequest((*system, Message.of("user", self.prompt)))
         )
-        return self._finished(asked, defaults, context)
+        return self._finished(asked, defaults)
 
 
 class ShowRequest(Named):
     """Body of POST /api/show."""
 
-    neutral: ClassVar = {"verbose": (False,), "name": ()}
+    inert: ClassVar = ("verbose",)
+
+    formerly: Annotated[str | None, Field(alias="name")] = None  # how `model` was spelled
+
+    @property
+    def name(self) -> str:
+        """The model's name, however it was spelled."""
+        return super().name or (self.formerly or "").removesuffix(":latest")
 
 
 def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:

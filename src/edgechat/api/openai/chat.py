@@ -12,11 +12,12 @@ from edgechat import __version__
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
+from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
-from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import named
 from edgechat.types import Called, Delta, Done, Reasoning, Scored, Served, ToolCall
@@ -58,7 +59,9 @@ async def model(id: str, runtime: TheRuntime, caller: TheCaller) -> dict[str, An
 
 
 @router.post(
-    "/chat/completions", Facts(Need.KEY, Asks.NOW, example=ANSWERED), "Answer a conversation, whole or streamed"
+    "/chat/completions",
+    Facts(Need.KEY, Asks.NOW, example=ANSWERED, kinds=ANY),
+    "Answer a conversation, whole or streamed",
 )
 async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
@@ -67,7 +70,7 @@ async def chat_completions(body: ChatRequest, request: Request, runtime: TheRunt
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options go with stream: true.", "stream_options")
     usage = body.stream_options is not None and body.stream_options.include_usage
-    reply = ChatReply(model.served, usage)
+    reply = ChatReply(model.served, usage, ignored_by(body, request, model.served.info))
     if body.n is None or body.n == 1:
         return await respond(request, model, wanted, reply, bool(body.stream))
     return await choices.respond(request, model, choices.times(wanted, body.n), reply, bool(body.stream))
@@ -94,9 +97,10 @@ class ChatReply:
 
     media_type = sse.MEDIA_TYPE
 
-    def __init__(self, served: Served, with_usage: bool = False) -> None:
-        """`with_usage`: a stream has a last chunk with the token counts."""
+    def __init__(self, served: Served, with_usage: bool = False, ignored: tuple[str, ...] = ()) -> None:
+        """`with_usage`: a stream has a last chunk with the token counts; `ignored`: as in ignored.py."""
         self._served = served
+        self._ignored = ignored
         self._with_usage = with_usage
         self._called: set[tuple[int, int]] = set()
         self._head = {
@@ -116,11 +120,11 @@ class ChatReply:
             "object": "chat.completion",
             "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
             "usage": usage_of(*dones),
-            "edgechat": truth(self._served, *dones),
+            "edgechat": truth(self._served, self._ignored, *dones),
         }
 
     def begin(self, index: int = 0) -> Iterable[bytes]:
-        yield self._chunk(index, {"role": "assistant", "content": ""})
+        yield self._chunk(index, {"role": "assistant", "content": ""}, **beginning(self._ignored))
 
     def aside(self, progress: str) -> Iterable[bytes]:
         yield sse.comment(progress)
@@ -147,7 +151,7 @@ class ChatReply:
             yield from self.finish(0, done)
             yield from self.ends([done])
         else:
-            yield self._chunk(0, {}, done.finish_reason, edgechat=truth(self._served, done))
+            yield self._chunk(0, {}, done.finish_reason, edgechat=truth(self._served, self._ignored, done))
             yield sse.DONE
 
     def finish(self, index: int, done: Done) -> Iterable[bytes]:
@@ -160,7 +164,7 @@ class ChatReply:
             **self._head,
             "object": "chat.completion.chunk",
             "choices": [],
-            "edgechat": truth(self._served, *dones),
+            "edgechat": truth(self._served, self._ignored, *dones),
         }
         yield sse.data(total | {"usage": usage_of(*dones)} if self._with_usage else total)
         yield sse.DONE

@@ -15,12 +15,13 @@ from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import SERVED, Example
 from edgechat.api.fields import CHOICES, Drawn, Many, MaxTokens, User
+from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
-from edgechat.api.openai.wire import StreamOptions
+from edgechat.api.openai.wire import ENGINES, StreamOptions
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
-from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.types import Delta, Detokenize, Done, GenRequest, Model, Sampling, Scored, Served
 
@@ -35,7 +36,7 @@ router = Router("/v1")
 class CompletionRequest(Drawn):
     """Body of POST /v1/completions. A parameter that is null was not given."""
 
-    neutral: ClassVar = {"best_of": (1,), "suffix": ("",)}
+    neutral: ClassVar = {**dict.fromkeys(ENGINES, ()), "best_of": (1,), "suffix": ("",)}
 
     prompt: Text | Tokens | Annotated[Many[Text] | Many[Tokens], Field(min_length=1, max_length=CHOICES)]
     model: str | None = None
@@ -81,7 +82,9 @@ EXAMPLE = Example(
 
 
 @router.post(
-    "/completions", Facts(Need.KEY, Asks.NOW, example=EXAMPLE), "Continue a text, or several, whole or streamed"
+    "/completions",
+    Facts(Need.KEY, Asks.NOW, example=EXAMPLE, kinds=ANY),
+    "Continue a text, or several, whole or streamed",
 )
 async def completions(body: CompletionRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
@@ -94,7 +97,8 @@ async def completions(body: CompletionRequest, request: Request, runtime: TheRun
         raise InvalidRequest("stream_options go with stream: true.", "stream_options")
     usage = body.stream_options is not None and body.stream_options.include_usage
     echoes = [await text_of(one, model) for one in wanted] if body.echo else [""] * len(wanted)
-    reply = CompletionReply(served, wanted, usage, echoes, body.n or 1)
+    ignored = ignored_by(body, request, served.info)
+    reply = CompletionReply(served, wanted, usage, echoes, body.n or 1, ignored)
     if len(wanted) == 1:
         return await respond(request, model, wanted[0], reply, bool(body.stream))
     return await choices.respond(request, model, wanted, reply, bool(body.stream))
@@ -112,10 +116,20 @@ class CompletionReply:
     media_type = sse.MEDIA_TYPE
 
     def __init__(
-        self, served: Served, wanted: Sequence[GenRequest], with_usage: bool, echoes: Sequence[str], times: int = 1
+        self,
+        served: Served,
+        wanted: Sequence[GenRequest],
+        with_usage: bool,
+        echoes: Sequence[str],
+        times: int = 1,
+        ignored: tuple[str, ...] = (),
     ) -> None:
-        """`echoes`: what each answer's text begins with, its prompt or nothing; `times`: answers of each prompt."""
+        """`echoes`: what each answer's text begins with, its prompt or nothing; `times`: answers of each prompt.
+
+        `ignored`: as in ignored.py.
+        """
         self._served = served
+        self._ignored = ignored
         self._with_usage = with_usage
         self._times = times
         self._scores = [Scores() if one.logprobs is not None else None for one in wanted]
@@ -137,11 +151,11 @@ class CompletionReply:
             self._choice(at, self._echoes[at] + answer.text, answer.logprobs, answer.done.finish_reason)
             for at, answer in enumerate(answers)
         ]
-        return self._with(told, usage=self._usage(dones), edgechat=truth(self._served, *dones))
+        return self._with(told, usage=self._usage(dones), edgechat=truth(self._served, self._ignored, *dones))
 
     def begin(self, index: int = 0) -> Iterable[bytes]:
-        if self._echoes[index]:
-            yield self._chunk([self._choice(index, self._echoes[index])])
+        if self._echoes[index] or self._ignored:
+            yield self._chunk([self._choice(index, self._echoes[index])], **beginning(self._ignored))
 
     def aside(self, progress: str) -> Iterable[bytes]:
         yield sse.comment(progress)
@@ -157,7 +171,7 @@ class CompletionReply:
             yield from self.ends([done])
         else:
             finish = self._choice(0, "", finish=done.finish_reason)
-            yield self._chunk([finish], edgechat=truth(self._served, done))
+            yield self._chunk([finish], edgechat=truth(self._served, self._ignored, done))
             yield sse.DONE
 
     def finish(self, index: int, done: Done) -> Iterable[bytes]:
@@ -167,7 +181,7 @@ class CompletionReply:
     def ends(self, dones: Sequence[Done]) -> Iterable[bytes]:
         """The end of all of them."""
         usage = {"usage": self._usage(dones)} if self._with_usage else {}
-        yield sse.data(self._with([], **usage, edgechat=truth(self._served, *dones)))
+        yield sse.data(self._with([], **usage, edgechat=truth(self._served, self._ignored, *dones)))
         yield sse.DONE
 
     def failed(self, problem: Problem) -> Iterable[bytes]:

@@ -10,8 +10,9 @@ from pydantic import Field, StrictInt
 
 from edgechat.api.examples import QUESTION, Example
 from edgechat.api.fields import Body, Many, User
+from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary, until_gone
-from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.types import Embed
 
@@ -54,7 +55,7 @@ EXAMPLE = Example({"input": QUESTION}, lambda: EMBEDDED)
 
 @router.post(
     "/embeddings",
-    Facts(Need.KEY, Asks.NOW, example=EXAMPLE),
+    Facts(Need.KEY, Asks.NOW, example=EXAMPLE, kinds=ANY),
     "The meaning of texts as vectors of length 1",
     response_model=None,
 )
@@ -65,6 +66,7 @@ async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRunti
         raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
     if body.dimensions not in (None, served.info.dimensions):
         raise InvalidRequest(f"{served.name} gives vectors of {served.info.dimensions} numbers only.", "dimensions")
+    ignored = ignored_by(body, request, served.info)
     texts = body.texts()
     for text in texts:
         check_vocabulary(served, text if isinstance(text, tuple) else (), "input")
@@ -81,7 +83,7 @@ async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRunti
             for index, one in enumerate(told.vectors)
         ]
         usage = {"prompt_tokens": len(told.tokens), "total_tokens": len(told.tokens)}
-        return {"object": "list", "data": data, "model": served.name, "usage": usage}
+        return {"object": "list", "data": data, "model": served.name, "usage": usage, **beginning(ignored)}
 
     return await until_gone(request, answer())
 

@@ -1,18 +1,18 @@
 """Tool calling and structured output, in the shapes of OpenAI's chat API."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StringConstraints, field_validator
 
-from edgechat.api.fields import ANY_OBJECT, Many, Schema, Strict
+from edgechat.api.fields import ANY_OBJECT, Body, Many, Schema
 from edgechat.api.tools import ToolName
 from edgechat.types import Tool, ToolCall, ToolChoice
 
 MOST = 128  # tools of one request
 
 
-class Function(Strict):
+class Function(Body):
     """What can be called."""
 
     name: ToolName
@@ -21,7 +21,7 @@ class Function(Strict):
     strict: StrictBool | None = None
 
 
-class FunctionTool(Strict):
+class FunctionTool(Body):
     """A tool of a request."""
 
     type: Literal["function"]
@@ -37,27 +37,27 @@ class FunctionTool(Strict):
 Tools = Annotated[Many[FunctionTool], Field(max_length=MOST)]
 
 
-class Named(Strict):
+class Named(Body):
     """A function by its name."""
 
     name: ToolName
 
 
-class NamedTool(Strict):
+class NamedTool(Body):
     """A tool by its name."""
 
     type: Literal["function"]
     function: Named
 
 
-class Allowed(Strict):
+class Allowed(Body):
     """A selection of tools."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[Many[NamedTool], Field(min_length=1, max_length=MOST)]
 
 
-class AllowedTools(Strict):
+class AllowedTools(Body):
     """Tools of which only a selection may be called."""
 
     type: Literal["allowed_tools"]
@@ -77,7 +77,7 @@ def choice_of(choice: Choice | None) -> tuple[ToolChoice, tuple[str, ...]]:
     return choice or "auto", ()
 
 
-class FunctionCall(Strict):
+class FunctionCall(Body):
     """A call that an assistant's message tells of."""
 
     name: ToolName
@@ -95,8 +95,10 @@ class FunctionCall(Strict):
         return arguments
 
 
-class Call(Strict):
+class Call(Body):
     """A call with its id."""
+
+    inert: ClassVar = ("index",)  # of the stream that it came by
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     type: Literal["function"]
@@ -107,7 +109,7 @@ class Call(Strict):
         return ToolCall(self.id, self.function.name, self.function.arguments)
 
 
-class TextFormat(Strict):
+class TextFormat(Body):
     """Free text."""
 
     type: Literal["text"]
@@ -117,7 +119,7 @@ class TextFormat(Strict):
         return None
 
 
-class JsonObject(Strict):
+class JsonObject(Body):
     """Any JSON object."""
 
     type: Literal["json_object"]
@@ -127,7 +129,7 @@ class JsonObject(Strict):
         return ANY_OBJECT
 
 
-class JsonSchema(Strict):
+class JsonSchema(Body):
     """A schema with its name. Strict or not, it is always followed."""
 
     name: ToolName
@@ -136,7 +138,7 @@ class JsonSchema(Strict):
     strict: StrictBool | None = None
 
 
-class JsonSchemaFormat(Strict):
+class JsonSchemaFormat(Body):
     """JSON that follows a schema."""
 
     type: Literal["json_schema"]

@@ -1,27 +1,32 @@
 """The messages of OpenAI's chat API."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edgechat.api.fields import Many, Strict
+from edgechat.api.fields import Body, Many
 from edgechat.api.openai.functions import Call
 from edgechat.api.parts import content_of, of_types
-from edgechat.types import Message
+from edgechat.types import Message, ModelInfo
 
 
-class TextPart(Strict):
+class TextPart(Body):
     """A text part of a message's content."""
+
+    inert: ClassVar = ("cache_control", "prompt_cache_breakpoint")
 
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(Strict):
+class ChatMessage(Body):
     """One turn. Pictures and sound are refused: the served models read text.
 
     An assistant's message may come back as it was sent: thinking, calls and the empty fields included.
     """
+
+    inert: ClassVar = ("annotations",)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
@@ -31,7 +36,6 @@ class ChatMessage(Strict):
     refusal: None = None
     audio: None = None
     function_call: None = None
-    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     content: str | Many[TextPart] | None = Field(default=None, validate_default=True)
 
     @field_validator("content", mode="before")
@@ -59,6 +63,11 @@ class ChatMessage(Strict):
         if content is None and "role" in info.data and not info.data.get("tool_calls"):
             raise ValueError("a message has content, unless it calls tools")
         return content
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if self.name is not None and self.role != "tool" and not info.tells_names:
+            yield "name"
 
     def value(self) -> Message:
         """The turn as the rest of the house knows it."""

@@ -1,43 +1,76 @@
 """Request schema of OpenAI's chat API as edgechat honours it.
 
-Two tables tell the exceptions of fields.py: NEUTRAL, known parameters at the value that changes nothing, and INERT,
-those that never change an answer.
+The two tables are those of fields.py: NEUTRAL, what would change the answer and is accepted at the values that change
+nothing, and INERT, what is accepted without effect.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
-from edgechat.api.fields import CHOICES, TOP, Drawn, Many, MaxTokens, Neutral, Strict, User
+from edgechat.api.fields import CHOICES, TOP, Body, Drawn, Many, MaxTokens, Neutral, Strict, User
 from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of
 from edgechat.api.openai.turns import ChatMessage
 from edgechat.api.tools import checked
 from edgechat.errors import InvalidRequest
-from edgechat.types import GenRequest, Guards, Sampling
+from edgechat.types import GenRequest, Guards, ModelInfo, Sampling
 
-# Accepted at these values only: they ask for nothing.
+# What other engines take beside, and would change the answer.
+ENGINES = (
+    "add_generation_prompt",
+    "bad_words",
+    "best_of",
+    "chat_template",
+    "continue_final_message",
+    "documents",
+    "grammar",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
+    "ignore_eos",
+    "json_schema",
+    "length_penalty",
+    "logits_processors",
+    "min_tokens",
+    "prompt_logprobs",
+    "stop_token_ids",
+    "structured_outputs",
+    "use_beam_search",
+)
 NEUTRAL: Neutral = {
     "audio": (),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "moderation": (),
-    "prediction": (),
-    "prompt_cache_options": (),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "verbosity": ("medium",),
+    "store": (False,),  # nothing is kept here
     "web_search_options": (),
+    **dict.fromkeys(ENGINES, ()),
 }
-# Accepted at any value: they say something about the request, not about the answer.
-INERT = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
+# Hints to caches, storage, routing and style.
+INERT = (
+    "metadata",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "verbosity",
+)
+# How hard to think: of these, `none` alone is heeded, and `medium` is as much as the model likes.
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+UNHEARD = ("minimal", "low", "high", "xhigh", "max")
 
 
-class StreamOptions(Strict):
+class StreamOptions(Body):
     """What a stream carries besides the answer."""
 
+    inert: ClassVar = ("include_obfuscation",)
+
     include_usage: StrictBool = False
-    include_obfuscation: Literal[False] = False
 
 
 class GuardOptions(Strict):
@@ -49,7 +82,7 @@ class GuardOptions(Strict):
     close: StrictBool = True
 
 
-class TemplateOptions(Strict):
+class TemplateOptions(Body):
     """What a request may tell the model's template."""
 
     enable_thinking: StrictBool | None = None
@@ -74,7 +107,7 @@ class ChatRequest(Drawn):
     tool_choice: Choice | None = None
     parallel_tool_calls: StrictBool | None = None
     response_format: ResponseFormat | None = None
-    reasoning_effort: Literal["none", "medium"] | None = None  # medium: as much as the model likes
+    reasoning_effort: Effort | None = None
     enable_thinking: StrictBool | None = None
     chat_template_kwargs: TemplateOptions | None = None
     truncation: Literal["auto", "disabled"] | None = None
@@ -85,6 +118,11 @@ class ChatRequest(Drawn):
     @classmethod
     def _guards_given(cls, guards: Any) -> Any:
         return GuardOptions() if guards is None else guards
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if self.reasoning_effort in UNHEARD:
+            yield "reasoning_effort"
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own."""

@@ -16,11 +16,12 @@ from fastapi.responses import Response
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, QUESTION, SERVED, WEATHER, Example
+from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.responses.wire import ResponsesRequest
-from edgechat.api.routes import Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored, Served
 
 WORDS = {"messages": "input", "response_format": "text.format", "enable_thinking": "reasoning.effort"}
@@ -48,13 +49,14 @@ EXAMPLE = Example(
 
 @router.post(
     "/responses",
-    Facts(Need.KEY, Asks.NOW, words=WORDS, example=EXAMPLE),
+    Facts(Need.KEY, Asks.NOW, words=WORDS, example=EXAMPLE, kinds=ANY),
     "Answer, whole or streamed; nothing is stored",
 )
 async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     wanted = body.generation(model.served.sampling)
-    return await respond(request, model, wanted, ResponseReply(model.served, body, wanted), bool(body.stream))
+    reply = ResponseReply(model.served, body, wanted, ignored_by(body, request, model.served.info))
+    return await respond(request, model, wanted, reply, bool(body.stream))
 
 
 class ResponseReply:
@@ -62,8 +64,12 @@ class ResponseReply:
 
     media_type = sse.MEDIA_TYPE
 
-    def __init__(self, served: Served, body: ResponsesRequest, wanted: GenRequest) -> None:
+    def __init__(
+        self, served: Served, body: ResponsesRequest, wanted: GenRequest, ignored: tuple[str, ...] = ()
+    ) -> None:
+        """`ignored`: as in ignored.py."""
         self._served = served
+        self._ignored = ignored
         self._head = {
             "id": f"resp_{secrets.token_hex(12)}",
             "object": "response",
@@ -191,7 +197,9 @@ class ResponseReply:
             "output": list(self._output),
             "usage": usage_of(done) if done else None,
         }
-        return response | {"edgechat": truth(self._served, done)} if done else response
+        if done is None:
+            return response | beginning(self._ignored)
+        return response | {"edgechat": truth(self._served, self._ignored, done)}
 
 
 def _parts(answer: Whole) -> Iterator[Part]:
@@ -217,7 +225,7 @@ def _echo(body: ResponsesRequest, wanted: GenRequest) -> dict[str, Any]:
         "temperature": wanted.sampling.temperature,
         "text": said.get("text", {"format": {"type": "text"}}),
         "tool_choice": said.get("tool_choice", "auto"),
-        "tools": said.get("tools", []),
+        "tools": [tool.model_dump(exclude_none=True) for tool in body.functions()],
         "top_logprobs": wanted.logprobs or 0,
         "top_p": wanted.sampling.top_p,
         "truncation": wanted.truncation,

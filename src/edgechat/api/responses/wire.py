@@ -1,6 +1,6 @@
 """Request schemas of OpenAI's Responses API as edgechat honours them: everything that needs no stored responses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -13,19 +13,20 @@ from edgechat.api.fields import (
     Many,
     MaxTokens,
     Schema,
-    Strict,
     Temperature,
     TopP,
     User,
     json_text,
 )
-from edgechat.api.parts import as_blocks, content_of, of_types, tag_of
+from edgechat.api.openai.wire import UNHEARD, Effort
+from edgechat.api.parts import as_blocks, content_of, of_types, tag_of, type_of
 from edgechat.api.tools import ToolName, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
-from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
+from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
 
 ECHOED = ("id", "status")  # of items that come from an earlier response
+LOGPROBS = "message.output_text.logprobs"
 TEXTS = ("input_text", "output_text", "text")
 
 
@@ -49,8 +50,7 @@ Parts = Annotated[Many[Text], BeforeValidator(as_parts, str | list[Text])]
 class Turn(Body):
     """A message."""
 
-    neutral: ClassVar = {"phase": ("final_answer",)}
-    inert: ClassVar = ECHOED
+    inert: ClassVar = (*ECHOED, "phase")
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -60,8 +60,8 @@ class Turn(Body):
 class Call(Body):
     """A call of a tool that an earlier response asked for."""
 
-    neutral: ClassVar = {"caller": ({"type": "direct"},), "namespace": ()}
-    inert: ClassVar = ECHOED
+    neutral: ClassVar = {"namespace": ()}
+    inert: ClassVar = (*ECHOED, "caller")
 
     type: Literal["function_call"]
     call_id: str
@@ -79,7 +79,7 @@ class CallOutput(Body):
     output: Parts
 
 
-class ReasoningPart(Strict):
+class ReasoningPart(Body):
     """A part of what was thought."""
 
     type: Literal["reasoning_text", "summary_text"]
@@ -89,8 +89,7 @@ class ReasoningPart(Strict):
 class Thought(Body):
     """What was thought before the next item."""
 
-    neutral: ClassVar = {"encrypted_content": ()}
-    inert: ClassVar = (*ECHOED, "summary")
+    inert: ClassVar = (*ECHOED, "summary", "encrypted_content")
 
     type: Literal["reasoning"]
     content: Many[ReasoningPart] | None = None
@@ -135,14 +134,30 @@ class ToolParam(Body):
         return tool if self.parameters is None else msgspec.structs.replace(tool, parameters=json_text(self.parameters))
 
 
-class NamedTool(Strict):
+class OtherTool(Body):
+    """A tool that somebody else runs, such as a search of the web: it is not offered to the model."""
+
+    type: str
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        del info
+        yield self.type
+
+
+AnyTool = Annotated[
+    Annotated[ToolParam, Tag("function block")] | Annotated[OtherTool, Tag("other block")],
+    Discriminator(lambda tool: "function block" if type_of(tool) == "function" else "other block"),
+]
+
+
+class NamedTool(Body):
     """One tool, by its name."""
 
     type: Literal["function"]
     name: str
 
 
-class AllowedTools(Strict):
+class AllowedTools(Body):
     """Some of the tools."""
 
     type: Literal["allowed_tools"]
@@ -171,7 +186,7 @@ class Format(Body):
 class TextOptions(Body):
     """What the answer looks like."""
 
-    neutral: ClassVar = {"verbosity": ("medium",)}
+    inert: ClassVar = ("verbosity",)
 
     format: Format | None = None
 
@@ -179,48 +194,69 @@ class TextOptions(Body):
 class ReasoningOptions(Body):
     """Whether the model thinks first; how much is its own business."""
 
-    neutral: ClassVar = {"summary": (), "generate_summary": ()}
+    inert: ClassVar = ("summary", "generate_summary")
 
-    effort: Literal["none", "medium"] | None = None
+    effort: Effort | None = None
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if self.effort in UNHEARD:
+            yield "effort"
 
 
 class ResponsesRequest(Body):
     """Body of POST /v1/responses. A parameter that is null was not given."""
 
+    # What would keep something, run something, or go on from what was kept.
     neutral: ClassVar = {
         "access_programs": (),
         "background": (False,),
         "background_options": (),
-        "context_management": (),
         "conversation": (),
         "image": (),
-        "max_tool_calls": (),
         "moderation": (),
         "previous_response_id": (),
         "prompt": (),
-        "prompt_cache_options": (),
-        "service_tier": ("auto", "default"),
         "store": (False,),
-        "stream_options": ({"include_obfuscation": False},),
     }
-    inert: ClassVar = ("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
+    inert: ClassVar = (
+        "client_metadata",
+        "context_management",
+        "max_tool_calls",  # of tools that the server runs
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "stream_options",
+    )
 
     input: Annotated[Many[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
     model: str | None = None
-    include: Many[Literal["message.output_text.logprobs"]] | None = None
+    include: Many[str] | None = None
     instructions: str | None = None
     stream: StrictBool | None = None
     max_output_tokens: MaxTokens | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=TOP)] | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    tools: Many[ToolParam] | None = None
+    tools: Many[AnyTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedTools | None = None
     parallel_tool_calls: StrictBool | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
     truncation: Literal["auto", "disabled"] | None = None
     user: User | None = None
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if set(self.include or ()) - {LOGPROBS}:
+            yield "include"
+
+    def functions(self) -> list[ToolParam]:
+        """The tools that the model may call."""
+        return [tool for tool in self.tools or () if isinstance(tool, ToolParam)]
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for. Raises InvalidRequest for what a shape cannot say."""
@@ -231,7 +267,7 @@ class ResponsesRequest(Body):
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
             max_tokens=self.max_output_tokens,
             truncation=self.truncation or "disabled",
-            tools=tuple(tool.value() for tool in self.tools or ()),
+            tools=tuple(tool.value() for tool in self.functions()),
             tool_choice=mode,
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,
@@ -244,10 +280,10 @@ class ResponsesRequest(Body):
 
     def _logprobs(self) -> int | None:
         """Alternatives of each token; None where no log probabilities are asked for."""
-        if self.include:
+        if LOGPROBS in (self.include or ()):
             return self.top_logprobs or 0
         if self.top_logprobs:
-            raise InvalidRequest("top_logprobs go with include: message.output_text.logprobs.", "top_logprobs")
+            raise InvalidRequest(f"top_logprobs go with include: {LOGPROBS}.", "top_logprobs")
         return None
 
     def _choice(self) -> tuple[ToolChoice, tuple[str, ...]]:
