@@ -87,13 +87,15 @@ class Body(Strict):
         if not isinstance(body, dict):
             return build(body)
         given = {name: value for name, value in body.items() if value is not None}
-        neutral = given.keys() & cls.neutral.keys()
-        active = [name for name in given if name in neutral and not _asks_nothing(given[name], cls.neutral[name])]
+        others = given.keys() - cls.fields()
+        neutral = [name for name in given if name in others and name in cls.neutral] if others else []
+        active = [name for name in neutral if not _asks_nothing(given[name], cls.neutral[name])]
         if active:
             raise ValidationError.from_exception_data(cls.__name__, [_complaint(body, active[0], cls.neutral)])
-        fields = cls.fields()
-        made = build({name: value for name, value in given.items() if name in fields})
-        made._ignored = tuple(name for name in given if name not in fields and name not in neutral)
+        if not others:
+            return build(given)
+        made = build({name: value for name, value in given.items() if name not in others})
+        made._ignored = tuple(name for name in given if name in others and name not in neutral)
         return made
 
     @classmethod

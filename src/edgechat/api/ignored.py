@@ -69,8 +69,9 @@ def _without_effect(value: Any, info: ModelInfo, at: Place) -> Iterator[tuple[Pl
     """Where in `value` such members are, and whose they are."""
     if isinstance(value, Body):
         yield from (((*at, name), value) for name in value.without_effect(info))
-        for name, field in type(value).model_fields.items():
-            yield from _without_effect(getattr(value, name), info, (*at, field.alias or name))
+        for name, inner in vars(value).items():
+            if isinstance(inner, Body | list):
+                yield from _without_effect(inner, info, (*at, type(value).model_fields[name].alias or name))
     elif isinstance(value, list) and value and isinstance(value[0], Body):
         for index, one in enumerate(value):
             yield from _without_effect(one, info, (*at, index))
