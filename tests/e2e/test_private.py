@@ -187,13 +187,14 @@ def test_a_default_server_opens_no_connection(fake_model: FakeModel, tmp_path: P
     if witness == "the system":
         if not can_trace():
             pytest.skip("strace, which watches the system's calls, is not installed or may not trace")
-        watching = ["strace", "-f", "-qq", "-o", str(traced), "-e", "trace=connect,sendto,sendmsg", *watching]
+        watching = ["strace", "-D", "-f", "-qq", "-o", str(traced), "-e", "trace=connect,sendto,sendmsg", *watching]
     with started([*watching, "--model", str(fake_model(abort_on=ABORT))], {}) as server:
         url = server.ready(120)
         with httpx.Client(base_url=url, timeout=60) as client:
             ask: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
             assert client.post("/v1/chat/completions", json=ask).status_code == 200
-            assert client.post("/v1/chat/completions", json=ask | {"api_base": f"{url}/x"}).status_code == 400
+            told = client.post("/v1/chat/completions", json=ask | {"api_base": f"{url}/x"}).json()
+            assert told["edgechat"]["ignored"] == ["api_base"]
             assert client.post("/v1/chat/completions", json=ask | {"model": "http://127.0.0.1:9/x"}).status_code == 404
             assert client.post("/api/runs", json={"content": "https://example.org/ says hello"}).status_code == 201
             for path in ("/", "/readyz", "/metrics", "/api/models", "/api/status", "/no/such/page"):
@@ -211,4 +212,4 @@ def test_a_default_server_opens_no_connection(fake_model: FakeModel, tmp_path: P
 
 def can_trace() -> bool:
     strace = shutil.which("strace")
-    return strace is not None and not subprocess.run([strace, "-qq", "true"], capture_output=True).returncode
+    return strace is not None and not subprocess.run([strace, "-D", "-qq", "true"], capture_output=True).returncode
