@@ -146,6 +146,11 @@ def test_threads_are_refused_as_their_client_expects(client: httpx.Client) -> No
     assert refused.json()["error"]["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
+def test_a_member_without_a_name_is_told_too(client: httpx.Client) -> None:
+    answer = client.post("/api/chat", json=BODIES["/api/chat"] | {"new": 1, "": 1})
+    assert answer.headers["X-Edgechat-Ignored"] == 'new, ""'
+
+
 def test_the_official_client_reads_the_header(client: httpx.Client) -> None:
     with anthropic.Anthropic(base_url=str(client.base_url), api_key="none", max_retries=0) as official:
         raw = official.messages.with_raw_response.create(

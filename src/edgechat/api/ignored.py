@@ -57,7 +57,8 @@ def ignored_by(body: Body, request: Request, info: ModelInfo) -> tuple[str, ...]
 def header_of(request: Request) -> dict[str, str]:
     """The header that tells of them. Names come from strangers: what is no plain ASCII is percent-encoded."""
     ignored: Iterable[str] = getattr(request.state, "ignored", ())
-    return {HEADER: ", ".join(quote(path, safe="")[: 2 * LONGEST] for path in ignored)} if ignored else {}
+    named = (quote(path, safe="")[: 2 * LONGEST] or '""' for path in ignored)  # a header may not end with a blank
+    return {HEADER: ", ".join(named)} if ignored else {}
 
 
 def beginning(ignored: tuple[str, ...]) -> dict[str, Any]:
