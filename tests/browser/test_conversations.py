@@ -58,6 +58,29 @@ def test_open_rename_pin(tab: Chat, script: Script) -> None:
     expect(chat.rows.filter(has_text="Eins").locator("a")).to_be_focused()
 
 
+PRESS = """keys => keys.forEach(([key, more]) => {
+    const event = new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true, ...more});
+    document.activeElement.dispatchEvent(event);
+})"""
+
+
+def test_a_key_right_after_the_one_that_renames_goes_to_the_title(tab: Chat, script: Script) -> None:
+    """Both in one turn of the page: what renames was loaded by the menu, so nothing is waited for."""
+    script.records.add("One", "q1", "a1")
+    chat = tab.open()
+    chat.rows.filter(has_text="One").locator("a").click()
+    expect(chat.answer).to_have_text("a1")
+    menu(chat, "One", "Pin")
+    expect(chat.page.locator(".group").first).to_have_text("Pinned")
+    renames = {"code": "KeyE", "ctrlKey": True, "shiftKey": True}
+    chat.page.evaluate(PRESS, [["E", renames]])
+    expect(chat.page.get_by_role("textbox", name="Rename")).to_be_focused()
+    chat.page.keyboard.press("Escape")
+    chat.page.evaluate(PRESS, [["E", renames], ["Escape", {}]])
+    chat.page.wait_for_timeout(100)
+    expect(chat.page.get_by_role("textbox", name="Rename")).to_have_count(0)
+
+
 def test_delete_can_be_undone_and_moves_the_focus_on(tab: Chat, script: Script) -> None:
     for title in ("Three", "Two", "One"):
         script.records.add(title, "q", f"answer of {title}", hours_ago=len(title))

@@ -22,6 +22,7 @@ export class Sidebar extends EventTarget {
   #open = null;
   #deleted = false; // whether the deleted ones are wanted
   #missed = false; // whether the newest question for the list was lost on its way
+  #changes = null; // changes.js, from its first use on
   #tabs = new BroadcastChannel("edgechat");
 
   /** Dispatches "open" {id} (null: new chat), "changed" {id} (in this tab or another; null: any) and "gone" {id}. */
@@ -201,10 +202,10 @@ export class Sidebar extends EventTarget {
     this.#do("rename", id);
   }
 
-  /** What only some visits need comes when it is wanted. */
+  /** What only some visits need comes when it is wanted; once here it acts at once, before the next key is pressed. */
   async #do(what, ...args) {
-    const changes = await import("./changes.js").catch(() => null);
-    if (changes) changes[what](this, ...args);
+    this.#changes ??= await import("./changes.js").catch(() => null);
+    if (this.#changes) this.#changes[what](this, ...args);
     else toast("list.not_changed", { bad: true });
   }
 
