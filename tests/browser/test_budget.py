@@ -186,7 +186,7 @@ def test_a_conversation_of_two_hundred_messages_opens(
     chat.rows.first.wait_for()
     with slower(chat, machine):
         hold(f"{machine}: ms to open 200 messages", chat.page.evaluate(OPEN), most_ms)
-        chat.page.locator("article").nth(199).wait_for(state="attached")  # the earlier ones follow
+    chat.page.locator("article").nth(199).wait_for(state="attached")  # the earlier ones follow, when nothing else does
 
 
 def test_typing_while_an_answer_streams(new_chat: Open, script: Script) -> None:
