@@ -69,9 +69,17 @@ set_source_files_properties(
     "${CMAKE_SOURCE_DIR}/memory.cpp" "${layout}" TARGET_DIRECTORY llama PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
 )
 
+# AddressSanitizer over all of ggml, since it is ggml's memory that the kernels read and write.
 if(EDGECHAT_SANITIZE)
+    set(undefined -fsanitize=undefined -fno-sanitize-recover=undefined)
+    set_source_files_properties(${kernels} TARGET_DIRECTORY ${processors} PROPERTIES COMPILE_OPTIONS "${undefined}")
+    set_source_files_properties(
+        "${CMAKE_SOURCE_DIR}/memory.cpp" TARGET_DIRECTORY llama PROPERTIES COMPILE_OPTIONS "-fsanitize=address;${undefined}"
+    )
     foreach(target ggml-base ${processors})
-        target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g -UNDEBUG)
+        target_compile_options(${target} PRIVATE -fsanitize=address -fno-omit-frame-pointer -O1 -g -UNDEBUG)
+    endforeach()
+    foreach(target llama ggml-base ${processors})
         target_link_options(${target} PRIVATE -fsanitize=address,undefined)
     endforeach()
 endif()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from edgechat_engine.library import function, processor_module
 
 F32, F16, Q5_0, Q8_0 = 0, 1, 6, 8  # ggml_type
-ROOM = 64 << 20  # bytes for all tensors
 POINTER, NUMBER, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
@@ -42,17 +41,23 @@ def computing(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 
 
 class Graph:
-    """Tensors and the one operation on them."""
+    """Tensors and the one operation on them. Each has memory of its own: a sanitizer sees what goes beyond its end."""
 
     def __init__(self) -> None:
         computing("ggml_cpu_init", None)()
-        self._room = function("ggml_init", POINTER, Room)(Room(ROOM, None, False))
+        self._rooms: list[int] = []
         self._data = function("ggml_get_data", POINTER, POINTER)
+
+    def _room(self, size: int) -> int:
+        """Memory for one tensor of so many bytes."""
+        overhead = function("ggml_tensor_overhead", ctypes.c_size_t)()
+        self._rooms.append(function("ggml_init", POINTER, Room)(Room(overhead + size, None, False)))
+        return self._rooms[-1]
 
     def tensor(self, kind: int, shape: tuple[int, ...], data: bytes) -> int:
         """A tensor with `shape` as numpy has it, the longest stride first."""
         make = function("ggml_new_tensor_4d", POINTER, POINTER, ctypes.c_int, *[NUMBER] * 4)
-        made: int = make(self._room, kind, *reversed(shape), *[1] * (4 - len(shape)))
+        made: int = make(self._room(len(data)), kind, *reversed(shape), *[1] * (4 - len(shape)))
         ctypes.memmove(self._data(made), data, len(data))
         return made
 
@@ -62,15 +67,18 @@ class Graph:
 
     def compute(self, shape: tuple[int, ...], threads: int, name: str, *arguments: int | float) -> NDArray[np.float32]:
         """What the operation `name` makes of its tensors and numbers; the graph ends with it."""
+        found = np.empty(shape, dtype=np.float32)
         types = [REAL if isinstance(one, float) else POINTER for one in arguments]
-        result = function(name, POINTER, POINTER, *types)(self._room, *arguments)
-        graph = function("ggml_new_graph", POINTER, POINTER)(self._room)
+        result = function(name, POINTER, POINTER, *types)(self._room(found.nbytes), *arguments)
+        graph = function("ggml_new_graph", POINTER, POINTER)(
+            self._room(function("ggml_graph_overhead", ctypes.c_size_t)())
+        )
         function("ggml_build_forward_expand", None, POINTER, POINTER)(graph, result)
         plan: Plan = computing("ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)
         work = ctypes.create_string_buffer(plan.work_size + 1)
         plan.work_data = ctypes.addressof(work)
         assert computing("ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan))(graph, plan) == 0
-        found = np.empty(shape, dtype=np.float32)
         ctypes.memmove(found.ctypes.data, self._data(result), found.nbytes)
-        function("ggml_free", None, POINTER)(self._room)
+        for room in self._rooms:
+            function("ggml_free", None, POINTER)(room)
         return found
