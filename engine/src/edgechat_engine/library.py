@@ -11,11 +11,15 @@ folder, too.
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+from edgechat_engine.structures import llama_log_callback
+
+_ERROR = 4  # ggml_log_level
 FOLDER = Path(__file__).with_name("native")
 
 # The library reads this when it aborts: without it, it tries to start a debugger.
@@ -31,6 +35,14 @@ def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     return found
 
 
+@llama_log_callback
+def _log(level: int, text: bytes, _data: int) -> None:
+    """Pass on what matters: the library's chatter stays inside."""
+    if level == _ERROR:
+        sys.stderr.write(text.decode(errors="replace"))
+
+
+function("llama_log_set", None, llama_log_callback, ctypes.c_void_p)(_log, None)
 if any(FOLDER.glob("libggml-cpu-*")):
     function("ggml_backend_load_all_from_path", None, ctypes.c_char_p)(os.fsencode(FOLDER))
 

@@ -11,7 +11,6 @@ for a full batch of Qwen's vocabulary); 16-bit KV.
 
 import ctypes
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -34,15 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BATCH = 512  # tokens the library is set up to take in one step
-_WARNING = 3  # ggml_log_level
 _CONTROL, _USER_DEFINED = 8, 16  # llama_token_attr
-
-
-@lib.llama_log_callback
-def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
-    """Pass on what matters: the library's chatter stays inside."""
-    if level == _WARNING + 1:
-        sys.stderr.write(text.decode(errors="replace"))
 
 
 class Vocabulary:
@@ -89,7 +80,6 @@ class Vocabulary:
 
 def load_model(path: Path, progress: Progress) -> ctypes.c_void_p:
     """The weights at `path`. Raises ModelFileInvalid when llama.cpp does not take them."""
-    lib.llama_log_set(_log, ctypes.c_void_p(0))
     lib.llama_backend_init()
     parameters = lib.llama_model_default_params()
 
