@@ -17,13 +17,15 @@ OPTIONS = {"PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OP
 
 
 def main() -> int:
-    asan = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    # What it watches must be there from the start: llama.cpp throws, and C++'s own library comes with it otherwise.
+    asked = [["cc", f"-print-file-name={name}.so"] for name in ("libasan", "libstdc++")]
+    first = [subprocess.run(each, capture_output=True, text=True, check=True).stdout.strip() for each in asked]
     with tempfile.TemporaryDirectory() as site:
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", site]
         subprocess.run([*install, str(ensure_wheel("sanitized"))], check=True)
-        environment = os.environ | OPTIONS | {"PYTHONPATH": site, "LD_PRELOAD": asan.stdout.strip()}
-        tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(ENGINE / "tests"), *sys.argv[1:]]
-        return subprocess.run(tests, env=environment, check=False).returncode
+        environment = os.environ | OPTIONS | {"PYTHONPATH": site, "LD_PRELOAD": " ".join(first)}
+        tests = [sys.executable, "-m", "pytest", "--capture=no", "-p", "no:cacheprovider", str(ENGINE / "tests")]
+        return subprocess.run([*tests, *sys.argv[1:]], env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
