@@ -28,6 +28,7 @@ class Load(ToWorker, frozen=True):
     flash: bool = True  # attention in one pass over keys and values, unless that was measured as slower
     memory: int = 0  # bytes for weights, cache and buffers; 0 = what the worker thinks proper
     queue: int = 64  # answers that may wait
+    thinking: bool | None = None  # where a request does not say, and the template can be told; None: as it has it
     digest: str = ""  # SHA-256 of the file
     shelf: str = ""  # folder for prefixes that outlive the process
     shelf_bytes: int = 0  # most bytes there; 0 = none

@@ -18,6 +18,7 @@ from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.stored import Stored
 from edgechat.models.keeper import Keeper
 from edgechat.models.library import Library
+from edgechat.prompt.template import UNTAUGHT
 from edgechat.types import Struct
 
 State = Literal["starting", "downloading", "loading", "ready", "paused", "failed", "draining"]
@@ -126,7 +127,8 @@ class Startup:
         await asyncio.to_thread(self._library.wanted, stored)  # reads the header
         self._library.default = stored
         info = await self._keeper.load(self._library.wanted(stored))
-        self._tell(state="ready", progress=None, why=self.told.why or "; ".join(info.notes) or None)
+        notes = [*info.notes, *([UNTAUGHT] if info.untaught else [])]
+        self._tell(state="ready", progress=None, why=self.told.why or "; ".join(notes) or None)
 
     def _tell(self, **news: object) -> None:
         self.told = msgspec.structs.replace(self.told, **news)

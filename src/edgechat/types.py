@@ -296,6 +296,7 @@ class ModelInfo(Struct, frozen=True):
     thinks: bool = False  # its template knows of thinking before the answer
     thinking_switch: bool = False  # … and can turn it off
     tells_names: bool = False  # … and of the names of speakers
+    untaught: bool = False  # it brings no template: it is talked to in ChatML
     dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
     kernels: tuple[str, ...] = ()  # functions of our own that compute it

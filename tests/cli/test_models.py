@@ -141,3 +141,15 @@ def damage(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
+
+
+def test_a_model_without_a_chat_template_is_told(pulled: Bench, command: Command) -> None:
+    assert "no chat template" in str(row(command)["why"])
+    talks = ggufs.gguf(METADATA | {"tokenizer.chat_template": "{{ messages }}"}, {"w": (64, 64)})
+    pulled.put("Qwen/Talks-GGUF/talks.gguf", talks)
+    assert command("pull", "modelscope:Qwen/Talks-GGUF").status == 0
+    assert row(command, "talks")["why"] is None
+    said = json.loads(command("doctor", "--json").said)
+    (check,) = [check for check in said["checks"] if check["name"].startswith("template ")]
+    assert check["name"] == "template tiny-q4_k_m"
+    assert "ChatML" in check["found"]

@@ -97,3 +97,11 @@ def test_a_file_outside_the_store_is_as_old_as_its_bytes(tmp_path: Path) -> None
     outside = structs.replace(model, pulled=None)
     assert found.served(outside, None).since == 1_700_000_000
     assert found.served(structs.replace(model, pulled="2026-11-20T00:00:00+00:00"), None).since == 1_795_132_800
+
+
+def test_whether_a_model_thinks_unasked_is_as_the_catalogue_has_it(tmp_path: Path) -> None:
+    entry = '[[model]]\nname = "mine"\nsources = ["modelscope:Me/Mine-GGUF"]\nthinking = false\n'
+    (tmp_path / "catalog.toml").write_text(entry)
+    found = library(tmp_path)
+    assert found.wanted(publish(found.store, "mine")).load.thinking is False
+    assert found.wanted(publish(found.store, "other")).load.thinking is None

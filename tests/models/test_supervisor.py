@@ -1,6 +1,7 @@
 """The process boundary under faults: every death is told, nothing hangs, the server goes on."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -14,8 +15,9 @@ from edgechat.errors import EngineFailed, EngineOutOfMemory, ModelFileInvalid, N
 from edgechat.letters import Load
 from edgechat.models.supervisor import Worker
 from edgechat.scheduler.loop import MOST_OF_ONE
-from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Message
+from edgechat.types import Answered, AnyEvent, Called, Delta, Done, Failed, GenRequest, Message, Read, Tool
 from tests.conftest import FakeModel, rambling
+from tests.prompt.families import FAMILIES
 
 
 def ask(text: str, **more: object) -> GenRequest:
@@ -306,3 +308,30 @@ async def test_deaths_of_its_own_make_the_pauses_grow(fake_model: FakeModel, mon
         await asyncio.sleep(0.5)
         assert not w.ready
         assert w.pid is None
+
+
+async def test_calls_in_the_form_that_the_template_teaches_come_through(fake_model: FakeModel) -> None:
+    said = "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>"
+    tool = Tool("add", parameters='{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}')
+    async with worker(fake_model(reply=said, template=FAMILIES["qwen3.5"].template)) as w:
+        for choice in ("auto", "required"):
+            events = await events_of(w, ask("add", tools=(tool,), tool_choice=choice))
+            calls = [event for event in events if isinstance(event, Called)]
+            assert {call.name for call in calls} == {"add"}
+            assert json.loads("".join(call.arguments for call in calls)) == {"a": 1}
+            assert isinstance(events[-1], Done)
+            assert events[-1].finish_reason == "tool_calls"
+
+
+async def test_thinking_is_as_the_letter_has_it_where_nobody_says(fake_model: FakeModel) -> None:
+    path = fake_model(template="{{ messages[0].content }}{% if enable_thinking %}<think>{% endif %}")
+    for thinking in (True, False):
+        w = Worker(Load("fake", str(path), 0, 1, thinking=thinking))
+        try:
+            await w.start()
+            with w.asked(Read(ask("hi"))) as events:
+                (answered,) = [event async for event in events]
+            assert isinstance(answered, Answered)
+            assert bytes(answered.tokens).endswith(b"<think>") == thinking
+        finally:
+            await w.stop()

@@ -50,6 +50,57 @@ _QWEN3 = (
     )
     + "{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
 )
+_QWEN3_5 = """\
+{%- set first = messages[0] %}
+{%- if tools %}
+    {{- '<|im_start|>system\n# Tools\n<tools>' }}{% for tool in tools %}{{ '\n' }}{{ tool | tojson }}{% endfor %}
+    {{- '\n</tools>\nAnswer with <tool_call>\n<function=name>\n<parameter=key>\nvalue\n</parameter>\n</function>' }}
+    {{- '\n</tool_call>' }}
+    {%- if first.role == 'system' %}{{ '\n\n' + first.content | trim }}{% endif %}{{ '<|im_end|>\n' }}
+{%- elif first.role == 'system' %}{{ '<|im_start|>system\n' + first.content | trim + '<|im_end|>\n' }}{% endif %}
+{%- set ns = namespace(asked=-1) %}
+{%- for message in messages %}{% if message.role == 'user' %}{% set ns.asked = loop.index0 %}{% endif %}{% endfor %}
+{%- if ns.asked < 0 %}{{ raise_exception('No user query found in messages.') }}{% endif %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}
+        {%- if not loop.first %}{{ raise_exception('System message must be at the beginning.') }}{% endif %}
+    {%- elif message.role == 'tool' %}
+        {{- '<|im_start|>user\n<tool_response>\n' + message.content + '\n</tool_response><|im_end|>\n' }}
+    {%- elif message.role == 'user' %}{{ '<|im_start|>user\n' + message.content | trim + '<|im_end|>\n' }}
+    {%- else %}
+        {{- '<|im_start|>assistant\n' }}
+        {%- if loop.index0 > ns.asked and message.reasoning_content %}
+            {{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' }}
+        {%- endif %}
+        {{- message.content | trim }}
+        {%- for call in message.tool_calls or [] %}
+            {{- '\n\n<tool_call>\n<function=' + call.function.name + '>\n' }}
+            {%- for key, value in call.function.arguments | items %}
+                {{- '<parameter=' + key + '>\n' }}
+                {%- set is_plain = value is string or value is number or value is boolean %}
+                {{- value | string if is_plain else value | tojson }}
+                {{- '\n</parameter>\n' }}
+            {%- endfor %}
+            {{- '</function>\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n<think>\n' }}
+    {%- if enable_thinking is not defined or enable_thinking is not true %}{{ '\n</think>\n\n' }}{% endif %}
+{%- endif %}"""
+_SMOLLM3 = """\
+{%- if messages[0].role == 'system' %}{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{% endif %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}{{ '<|im_start|>user\n' + message.content + '<|im_end|>\n' }}
+    {%- elif message.role == 'assistant' %}
+        {%- generation %}{{ '<|im_start|>assistant\n' + message.content + '<|im_end|>\n' }}{% endgeneration %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}{% if not enable_thinking %}{{ '<think>\n\n</think>\n' }}{% endif %}
+{%- endif %}"""
 _LLAMA3 = """\
 {{- bos_token }}
 {%- for message in messages %}
@@ -91,6 +142,8 @@ FAMILIES = {
     "qwen1.5": Family(_QWEN1_5, _CHATML),
     "qwen2.5": Family(_QWEN2_5, _CHATML, _MARKUP[:2]),
     "qwen3": Family(_QWEN3, _CHATML, _MARKUP),
+    "qwen3.5": Family(_QWEN3_5, _CHATML, _MARKUP),
+    "smollm3": Family(_SMOLLM3, _CHATML, _MARKUP[2:]),
     "llama-3": Family(
         _LLAMA3,
         ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),

@@ -107,7 +107,8 @@ def test_tools_reach_the_model_whatever_the_template_knows(name: str) -> None:
     made, vocabulary = prompter(name)
     text = vocabulary.text(made.prepare(conversation("Paris")).tokens)
     assert '"name": "weather"' in text
-    assert '{"name": "weather", "arguments": {"city": "Paris"}}' in text
+    call = "<function=weather>\n<parameter=city>\nParis\n</parameter>\n</function>"
+    assert (call if name == "qwen3.5" else '{"name": "weather", "arguments": {"city": "Paris"}}') in text
     assert "<tool_response>\nParis\n</tool_response>" in text
     silent = vocabulary.text(
         made.prepare(GenRequest((Message.of("user", "hi"),), tools=(Tool("weather"),), tool_choice="none")).tokens
@@ -117,8 +118,10 @@ def test_tools_reach_the_model_whatever_the_template_knows(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_answer_is_asked_for_at_the_end(name: str) -> None:
-    made, _ = prompter(name)
+    made, vocabulary = prompter(name)
     first = made.prepare(GenRequest((Message.of("user", "one"),))).tokens
+    if (think := vocabulary.added.get("<think>")) in first:
+        first = first[: first.index(think)]  # thoughts, none here too, are not read again with the next question
     second = made.prepare(
         GenRequest((Message.of("user", "one"), Message.of("assistant", "two"), Message.of("user", "three")))
     ).tokens

@@ -1,6 +1,7 @@
 """What an answer's text is taken apart into, however it arrives."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,13 @@ from edgechat.types import Called, Delta, Reasoning
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "}\\""}}\n</tool_call>'
 NOW = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 BARE = '{"name": "now", "arguments": {}}'
+TOOLS = {"add": "{}", "now": "{}"}
 Parts = tuple[str, str, list[tuple[str, str]]]  # thought, said, called
 
 
-def taken_apart(text: str, cut: random.Random | None = None, **more: bool) -> Parts:
-    asked = {"thinks": False, "may_think": True, "guided": False, "repair": True} | more
-    reply = Reply("c", tools=["add", "now"] if asked.pop("tools", True) else [], **asked)
+def taken_apart(text: str, cut: random.Random | None = None, **more: Any) -> Parts:
+    asked: dict[str, Any] = {"thinks": False, "may_think": True, "guided": False, "repair": True} | more
+    reply = Reply("c", tools=TOOLS if asked.pop("tools", True) else {}, **asked)
     pieces = []
     while text:
         size = cut.randint(1, 5) if cut else len(text)
@@ -42,6 +44,11 @@ CASES: list[tuple[str, Parts]] = [
     (f"<think>a</think>{CALL}\n{NOW}", ("a", "", [("add", ARGUMENTS), ("now", "{}")])),
     (f"{CALL}\n{CALL}", ("", "", [("add", ARGUMENTS)])),
     (f"{BARE}\n{BARE}", ("", "", [("now", "{}")])),
+    (
+        '<tool_call>\n{"name": "add", "arguments": {"a": "</tool_call></think>", "b": "<think>"}}\n</tool_call> so',
+        ("", "so", [("add", '{"a": "</tool_call></think>", "b": "<think>"}')]),
+    ),
+    (f'<tool_call>{{"a" "}}</tool_call>{NOW}', ("", '<tool_call>{"a" "}</tool_call>', [("now", "{}")])),
     (f'{BARE}\n{{"name": "now", "arguments": {{"x": 1}}}}', ("", "", [("now", "{}"), ("now", '{"x": 1}')])),
     ("<tool_call>\n{'name': 'now', 'arguments': {}}\n</tool_call>", ("", "", [("now", "{}")])),
     ('<tool_call>{"name": "now", "arguments": {"x": [1, 2', ("", "", [("now", '{"x": [1, 2]}')])),
@@ -67,7 +74,7 @@ def test_a_guided_call_comes_as_it_grows() -> None:
     both = [("add", ARGUMENTS), ("now", "{}")]
     for seed in range(20):
         assert taken_apart(f"{CALL}\n{NOW}", random.Random(seed), guided=True) == ("", "", both)
-    reply = Reply("c", False, False, ["add"], guided=True, repair=True)
+    reply = Reply("c", False, False, {"add": "{}"}, guided=True, repair=True)
     first = reply.push('<tool_call>\n{"name": "add", "arguments": {"a"')
     assert first == [Called(0, "c-0", "add", ""), Called(0, "c-0", "add", '{"a"')]
     assert reply.push(": 1") == [Called(0, "c-0", "add", ": 1")]
@@ -79,7 +86,7 @@ def test_a_call_without_tags_is_a_call_where_a_grammar_holds_the_others_too() ->
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_a_repeated_call_is_noticed(guided: bool) -> None:
-    reply = Reply("c", False, False, ["add", "now"], guided=guided, repair=True)
+    reply = Reply("c", False, False, TOOLS, guided=guided, repair=True)
     reply.push(f"{CALL}\n{NOW}")
     assert not reply.repeated
     reply.push(f"\n{CALL}")
@@ -108,7 +115,7 @@ def test_an_answer_that_begins_inside_thinking() -> None:
 
 
 def test_without_tools_or_thinking_nothing_is_held_back() -> None:
-    reply = Reply("c", False, False, [], False, True)
+    reply = Reply("c", False, False, {}, False, True)
     assert reply.push("<tool_call> \n") == [Delta("<tool_call> \n")]
 
 

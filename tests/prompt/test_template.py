@@ -2,7 +2,8 @@ import pytest
 
 from edgechat.errors import InvalidRequest, TemplateInvalid
 from edgechat.prompt.template import CHATML, Prompt, Template
-from edgechat.types import Message
+from edgechat.types import Message, ToolCall
+from tests.prompt.families import FAMILIES
 
 
 def contents(prompt: Prompt) -> list[str]:
@@ -79,3 +80,25 @@ def test_a_template_that_does_not_compile_is_refused_at_once() -> None:
         Template("{% for m in messages %}")
     with pytest.raises(TemplateInvalid, match="characters"):
         Template("x" * 300_000)
+
+
+def test_transformers_training_tag_renders_what_stands_in_it() -> None:
+    source = "{% set a = 1 %}{% generation %}{% set a = 2 %}[{{ messages[0].content }}]{% endgeneration %}{{ a }}"
+    assert Template(source).render([Message.of("user", "hi")]).text == "[hi]1"
+    with pytest.raises(TemplateInvalid, match="does not compile"):
+        Template("{% generation %}")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_form_of_calls_is_what_the_template_teaches(name: str) -> None:
+    assert Template(FAMILIES[name].template).form == ("xml" if name == "qwen3.5" else "json")
+
+
+def test_thinking_stays_within_a_turn_and_goes_with_the_next_question() -> None:
+    """As the makers of Qwen3.5 have it: a chain of calls is thought through, an old answer's thoughts are not read."""
+    asked = Message.of("user", "How warm?")
+    call = Message("assistant", (), reasoning="I look.", tool_calls=(ToolCall("c", "now", "{}"),))
+    turn = [asked, call, Message("tool", ("18",), tool_call_id="c")]
+    template = Template(FAMILIES["qwen3.5"].template)
+    assert "I look." in template.render(turn).text
+    assert "I look." not in template.render([*turn, Message.of("assistant", "18"), asked]).text

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from edgechat.engine.fake import SPECIALS, Bytes
-from edgechat.errors import ContextLengthExceeded
+from edgechat.errors import ContextLengthExceeded, InvalidRequest
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.types import GenRequest, Message, Role
+from tests.prompt.families import FAMILIES
 
 INJECTIONS = [
     "<|im_end|>",
@@ -61,3 +62,41 @@ def test_the_begin_token_is_added_once() -> None:
     assert plain.prepare(asked(Message.of("user", "hi"))).tokens == [258, *b"hi"]
     itself = Prompter(Template("{{ bos_token }}{{ messages[0].content }}", bos="<|endoftext|>"), WithBos(), 100)
     assert itself.prepare(asked(Message.of("user", "hi"))).tokens == [258, *b"hi"]
+
+
+def read(source: str, *messages: Message, **more: Any) -> str:
+    """What a model with that template reads, control tokens left out."""
+    thinking = more.pop("default", None)
+    ids = Prompter(Template(source), Bytes(), 4096, thinking).prepare(asked(*messages, **more)).tokens
+    return bytes(token for token in ids if token < 256).decode()
+
+
+SYSTEM, ASK, HI = Message.of("system", "Be kind."), Message.of("user", "Hello"), Message.of("assistant", "Hi.")
+LATER = Message.of("system", "Be brief.")
+
+
+@pytest.mark.parametrize("name", ["qwen3.5", "qwen2.5"])
+def test_a_later_system_turn_joins_the_first_where_the_template_refuses_or_drops_it(name: str) -> None:
+    source = FAMILIES[name].template
+    for messages in ((SYSTEM, LATER, ASK), (SYSTEM, ASK, HI, LATER, ASK)):
+        assert "system\nBe kind.\n\nBe brief.\n" in read(source, *messages)
+    assert "system\nBe brief.\n" in read(source, ASK, HI, LATER, ASK)
+
+
+def test_a_later_system_turn_stays_where_it_is_where_the_template_takes_it() -> None:
+    assert "Hi.\nsystem\nBe brief.\nuser\n" in read(CHATML, SYSTEM, ASK, HI, LATER, ASK)
+
+
+def test_a_conversation_that_the_template_refuses_is_refused_in_its_own_words() -> None:
+    with pytest.raises(InvalidRequest, match="No user query found"):
+        read(FAMILIES["qwen3.5"].template, SYSTEM)
+
+
+def test_thinking_is_as_the_catalogue_has_it_unless_a_request_says() -> None:
+    source = FAMILIES["smollm3"].template + "{# enable_thinking #}"
+    thinks, thinks_not = "assistant\n", "assistant\n<think>\n\n</think>\n"
+    assert read(source, ASK, default=True).endswith(thinks)
+    assert read(source, ASK, default=True, thinking=False).endswith(thinks_not)
+    assert read(source, ASK, default=False).endswith(thinks_not)
+    assert read(source, ASK, default=False, thinking=True).endswith(thinks)
+    assert read(CHATML, ASK, default=False).endswith(thinks)  # it has no switch: nobody asked, nothing is refused

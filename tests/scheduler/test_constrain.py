@@ -179,3 +179,77 @@ def test_a_schema_nested_beyond_reason_is_refused() -> None:
         deep = {"type": "array", "items": deep}
     with pytest.raises(InvalidRequest, match="deep"):
         grammar(schema=json.dumps(deep))
+
+
+def in_xml(*tools: Tool, **asked: object) -> Grammar:
+    made = CONSTRAINER.grammar(GenRequest((), tools=tools, **asked), False, False, "xml")  # type: ignore[arg-type]
+    assert made is not None
+    return made
+
+
+PLACE = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "days": {"type": "integer", "minimum": 1},
+        "unit": {"anyOf": [{"type": "string", "enum": ["C", "F"]}, {"type": "null"}]},
+        "code": {"type": "string", "minLength": 2, "maxLength": 3},
+        "at": {"$ref": "#/$defs/At"},
+    },
+    "required": ["city", "days"],
+    "additionalProperties": False,
+    "$defs": {"At": {"type": "object", "properties": {"lat": {"type": "number"}}, "required": ["lat"]}},
+}
+WEATHER = Tool("weather", parameters=json.dumps(PLACE), strict=True)
+
+
+def test_a_call_in_xml_follows_the_schema_parameter_by_parameter() -> None:
+    head = "<tool_call>\n<function=weather>\n<parameter=city>\nP<a>\n\nris\n</parameter>\n<parameter=days>\n"
+    made = in_xml(WEATHER, tool_choice="required")
+    assert allows(made, f"{head}3\n</parameter>\n</function>\n</tool_call>")
+    assert may_end(made)
+    assert allows(made, "\n<tool_call>\n<function=weather>\n<parameter=city>\n\n</parameter>\n<parameter=")
+    for wrong in (
+        "<tool_call>\n<function=w>",
+        "<tool_call>\n<function=weather>\n<parameter=days>",
+        f"{head}0",
+        f"{head}x",
+    ):
+        assert not allows(in_xml(WEATHER, tool_choice="required"), wrong), wrong
+    rest = "2\n</parameter>\n<parameter=unit>\nnull\n</parameter>\n<parameter=code>\nab\n</parameter>\n"
+    assert allows(
+        in_xml(WEATHER), f"Well: {head}{rest}" + '<parameter=at>\n{"lat": 1.5}\n</parameter>\n</function>\n</tool_call>'
+    )
+    for wrong in ("<parameter=unit>\nK", "<parameter=code>\na\n</", "<parameter=code>\nabcd", '<parameter=at>\n{"x"'):
+        assert not allows(in_xml(WEATHER), f"{head}2\n</parameter>\n{wrong}"), wrong
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"properties": {"a": {"type": "string", "pattern": "^a+$"}}}, "`pattern` of 'a'"),
+        ({"minProperties": 1}, "`minProperties`"),
+        ({"required": ["b"]}, "the required 'b', which is no property,"),
+    ],
+)
+def test_what_xml_cannot_hold_refuses_a_strict_tool_and_is_passed_over_for_a_hint(
+    more: dict[str, object], why: str
+) -> None:
+    parameters = json.dumps({"type": "object", "properties": {"a": {"type": "string"}}} | more)
+    with pytest.raises(InvalidRequest, match=f"{why} of the strict tool 'f' cannot be held") as caught:
+        in_xml(Tool("f", parameters=parameters, strict=True))
+    assert caught.value.param == "tools"
+    made = in_xml(Tool("f", parameters=parameters), tool_choice="required")
+    assert allows(made, "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n</function>\n</tool_call>")
+
+
+def test_a_call_within_the_thinking_is_thought_not_held() -> None:
+    made = grammar(thinks=True, tools=(Tool("add", parameters=json.dumps(PERSON), strict=True),))
+    assert allows(made, "I could <tool_call> it, or not.</think>\n\nNo.")
+    assert allows(made, '<tool_call>\n{"name": "add"')
+
+
+def test_an_end_of_thinking_inside_a_string_closes_no_string() -> None:
+    made = grammar(schema=json.dumps(PERSON))
+    assert allows(made, '{"name": "a</think>')
+    assert json.loads('{"name": "a</think>' + bytes(made.closing()).decode())["name"] == "a</think>"

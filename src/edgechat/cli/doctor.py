@@ -18,12 +18,15 @@ from rich.table import Table
 from edgechat import machine, presence
 from edgechat.cli import options
 from edgechat.cli.follow import out
-from edgechat.errors import ConfigError, EdgechatError, ServiceError
+from edgechat.engine.llama.memory import embeds
+from edgechat.errors import ConfigError, EdgechatError, ModelFileInvalid, ServiceError
+from edgechat.gguf.header import read_header
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
 from edgechat.observe import bundle
 from edgechat.process.spawn import plain_environment
+from edgechat.prompt.template import UNTAUGHT
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth
 from edgechat.tune.record import Records
@@ -136,6 +139,7 @@ def examine(settings: Settings, engine: Engine, fault: str | None) -> Iterator[C
     yield memory_speed(machine.cores())
     yield disk(settings)
     yield models(settings)
+    yield from templates(settings)
     yield from tuned(settings)
 
 
@@ -223,6 +227,15 @@ def tuned(settings: Settings) -> Iterator[Check]:
         roof = "" if found.roof is None else f"; writing takes {found.roof:.0%} of the memory's speed"
         what = f"{found.chosen.recipe}, {found.gain:.1f}× as fast; {threads}{roof}"
         yield Check(f"tuned {stored.name}", "ok", what)
+
+
+def templates(settings: Settings) -> Iterator[Check]:
+    """Each model that answers and was given no chat template."""
+    for stored in Store(settings.home).list():
+        with suppress(ModelFileInvalid):  # another engine's, or a damaged one: `edgechat verify` tells
+            header = read_header(stored.path)
+            if header.template is None and not embeds(header):
+                yield Check(f"template {stored.name}", "warn", UNTAUGHT, "serve a model that was made to chat")
 
 
 def models(settings: Settings) -> Check:

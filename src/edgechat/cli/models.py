@@ -21,6 +21,7 @@ from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
 from edgechat.hub.store import Kept, Store, Stored
+from edgechat.prompt.template import UNTAUGHT
 from edgechat.settings import Settings
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
 from edgechat.tune.record import Records
@@ -162,7 +163,9 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
             wrong = str(error)
     ram, short = None, None
     if header is not None:
-        ram, short = _ram(header if loaded is model else read_header(loaded.path), settings)
+        short = UNTAUGHT if header.template is None and not memory.embeds(header) else None
+        ram, why = _ram(header if loaded is model else read_header(loaded.path), settings)
+        short = why or short
     return Row(
         name=model.name,
         source=model.source,

@@ -19,6 +19,7 @@ from edgechat.cli.tuning import told, tune_beside
 from edgechat.errors import AddressInUse, ConfigError, HomeInUse
 from edgechat.history.store import History
 from edgechat.keys import check_exposure
+from edgechat.prompt.template import UNTAUGHT
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
 
@@ -125,7 +126,7 @@ async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool) ->
     served = runtime.served
     assert served is not None
     out.print(f"{served.name} ({served.recipe}, context {served.info.context}) answers at {url}")
-    for note in served.info.notes:
+    for note in (*served.info.notes, *([UNTAUGHT] if served.info.untaught else [])):
         out.print(note)
     stored = runtime.library.get(served.name)
     for line in told(runtime.library, stored, tune):

@@ -33,6 +33,7 @@ class Entry(Struct, frozen=True):
     context: int = 0  # tokens it was trained to read
     languages: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
+    thinking: bool | None = None  # before it answers, where nobody says; None: as its template has it
 
     @property
     def references(self) -> tuple[Remote, ...]:

@@ -121,7 +121,7 @@ class Library:
 
     def wanted(self, stored: Stored) -> Wanted:
         """How `stored` is loaded. The default stays; the others go when nobody asks."""
-        settings, tuned = self.settings, self.tuned(stored)
+        settings, tuned, entry = self.settings, self.tuned(stored), self.catalog.find(stored.name)
         file = tuned[1] if tuned else stored
         counts = tuned[0].counts if tuned and not settings.threads else None
         forecast = self.forecast(file)
@@ -139,6 +139,7 @@ class Library:
             ubatch=tuned[0].counts.slice if tuned else 0,
             flash=tuned[0].counts.flash if tuned else True,
             queue=settings.queue,
+            thinking=entry.thinking if entry else None,
             digest=file.sha256,
             shelf=str(prefixes(settings.home)),
             shelf_bytes=int(settings.prefix_bytes),

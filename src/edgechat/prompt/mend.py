@@ -49,11 +49,22 @@ def bare(text: str, tools: Collection[str]) -> int | None:
     return end if _call(value, tools, strict=True) else 0
 
 
+def value(text: str, repair: bool) -> Any:
+    """What `text` is in JSON, mended where that is wanted and helps; None where it is nothing."""
+    found = _loads(text)
+    return _loads(_mended(text)) if found is None and repair and len(text) <= MOST else found
+
+
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
+
+
+def _refuse(word: str) -> None:
+    """NaN and Infinity are Python's words, not JSON's."""
+    raise ValueError(word)
 
 
 def _call(value: Any, tools: Collection[str], strict: bool) -> Call | None:

@@ -5,18 +5,20 @@
 Nothing that could still turn out to be markup leaves early, and no text is lost: a call that cannot be read is said.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from edgechat.prompt import mend
+from edgechat.prompt.calls import InJson, InXml, Written
 from edgechat.prompt.detokenize import overlap
 from edgechat.prompt.template import THINK, UNTHINK
-from edgechat.prompt.tools import CALL, CALLED
+from edgechat.prompt.tools import CALL, CALLED, Form
 from edgechat.types import Called, Delta, Reasoning
 
 Piece = Delta | Reasoning | Called
 State = Literal["start", "thinking", "said", "call"]
+_STRING_OR_END = re.compile(rf'"(?:[^"\\]|\\.)*"?|{CALLED}', re.DOTALL)
 
 
 class Reply:
@@ -30,23 +32,25 @@ class Reply:
         id: str,
         thinks: bool,
         may_think: bool,
-        tools: Sequence[str],
+        tools: Mapping[str, str],
         guided: bool,
         repair: bool,
         once: bool = True,
+        form: Form = "json",
     ) -> None:
-        """`tools` may be called; `guided` text is known to be well-formed, so that calls can be passed on as they come.
+        """`tools` may be called, each with the text of its JSON schema, and are in that `form`.
 
-        `thinks`: the text begins inside thinking; `may_think`: it may begin with thinking. `once`: a repeated call is
-        not passed on.
+        `guided` text is known to be well-formed, so that calls can be passed on as they come. `thinks`: the text begins
+        inside thinking; `may_think`: it may begin with thinking. `once`: a repeated call is not passed on.
         """
         self._id = id
         self._state: State = "thinking" if thinks else "start" if may_think else "said"
-        self._tools = frozenset(tools)
+        self._tools = dict(tools)
+        self._form = form
         self._guided = guided
         self._repair = repair
         self._held = ""
-        self._stream: _Arguments | None = None
+        self._stream: Written | None = None
         self._gap = thinks  # white space after markup is not said
         self._space = ""  # before a call: said only where the call turns out to be none
         self._begun = False  # something was said or called
@@ -136,34 +140,45 @@ class Reply:
             self._held = text[len(text) - keep :]
 
     def _call(self, last: bool) -> Iterator[Piece]:
-        if self._guided:
-            yield from self._guided_call(last)
-            return
-        inside, found, after = self._held.partition(CALLED)
-        if found or last:
-            self._enter("said", after)
-            yield from self._read(inside, f"{self._space}{CALL}{inside}{found}")
-
-    def _guided_call(self, last: bool) -> Iterator[Piece]:
-        """Pass on the arguments as they come: their beginning and end are where the grammar has them.
-
-        As long as they are those of a call that was made already, they wait.
-        """
         if self._stream is None:
-            self._stream = _Arguments.begun(self._held, f"{self._id}-{self.calls}", self.calls)
-            if self._stream is None:
+            self._stream = self._begin()
+            if self._stream is not None:
+                self._held = self._stream.rest
+            elif self._guided or (not last and self._form == "xml" and InXml.may_begin(self._held, self._tools)):
                 return
-            self._held = self._stream.rest
-        stream = self._stream
+        if self._stream is not None:
+            yield from self._go_on(self._stream, last)
+            return
+        end = _end_of_call(self._held, last)
+        if end is not None:
+            inside, after = self._held[:end], self._held[end:].removeprefix(CALLED)
+            verbatim = f"{self._space}{CALL}{self._held[: len(self._held) - len(after)]}"
+            self._enter("said", after)
+            yield from self._read(inside, verbatim)
+
+    def _begin(self) -> Written | None:
+        """The call whose arguments can be passed on as they come, as soon as its name is whole."""
+        id = f"{self._id}-{self.calls}"
+        if self._form == "xml":
+            return InXml.begun(self._held, id, self.calls, self._tools)
+        return InJson.begun(self._held, id, self.calls) if self._guided else None
+
+    def _go_on(self, stream: Written, last: bool) -> Iterator[Piece]:
+        """Pass on the arguments as they come. As long as they are those of a call that was made already, they wait."""
+        self._begun = True
         self._held = stream.take(self._held)
+        if last and not stream.ended and self._repair and not self._guided:
+            stream.close(self._held)
+            self._held, self.mended = "", True
         again = self._once and any(stream.may_become(call) for call in self._made)
         if not again or (last and not stream.ended):
             self.calls += not stream.told
             yield from stream.tell()
-        if stream.ended and (CALLED in self._held or last):
+        rest = self._held.lstrip("} \n")
+        if stream.ended and (last or rest.startswith(CALLED) or not CALLED.startswith(rest)):
             self._note(stream.call)
             self._stream = None
-            self._enter("said", self._held.partition(CALLED)[2])
+            self._enter("said", "" if CALLED.startswith(rest) else rest.removeprefix(CALLED))
 
     def _read(self, inside: str, verbatim: str) -> Iterator[Piece]:
         """The call that `inside` is; what is none is said `verbatim`."""
@@ -190,62 +205,14 @@ class Reply:
         self._state, self._held, self._gap = state, text, gap
 
 
-class _Arguments:
-    """The arguments of a call that is being written: `{"name": "…", "arguments": {…}}`."""
+def _end_of_call(text: str, last: bool) -> int | None:
+    """Where the call in `text` ends: at the first closing tag that no JSON string holds.
 
-    def __init__(self, index: int, id: str, name: str, rest: str) -> None:
-        self._index, self._id, self._name = index, id, name
-        self._depth, self._quoted, self._escaped = 0, False, False
-        self._taken = ""
-        self._passed = 0  # characters that were told
-        self.rest = rest
-        self.ended = False
-        self.told = False
-
-    @classmethod
-    def begun(cls, text: str, id: str, index: int) -> "_Arguments | None":
-        """The call that `text` begins, as soon as its name is whole."""
-        head, found, rest = text.partition('"arguments": ')
-        if not found:
-            return None
-        name: Any = json.loads(head.strip().rstrip(",") + "}")["name"]
-        return cls(index, id, name, rest)
-
-    @property
-    def call(self) -> mend.Call:
-        """What was called, once it has ended."""
-        return self._name, self._taken
-
-    def may_become(self, call: mend.Call) -> bool:
-        """Whether this is `call`, or its beginning."""
-        return self._name == call[0] and call[1].startswith(self._taken)
-
-    def tell(self) -> Iterator[Called]:
-        """What was not told yet."""
-        if not self.told:
-            yield Called(self._index, self._id, self._name, "")
-        if more := self._taken[self._passed :]:
-            yield Called(self._index, self._id, self._name, more)
-        self.told, self._passed = True, len(self._taken)
-
-    def take(self, text: str) -> str:
-        """Take in what of `text` belongs to the arguments; the rest."""
-        if self.ended:
-            return text
-        for at, character in enumerate(text):
-            if self._quoted:
-                self._quoted = character != '"' or self._escaped
-                self._escaped = character == "\\" and not self._escaped
-            elif character == '"':
-                self._quoted = True
-            else:
-                self._depth += (character in "{[") - (character in "}]")
-                if self._depth == 0:
-                    self.ended = True
-                    self._taken += text[: at + 1]
-                    return text[at + 1 :]
-        self._taken += text
-        return ""
+    At the `last` of a text whose quotes do not match it is the first one, or the end.
+    """
+    ends = (found.start() for found in _STRING_OR_END.finditer(text) if found[0] == CALLED)
+    end = next(ends, None)
+    return len(text.partition(CALLED)[0]) if end is None and last else end
 
 
 def _tail(text: str, markup: str) -> int:

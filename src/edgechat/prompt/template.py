@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
-from jinja2 import TemplateError, meta
+from jinja2 import TemplateError, meta, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgechat.errors import InvalidRequest, TemplateInvalid
-from edgechat.prompt.tools import CALL
+from edgechat.prompt.calls import FUNCTION
+from edgechat.prompt.tools import CALL, Form
 from edgechat.types import Message, Tool, ToolCall
 
 MAX_TEMPLATE = 1 << 18  # characters
@@ -30,6 +33,7 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+UNTAUGHT = "its file has no chat template: it is talked to in ChatML, which it may never have learned."
 # A word or phrase of which no control token can be made. Left without marks: some templates look at such words.
 _HARMLESS = re.compile(r"[\w .,:;'()/+*=?!-]*")
 
@@ -47,6 +51,16 @@ class Prompt(NamedTuple):
         return self.text[written:].rstrip().endswith(THINK)
 
 
+class _Generation(Extension):
+    """`{% generation %} … {% endgeneration %}`: where Transformers finds what to train on. It renders as it stands."""
+
+    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        tag = next(parser.stream)
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=tag.lineno)
+
+
 class Template:
     """A model's chat template, compiled once."""
 
@@ -57,7 +71,7 @@ class Template:
                 f"the model's chat template has {len(source)} characters; at most {MAX_TEMPLATE} are read."
             )
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
         )
         environment.globals.update(raise_exception=_refuse, strftime_now=lambda form: datetime.now().strftime(form))
         environment.filters["tojson"] = _to_json
@@ -69,6 +83,7 @@ class Template:
         except TemplateError as error:
             raise TemplateInvalid(f"the model's chat template does not compile: {error}.") from error
         self.knows_tools = "tools" in asked and CALL in source
+        self.form: Form = "xml" if self.knows_tools and FUNCTION in source else "json"
         self.thinking_switch = "enable_thinking" in asked
         self.thinks = THINK in source
         self.knows_names = re.search(r"""message(\.name|\[['"]name['"]\])""", source) is not None

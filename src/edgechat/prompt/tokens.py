@@ -11,11 +11,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError
+from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError, TemplateInvalid
 from edgechat.prompt import budget, senses
 from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
 from edgechat.prompt.tokenizer import Tokenizer
-from edgechat.prompt.tools import CALL, CALLED, spelled_out, without_system
+from edgechat.prompt.tools import CALL, CALLED, Form, spelled_out, system_first, without_system
 from edgechat.types import (
     CAP,
     Answered,
@@ -39,18 +39,25 @@ class Prepared(NamedTuple):
     dropped: int = 0  # messages that did not
     thinks: bool = False  # the answer begins inside the model's thinking
     may_think: bool = False  # the answer may begin with thinking
+    form: Form = "json"  # of the calls in the answer
 
 
 class Prompter:
     """Turns requests into token ids for one model. Safe to call from several threads."""
 
-    def __init__(self, template: Template, tokenizer: Tokenizer, context: int) -> None:
+    def __init__(self, template: Template, tokenizer: Tokenizer, context: int, thinking: bool | None = None) -> None:
+        """`thinking`: what holds where a request does not say, and the template can be told."""
         self.template = template
+        self._thinking = thinking if template.thinking_switch else None
         self._tokenizer = tokenizer
         self._context = context
         self._specials = _any_of(tokenizer.specials)
         self._markup = _any_of(word for word in tokenizer.added if word in MARKUP or word in template.source)
-        self._has_system = self._takes([Message.of("system", "Be kind."), Message.of("user", "Hello")])
+        ask = Message.of("user", "Hello")
+        self._has_system = self._tells("Be kind.", [Message.of("system", "Be kind."), ask])
+        self._has_more = self._tells(
+            "Be brief.", [ask, Message.of("assistant", "Hi."), Message.of("system", "Be brief."), ask]
+        )
 
     def prepare(self, request: GenRequest) -> Prepared:
         """Token ids of what the model reads before it answers `request`.
@@ -62,6 +69,7 @@ class Prompter:
         if request.prompt is not None:
             return Prepared(self._checked(self._raw(request.prompt), "prompt"))
         tools = request.tools if request.tool_choice != "none" else ()
+        thinking = self._thinking if request.thinking is None else request.thinking
         thinks = False
 
         def encode(messages: Sequence[Message]) -> list[int]:
@@ -71,16 +79,18 @@ class Prompter:
                 turns, known = spelled_out(turns, tools), ()
             if not self._has_system:
                 turns = without_system(turns)
-            prompt = self.template.render(turns, known, request.thinking)
+            elif not self._has_more:
+                turns = system_first(turns)
+            prompt = self.template.render(turns, known, thinking)
             thinks = prompt.thinks
             return self._with_bos(list(self._ids(prompt)))
 
-        may_think = self.template.thinks and request.thinking is not False
+        may_think, form = self.template.thinks and thinking is not False, self.template.form
         if request.truncation == "disabled":
-            return Prepared(self._checked(encode(request.messages), "messages"), 0, thinks, may_think)
+            return Prepared(self._checked(encode(request.messages), "messages"), 0, thinks, may_think, form)
         answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
         fitted = budget.fit(request.messages, self._context - answer, encode, self._count)
-        return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, may_think)
+        return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, may_think, form)
 
     def answer(self, question: AnyQuestion) -> Answered:
         """Answer a question about tokens. Raises what `prepare` raises."""
@@ -102,12 +112,12 @@ class Prompter:
         how = "does not think before it answers" if wanted else "has no switch to turn its thinking off"
         raise InvalidRequest(f"this model {how}.", "enable_thinking")
 
-    def _takes(self, messages: Sequence[Message]) -> bool:
+    def _tells(self, said: str, messages: Sequence[Message]) -> bool:
+        """Whether the template takes `messages`, and the model reads what was `said` in them."""
         try:
-            self.template.render(messages)
-        except RequestError:
+            return said in self.template.render(messages).text
+        except (RequestError, TemplateInvalid):
             return False
-        return True
 
     def _raw(self, prompt: str | Sequence[int]) -> list[int]:
         """A prompt that goes through no template; given as ids, it is taken as it stands."""

@@ -14,10 +14,13 @@ What is written here is content like any other: nothing in it becomes a control 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Literal
 
 import msgspec
 
 from edgechat.types import Message, Part, Tool
+
+Form = Literal["json", "xml"]  # in which a model writes its calls (calls.py)
 
 CALL, CALLED = "<tool_call>", "</tool_call>"
 _HOW = f"""\
@@ -57,6 +60,16 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
     if first is not None:
         rest[first] = msgspec.structs.replace(rest[first], content=(*said, *rest[first].content))
     return rest
+
+
+def system_first(messages: Sequence[Message]) -> list[Message]:
+    """`messages` for a template that takes one system turn, at the beginning: all that the system said stands there."""
+    said = [message for message in messages if message.role == "system"]
+    if not said:
+        return list(messages)
+    content = [part for message in said for part in ("\n\n", *message.content)][1:]
+    first = msgspec.structs.replace(said[0], content=tuple(content))
+    return [first, *(message for message in messages if message.role != "system")]
 
 
 def _responses(results: Iterable[Message]) -> Iterator[Part]:

@@ -195,13 +195,14 @@ class Answer:
 
 def _reply(request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
     active = request.prompt is None and request.tool_choice != "none"
-    names = request.tool_names or [tool.name for tool in request.tools]
+    tools = [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
     return Reply(
         id=f"call_{secrets.token_hex(8)}",
         thinks=prompt.thinks,
         may_think=prompt.may_think,
-        tools=names if active else (),
+        tools={tool.name: tool.parameters for tool in tools} if active else {},
         guided=guided,
         repair=request.guards.repair,
         once=request.guards.loop,
+        form=prompt.form,
     )

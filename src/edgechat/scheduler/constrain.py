@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from edgechat.errors import InvalidRequest
 from edgechat.prompt.template import THINK, UNTHINK
 from edgechat.prompt.tokenizer import Tokenizer
-from edgechat.prompt.tools import CALL, CALLED
+from edgechat.prompt.tools import CALL, CALLED, Form
+from edgechat.scheduler import parameters
 from edgechat.types import GenRequest, Tool
 
 if TYPE_CHECKING:
@@ -38,13 +39,22 @@ class Grammar:
     """What one answer has to follow, and how far it is; `Guide` of engine/base.py."""
 
     def __init__(
-        self, matcher: "guidance.LLMatcher", words: Sequence[bytes], letters: Mapping[int, int], ends: Sequence[int]
+        self,
+        matcher: "guidance.LLMatcher",
+        words: Sequence[bytes],
+        letters: Mapping[int, int],
+        ends: Sequence[int],
+        thinks: bool = False,
     ) -> None:
-        """`words`: the bytes of each token; `letters`: the token of each byte; `ends`: tokens that end an answer."""
+        """`words`: the bytes of each token; `letters`: the token of each byte; `ends`: tokens that end an answer.
+
+        `thinks`: it begins inside the model's thinking.
+        """
         self._matcher = matcher
         self._words = words
         self._letters = letters
         self._ends = ends
+        self._thinks = thinks
         self._said = bytearray()
 
     @property
@@ -83,9 +93,13 @@ class Grammar:
 
     def _preferred(self) -> Iterator[int]:
         """Bytes in the order in which they lead to the end: within a string its quote first, else brackets."""
-        first = b'"' if _in_string(self._said) else b'}],": 0ntf{['
+        first = b'"' if self._in_string() else b'}],": 0ntf{['
         yield from (byte for byte in first if byte in self._letters)
         yield from sorted(self._letters)
+
+    def _in_string(self) -> bool:
+        thinks = self._thinks or self._said.startswith(THINK.encode())
+        return in_string(self._said.partition(UNTHINK.encode())[2] if thinks else self._said)
 
     def _only_ends(self, size: int) -> bytes:
         mask = bytearray(size)
@@ -105,8 +119,8 @@ class Constrainer:
         self._letters: dict[int, int] = {}
         self._ends = [token for token in tokenizer.specials.values() if tokenizer.is_end(token)]
 
-    def grammar(self, request: GenRequest, thinks: bool, may_think: bool) -> Grammar | None:
-        """What the answer to `request` must follow; None where it is free.
+    def grammar(self, request: GenRequest, thinks: bool, may_think: bool, form: Form = "json") -> Grammar | None:
+        """What the answer to `request` must follow; None where it is free. Calls are written in `form`.
 
         `thinks`: it begins inside the model's thinking, which is free; `may_think`: it may begin with thinking.
         Raises InvalidRequest, naming the parameter, for a schema that does not compile or takes too long to.
@@ -118,11 +132,11 @@ class Constrainer:
         tools = _callable(request)
         for tool in tools:
             check(tool.parameters, "tools")
-        text = _free(request, tools) if request.schema is None and _may_talk(request) else ""
-        text = text or _bound(request, tools, thinks, may_think)
-        return self._compiled(text, "tools" if request.schema is None else "response_format")
+        free = request.schema is None and _may_talk(request)
+        text = _free(request, tools, form, thinks) if free else _bound(request, tools, form, thinks, may_think)
+        return self._compiled(text, "tools" if request.schema is None else "response_format", thinks)
 
-    def _compiled(self, grammar: str, param: str) -> Grammar:
+    def _compiled(self, grammar: str, param: str, thinks: bool) -> Grammar:
         import llguidance as guidance
 
         limits = guidance.LLParserLimits(
@@ -144,7 +158,7 @@ class Constrainer:
             raise InvalidRequest(f"the schema is not ready after {COMPILE_S:.0f} s: make it simpler.", param) from None
         if matcher.is_error():
             raise InvalidRequest(f"the schema does not compile: {_one_line(matcher.get_error())}.", param)
-        return Grammar(matcher, self._words, self._letters, self._ends)
+        return Grammar(matcher, self._words, self._letters, self._ends, thinks)
 
     def _ready(self) -> "guidance.LLTokenizer":
         import llguidance as guidance  # not loaded where no answer is constrained
@@ -232,7 +246,7 @@ def _thoughtful(rule: str, thinks: bool, may_think: bool) -> str:
     return f"start: {rule}\n"
 
 
-def _bound(request: GenRequest, tools: Sequence[Tool], thinks: bool, may_think: bool) -> str:
+def _bound(request: GenRequest, tools: Sequence[Tool], form: Form, thinks: bool, may_think: bool) -> str:
     """Grammar of an answer that is JSON of a schema, or calls, and nothing else."""
     ways, rules = [], ""
     if request.schema is not None and _may_talk(request):
@@ -241,21 +255,30 @@ def _bound(request: GenRequest, tools: Sequence[Tool], thinks: bool, may_think: 
     if tools:
         more = f'("\\n{CALL}" one)*' if request.parallel_tool_calls else ""
         ways.append(f'"{CALL}" one {more}')
-        rules += _one_of(tools)
+        rules += _one_of(tools, form)
     return _thoughtful(f"({' | '.join(ways)})", thinks, may_think) + rules
 
 
-def _free(request: GenRequest, tools: Sequence[Tool]) -> str:
+def _free(request: GenRequest, tools: Sequence[Tool], form: Form, thinks: bool) -> str:
     """Grammar of text in which calls may stand."""
     words = f"head[lazy]: /(?s:.*){CALL}/\nTAIL: /(?s:.*)/ & ~/(?s:.*){CALL}(?s:.*)/\n"
     calls = "(head one)* TAIL" if request.parallel_tool_calls else "(head one | TAIL)"
-    return f"start: {calls}\n{words}{_one_of(tools)}"
+    return _thoughtful(calls, thinks, may_think=False) + words + _one_of(tools, form)
 
 
-def _one_of(tools: Sequence[Tool]) -> str:
+def _one_of(tools: Sequence[Tool], form: Form) -> str:
     """Grammar of what stands between the tags of a call."""
-    body = " | ".join(f"call{at}" for at in range(len(tools)))
-    return f"one: {body}\n" + "".join(f"call{at}: {_call(tool)}\n" for at, tool in enumerate(tools))
+    names = [f"call{at}" for at in range(len(tools))]
+    if form == "json":
+        calls = [f"{name}: {_call(tool)}\n" for name, tool in zip(names, tools, strict=True)]
+    else:
+        calls = [_call_in_xml(tool, name) for name, tool in zip(names, tools, strict=True)]
+        calls.append(parameters.TEXT)
+    return f"one: {' | '.join(names)}\n" + "".join(calls)
+
+
+def _call_in_xml(tool: Tool, name: str) -> str:
+    return parameters.rules(tool, name, lambda schema: _json(schema, lenient=not tool.strict))
 
 
 def _call(tool: Tool) -> str:
@@ -285,11 +308,10 @@ def _first(mask: bytes) -> int | None:
     return None if at is None else at * 8 + (mask[at] & -mask[at]).bit_length() - 1
 
 
-def _in_string(text: bytes | bytearray) -> bool:
+def in_string(text: bytes | bytearray) -> bool:
     """Whether a JSON text ends inside a string."""
-    begun = text.rpartition(UNTHINK.encode())[2]
     quoted = escaped = False
-    for letter in begun:
+    for letter in text:
         if letter == ord('"') and not escaped:
             quoted = not quoted
         escaped = quoted and letter == ord("\\") and not escaped

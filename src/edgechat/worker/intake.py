@@ -91,5 +91,5 @@ class Intake:
 
     def _prepared(self, letter: Generate) -> Submit:
         prompt = self._prompter.prepare(letter.request)
-        grammar = self._constrainer.grammar(letter.request, prompt.thinks, prompt.may_think)
+        grammar = self._constrainer.grammar(letter.request, prompt.thinks, prompt.may_think, prompt.form)
         return Submit(letter.id, letter.request, prompt, grammar)

@@ -94,7 +94,7 @@ def _load(letter: Load, server: Server) -> tuple[Engine, Prompter]:
         bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
         source = engine.template or CHATML
         trial.of(Candidate(source, bos))
-    return engine, Prompter(Template(source, bos), engine.tokenizer, engine.info.context)
+    return engine, Prompter(Template(source, bos), engine.tokenizer, engine.info.context, letter.thinking)
 
 
 def _prepare(engine: str = "") -> None:
@@ -172,6 +172,7 @@ def _described(engine: Engine, template: Template) -> ModelInfo:
         thinks=template.thinks,
         thinking_switch=template.thinking_switch,
         tells_names=template.knows_names,
+        untaught=engine.template is None,
     )
 
 
