@@ -66,13 +66,20 @@ def test_modelscopes_own_variable_is_read_and_ours_wins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("90s", 90), ("10m", 600), ("1.5h", 5400), (5, 5), ("0", 0), (-1, math.inf), ("never", math.inf)],
+    [
+        *[("90s", 90), ("10m", 600), ("1.5h", 5400), (5, 5), ("0", 0), (-1, math.inf), ("never", math.inf)],
+        *[("5m0s", 300), ("1h30m0s", 5400), ("24h0m0s", 86400), ("1m1.5s", 61.5), (".5m", 30), ("2.s", 2)],
+        *[("1500ms", 1.5), ("2000us", 0.002), ("2000µs", 0.002), ("+3s", 3), ("-5m0s", math.inf), ("-0", 0)],
+        *[(1e9, 1e9), (2.5, 2.5), ("0s", 0), ("-1", math.inf)],
+    ],
 )
 def test_a_duration_is_a_number_with_a_unit(text: object, value: float) -> None:
     assert settings.seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10 parsecs", True, None])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "10 parsecs", True, None, "-", "-soon", "5m0", "1h 30m", "5m5", ".s", "1e3s", math.nan]
+)
 def test_what_is_no_duration_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="a duration is"):
         settings.seconds(text)

@@ -18,20 +18,24 @@ from edgechat.errors import ConfigError, UnknownName
 
 PREFIX = "EDGECHAT_"
 _OURS_BUT_NO_SETTING = {"EDGECHAT_TORTURE"}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_ELEMENT = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)")
+_DURATION = re.compile(rf"[+-]?({_ELEMENT.pattern})+|[+-]?(\d+\.?\d*|\.\d+)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds(value: object) -> float:
-    """Seconds from a number or from text such as 90s, 10m, 1.5h; infinity for never and for less than 0.
+    """Seconds from a number or from text such as 90s, 10m, 1h30m0s (Go's grammar, and days).
 
-    Raises ValueError.
+    Infinity for never and for less than 0. Raises ValueError.
     """
-    text = str(value).strip().lower()
-    if isinstance(value, bool) or not (text == "never" or text.startswith("-") or _DURATION.fullmatch(text)):
+    text = format(value, "f") if type(value) is float else str(value).strip().lower()
+    if text == "never":
+        return math.inf
+    if isinstance(value, bool) or not _DURATION.fullmatch(text):
         raise ValueError("a duration is a number with s, m, h or d, or never")
-    found = _DURATION.fullmatch(text)
-    return float(found[1]) * _UNITS[found[2]] if found else math.inf
+    elements = _ELEMENT.findall(text)
+    length = sum(float(number) * _UNITS[unit] for number, unit in elements) if elements else abs(float(text))
+    return math.inf if text.startswith("-") and length else length
 
 
 def _pairs(value: object) -> object:

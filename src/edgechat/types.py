@@ -300,6 +300,7 @@ class ModelInfo(Struct, frozen=True):
     dimensions: int = 0  # of its vectors, if it gives vectors instead of answers
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
     kernels: tuple[str, ...] = ()  # functions of our own that compute it
+    family: str = ""  # its architecture, as its file names it: qwen2
 
 
 class Limits(Struct, frozen=True):
@@ -338,6 +339,7 @@ class Served(Struct, frozen=True):
     info: ModelInfo  # as it is loaded; as it would be, where it is not
     since: int  # Unix time
     loaded: bool = False
+    size: int = 0  # bytes of its file; 0 where nobody knows
 
 
 class Model(Protocol):

@@ -17,6 +17,7 @@ from tests.conftest import FakeModel
 
 def test_life_and_readiness(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/health").json() == {"status": "ok"}
     answer = client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {

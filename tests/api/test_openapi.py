@@ -36,8 +36,9 @@ def keys(value: Any, to: int = 2) -> Any:
     return {name: keys(one, to - 1) for name, one in value.items()} if isinstance(value, dict) and to else None
 
 
+OLLAMAS = ["chat", "generate", "tags", "show", "ps", "version", "embed", "embeddings", "pull", "delete"]
 BYTES = {"/api/attachments": b"\x89PNG\r\n\x1a\n"}
-OF_ANOTHER_MODEL = ("/detokenize", "/v1/embeddings")  # than the one that is served here
+OF_ANOTHER_MODEL = ("/detokenize", "/v1/embeddings", "/api/embed", "/api/embeddings")
 
 
 @pytest.mark.parametrize(("method", "path"), [place for place in EXAMPLES if place[1] not in OF_ANOTHER_MODEL])
@@ -80,7 +81,7 @@ def said(stream: str) -> list[Any]:
 def dialect_at(path: str) -> Dialect:
     if path.startswith("/v1/messages"):
         return ANTHROPIC
-    return OLLAMA if path.removeprefix("/api/") in ("chat", "generate", "tags", "show", "ps", "version") else OPENAI
+    return OLLAMA if path.removeprefix("/api/") in OLLAMAS else OPENAI
 
 
 def test_every_route_tells_how_it_refuses_and_none_says_422(document: Any) -> None:

@@ -16,10 +16,11 @@ from edgechat.api.doors.gate import Gate, Turnstile, places
 from edgechat.api.doors.guard import Guard, Rules
 from edgechat.api.doors.head import Head
 from edgechat.api.doors.request_id import RequestId
+from edgechat.api.downloads import Downloads
+from edgechat.api.ollama import listing, vectors
 from edgechat.api.openai import completions, embeddings, tokens
 from edgechat.api.page import attachments, conversations, dashboard, exchange, login, picker, runs, status
 from edgechat.api.page.assets import mount_page
-from edgechat.api.page.downloads import Downloads
 from edgechat.api.routes import Table
 from edgechat.api.watch import metrics
 from edgechat.api.watch.board import Board
@@ -37,7 +38,8 @@ if TYPE_CHECKING:  # an extra
 
 # In the order of docs/api.md.
 DIALECTS = (
-    openai, completions, responses, embeddings, anthropic, ollama, tokens,
+    openai, completions, responses, embeddings, anthropic, ollama, listing,
+    vectors, tokens,
     native, runs, conversations, attachments, exchange, login, status, picker, dashboard, metrics,
 )  # fmt: skip
 

@@ -37,6 +37,12 @@ async def readyz(runtime: TheRuntime) -> Response:
     return JSONResponse(msgspec.to_builtins(readiness), 200 if readiness.state == "ready" else 503)
 
 
+@router.get("/health", Facts(Need.PUBLIC), "The same, as other engines' clients ask for it")
+async def health(runtime: TheRuntime) -> Response:
+    state = runtime.readiness.state
+    return JSONResponse({"status": "ok" if state == "ready" else state}, 200 if state == "ready" else 503)
+
+
 @router.post("/chat", Facts(Need.KEY, Asks.NOW, example=EXAMPLE), "One question, one answer")
 async def chat(body: ChatInput, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(None, caller)

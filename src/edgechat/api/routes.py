@@ -97,6 +97,7 @@ class Route(APIRoute):
 
     facts: Facts
     dialect: Dialect
+    prefix: str
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -133,7 +134,7 @@ class Router:
 
     def __init__(self, prefix: str = "", dialect: Dialect = OPENAI) -> None:
         self.api = APIRouter(prefix=prefix, route_class=Route)
-        self._dialect = dialect
+        self._prefix, self._dialect = prefix, dialect
 
     def get(self, path: str, facts: Facts, summary: str, **more: Any) -> Decorator:
         return self._added(path, facts, methods=["GET"], summary=summary, **more)
@@ -159,7 +160,7 @@ class Router:
             self.api.add_api_route(path, endpoint, **more)
             route = self.api.routes[-1]
             assert isinstance(route, Route)
-            route.facts, route.dialect = facts, self._dialect
+            route.facts, route.dialect, route.prefix = facts, self._dialect, self._prefix
             return endpoint
 
         return added
@@ -186,7 +187,9 @@ class Table:
         self._rows = list(_rows(routes))
         plain = [row for row in self._rows if "{" not in row.path]
         self._known = {(method, row.path): self._match(method, row.path) for row in plain for method in row.methods}
-        self._dialects = {row.path.partition("/{")[0]: row.route.dialect for row in self._rows}
+        foreign = [row.route for row in self._rows if row.route.dialect is not OPENAI]
+        self._dialects = {route.prefix: route.dialect for route in foreign}  # where no route is, too
+        self._dialects |= {row.path.partition("/{")[0]: row.route.dialect for row in self._rows}
         self._deepest = max((path.count("/") + 1 for path in self._dialects), default=0)
         self.placed = {at for at, facts in self._known.items() if facts.asks is Asks.NOW}  # (method, path)
 

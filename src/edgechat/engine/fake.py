@@ -102,6 +102,7 @@ def info(script: Script, context: int, threads: int) -> ModelInfo:
         engine="fake",
         dimensions=script.dimensions,
         later=script.later,
+        family="fake",
     )
 
 

@@ -117,6 +117,7 @@ class Library:
             info=known,
             since=_since(stored),
             loaded=info is not None,
+            size=file.size,
         )
 
     def wanted(self, stored: Stored) -> Wanted:

@@ -1,6 +1,6 @@
 """Ollama's API, for clients that speak nothing else.
 
-wire.py has its shapes, routes.py its routes and answers.
+routes.py has its answers, wire.py their bodies; listing.py manages models, vectors.py has the embeddings.
 """
 
 from edgechat.api.ollama.routes import router

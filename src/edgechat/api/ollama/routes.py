@@ -1,23 +1,23 @@
-"""Ollama's routes. An answer is one JSON object, or one per line as it grows; the last line has the numbers.
+"""Ollama's answers: POST /api/chat, POST /api/generate.
 
-Durations are in nanoseconds, as Ollama has them.
+An answer is one JSON object, or one per line as it grows; the last line has the numbers. Durations are in nanoseconds,
+as Ollama has them.
 """
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from edgechat import __version__
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, QUESTION, SERVED, TURNS, Example
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
-from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, ShowRequest
+from edgechat.api.ollama.listing import LINES, moment
+from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, Kept
 from edgechat.api.reply import Part, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
@@ -25,44 +25,12 @@ from edgechat.api.tools import arguments_of
 from edgechat.errors import OperatorOnly
 from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCall
 
-SPOKEN = "0.12.0"  # the release of Ollama whose API this is; clients ask for it
 NS = 1_000_000  # nanoseconds in a millisecond
 
-LISTED = Example(None, lambda: {"models": [model_object(SERVED)]})
 CHATTED = Example({"messages": TURNS}, lambda: ChatReply(SERVED), {"schema": {"messages": TURNS, "format": CITY}})
 GENERATED = Example({"prompt": QUESTION}, lambda: GenerateReply(SERVED))
 
 router = Router("/api", OLLAMA)
-
-
-@router.get("/version", Facts(Need.KEY), "The release of Ollama's API that is spoken here")
-async def version() -> dict[str, str]:
-    return {"version": SPOKEN, "edgechat": __version__}
-
-
-@router.get("/tags", Facts(Need.KEY, example=LISTED), "The models that answer here, in Ollama's shape")
-async def tags(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
-    return {"models": [model_object(served) for served in runtime.models(caller)]}
-
-
-@router.get("/ps", Facts(Need.KEY), "The models that are loaded, in Ollama's shape")
-async def ps(runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
-    loaded = [served for served in runtime.models(caller) if served.loaded]
-    return {"models": [{**model_object(one), "size": one.info.memory} for one in loaded]}
-
-
-@router.post("/show", Facts(Need.KEY, kinds=ANY), "One model, in Ollama's shape")
-async def show(body: ShowRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
-    served = runtime.find(body.name, caller).served
-    ignored = ignored_by(body, request, served.info)
-    thinks = ["thinking"] if served.info.thinks else []
-    return {
-        "details": details(served),
-        "model_info": {"general.parameter_count": served.info.parameters, "context_length": served.info.context},
-        "capabilities": ["completion", "tools", *thinks],
-        "modified_at": moment(served.since),
-        **beginning(ignored),
-    }
 
 
 @router.post(
@@ -97,7 +65,7 @@ async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime,
     )
 
 
-def stay(model: Model, body: Asked) -> tuple[str, ...]:
+def stay(model: Model, body: Kept) -> tuple[str, ...]:
     """Let the model, which is in use, stay as long as `keep_alive` says: 0 lets it go after that.
 
     Returns what had no effect, because the caller is no operator.
@@ -122,28 +90,6 @@ async def prepared(model: Model, body: Asked, ignored: tuple[str, ...], **empty:
     return JSONResponse({**head(model.served), **empty, **told})
 
 
-def model_object(served: Served) -> dict[str, Any]:
-    """Ollama's model object."""
-    return {
-        "name": served.name,
-        "model": served.name,
-        "modified_at": moment(served.since),
-        "digest": served.sha256,
-        "details": details(served),
-    }
-
-
-def details(served: Served) -> dict[str, Any]:
-    """What kind of model it is."""
-    size = f"{served.info.parameters / 1e6:.0f}M"
-    return {"format": "gguf", "parameter_size": size, "quantization_level": served.recipe}
-
-
-def moment(seconds: float) -> str:
-    """Unix time as ISO 8601."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
 def head(served: Served) -> dict[str, Any]:
     """What every object of an answer begins with."""
     return {"model": served.name, "created_at": moment(time.time())}
@@ -152,7 +98,7 @@ def head(served: Served) -> dict[str, Any]:
 class ChatReply:
     """`Reply` of reply.py in Ollama's chat objects. Calls are told at the end: no line has a part of one."""
 
-    media_type = "application/x-ndjson"
+    media_type = LINES
 
     def __init__(self, served: Served, ignored: tuple[str, ...] = ()) -> None:
         """`ignored`: as in ignored.py; the first line of a stream says it, too."""

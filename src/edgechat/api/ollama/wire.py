@@ -148,19 +148,25 @@ class Named(Body):
     """A body that names a model."""
 
     model: str | None = None
+    formerly: Annotated[str | None, Field(alias="name")] = None  # how `model` was spelled
 
     @property
     def name(self) -> str:
-        """The model's name, without Ollama's default tag."""
-        return (self.model or "").removesuffix(":latest")
+        """The model's name, however it was spelled, without Ollama's default tag."""
+        return (self.model or self.formerly or "").removesuffix(":latest")
 
 
-class Asked(Named):
+class Kept(Named):
+    """A body that may say how long the model stays in memory."""
+
+    keep_alive: Seconds | None = None
+
+
+class Asked(Kept):
     """What both kinds of question have. Streaming is the default, as it is Ollama's."""
 
     neutral: ClassVar = {"logprobs": (False,), "top_logprobs": (0,)}
 
-    keep_alive: Seconds | None = None
     stream: StrictBool | None = None
     format: Form | None = None
     options: Options | None = None
@@ -217,19 +223,6 @@ class GenerateRequest(Asked):
             GenRequest((), prompt=self.prompt) if self.raw else GenRequest((*system, Message.of("user", self.prompt)))
         )
         return self._finished(asked, defaults)
-
-
-class ShowRequest(Named):
-    """Body of POST /api/show."""
-
-    inert: ClassVar = ("verbose",)
-
-    formerly: Annotated[str | None, Field(alias="name")] = None  # how `model` was spelled
-
-    @property
-    def name(self) -> str:
-        """The model's name, however it was spelled."""
-        return super().name or (self.formerly or "").removesuffix(":latest")
 
 
 def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:

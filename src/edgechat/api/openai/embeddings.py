@@ -14,12 +14,13 @@ from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary, until_gone
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
-from edgechat.types import Embed
+from edgechat.types import Embed, Served
 
 MOST_TEXTS = 2048  # as OpenAI's
 
 Text = Annotated[str, Field(min_length=1)]
 Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
+Dimensions = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
 
 router = Router("/v1")
 
@@ -30,7 +31,7 @@ class EmbeddingRequest(Body):
     input: Text | Tokens | Annotated[Many[Text] | Many[Tokens], Field(min_length=1, max_length=MOST_TEXTS)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[StrictInt, Field(ge=1, lt=1 << 31)] | None = None  # the model's own: no vector is cut
+    dimensions: Dimensions | None = None  # the model's own: no vector is cut
     user: User | None = None
 
     def texts(self) -> tuple[str | tuple[int, ...], ...]:
@@ -62,10 +63,7 @@ EXAMPLE = Example({"input": QUESTION}, lambda: EMBEDDED)
 async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.model, caller)
     served = model.served
-    if not served.info.dimensions:
-        raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
-    if body.dimensions not in (None, served.info.dimensions):
-        raise InvalidRequest(f"{served.name} gives vectors of {served.info.dimensions} numbers only.", "dimensions")
+    check_vectors(served, body.dimensions)
     ignored = ignored_by(body, request, served.info)
     texts = body.texts()
     for text in texts:
@@ -86,6 +84,14 @@ async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRunti
         return {"object": "list", "data": data, "model": served.name, "usage": usage, **beginning(ignored)}
 
     return await until_gone(request, answer())
+
+
+def check_vectors(served: Served, dimensions: int | None = None) -> None:
+    """Raise InvalidRequest unless the model gives vectors, of that many numbers where somebody counts on it."""
+    if not served.info.dimensions:
+        raise InvalidRequest(f"{served.name} answers; it gives no embeddings: it has no pooling.", "model")
+    if dimensions not in (None, served.info.dimensions):
+        raise InvalidRequest(f"{served.name} gives vectors of {served.info.dimensions} numbers only.", "dimensions")
 
 
 def numbers(vector: bytes) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import Request
 
-from edgechat.api.page.downloads import Downloads
+from edgechat.api.downloads import Downloads
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.api.watch.models import Row, here

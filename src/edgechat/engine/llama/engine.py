@@ -153,6 +153,7 @@ class LlamaCpp:
             threads=threads,
             engine=f"llama.cpp{' with flash attention' * flash} {lib.llama_print_system_info().decode().strip(' |')}",
             kernels=kernels(),
+            family=header.architecture,
         )
 
     def _new_context(self, cells: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:

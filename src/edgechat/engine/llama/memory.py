@@ -71,6 +71,7 @@ class Forecast:
             engine="",
             notes=planned.notes,
             dimensions=(header.number("embedding_length") or 0) if embeds(header) else 0,
+            family=header.architecture,
         )
 
 
