@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import ModelFileInvalid
-from edgechat.gguf.header import MAX_KEYS, MAX_TENSORS, _Reader, read_header
+from edgechat.gguf.header import MAX_KEPT, MAX_KEYS, MAX_TENSORS, _Reader, read_header
+from edgechat.gguf.shape import kv_bytes
 from tests import ggufs
 
 QWEN = {
@@ -27,7 +28,7 @@ def test_a_header_tells_shape_template_and_cost_of_context(tmp_path: Path) -> No
     assert (header.architecture, header.name, header.context) == ("qwen2", "Tiny", 32768)
     assert header.template == "{{ messages }}"
     assert header.metadata["tokenizer.ggml.tokens"] == 3  # arrays are kept as their length
-    assert header.kv_bytes_per_token == 12_288  # Qwen2.5-0.5B's, measured
+    assert kv_bytes(header) == 12_288  # Qwen2.5-0.5B's, measured
     assert header.quantisation == "F32"
     assert header.tensors[0].size == 32
 
@@ -164,3 +165,14 @@ def test_a_model_in_parts_is_one_header(tmp_path: Path) -> None:
 def test_a_model_is_never_half_a_million_parts(tmp_path: Path) -> None:
     with pytest.raises(ModelFileInvalid, match="part 1 of 99999"):
         read_header(ggufs.write(tmp_path / "m-00001-of-99999.gguf", ggufs.gguf(QWEN)))
+
+
+def test_whole_numbers_of_layers_are_kept_and_nothing_else_of_arrays(tmp_path: Path) -> None:
+    keys = {"general.architecture": "lfm2", "lfm2.attention.head_count_kv": [0, 8, 0], "lfm2.block_count": 3}
+    keys |= {"tokenizer.ggml.token_type": [1] * (MAX_KEPT + 1)}
+    header = read_header(ggufs.write(tmp_path / "m.gguf", ggufs.gguf(keys)))
+    assert header.numbers("attention.head_count_kv") == (0, 8, 0)
+    assert header.numbers("block_count") == (3,)
+    assert header.numbers("none") == ()
+    assert header.number("attention.head_count_kv") is None
+    assert header.metadata["tokenizer.ggml.token_type"] == MAX_KEPT + 1

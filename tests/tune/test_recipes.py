@@ -94,3 +94,18 @@ def test_the_share_of_the_layers_in_a_twin(tmp_path: Path) -> None:
     found = header(tmp_path)
     layer = sum(a * b for shape in LAYER.values() if len(shape) == 2 for a, b in [shape])
     assert recipes.layers_share(found, 5) == pytest.approx(5 * layer / (5 * layer + 512 * 64))
+
+
+def test_a_written_token_reads_the_experts_that_are_used_and_all_of_them_may_be_recast(tmp_path: Path) -> None:
+    experts = {f"ffn_{name}_exps.weight": (512, 512, 8) for name in ("gate", "up", "down")}
+    tensors = {f"blk.0.{name}": shape for name, shape in (experts | {"ffn_up_shexp.weight": (512, 512)}).items()}
+    keys = {"expert_count": 8, "expert_used_count": 2, "block_count": 1}
+    data = ggufs.gguf(
+        {"general.architecture": "qwen3moe"} | {f"qwen3moe.{key}": number for key, number in keys.items()},
+        tensors | {"token_embd.weight": (512, 64)},
+    )
+    mixture, one = read_header(ggufs.write(tmp_path / "m.gguf", data)), 512 * 512 * 4
+    assert recipes.size(mixture) == 25 * one + 512 * 64 * 4
+    assert recipes.streamed(mixture) == (3 * 2 + 1) * one + 512 * 64 * 4
+    assert set(recipes.types(mixture, Recipe("Q4_K", "Q8_0"))) == set(tensors) | {"token_embd.weight"}
+    assert recipes.layers_share(mixture, 1) == pytest.approx(7 / (7 + 64 / 512))

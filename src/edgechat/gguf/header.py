@@ -21,12 +21,14 @@ from pathlib import Path
 
 from edgechat.errors import ModelFileInvalid
 
-Value = int | float | bool | str | None
+Numbers = tuple[int, ...]
+Value = int | float | bool | str | Numbers | None
 
 MAX_KEYS = 4096  # the richest seen have a hundred
 MAX_TENSORS = 10_000  # the largest mixtures of experts have 2,000
 MAX_STRING = 1 << 20
 MAX_ARRAY = 10_000_000
+MAX_KEPT = 1024  # whole numbers of an array that are kept: one for each layer
 MAX_TEXTS = 1_000_000  # in all arrays together; a vocabulary of 262,144 tokens has 800,000
 MAX_NAME = 65_535
 MAX_TENSOR_NAME = 63  # ggml's own
@@ -34,12 +36,13 @@ MAX_ALIGNMENT = 1 << 16
 MAX_PARTS = 256
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_WHOLE = frozenset("BbHhIi?Qq")
 _STRING, _ARRAY = 8, 9
+# Keys of layers that keep a running state, by the kinds of them: what was read cannot be taken out of it again.
+_STATES = ("ssm", "wkv", "shortconv", "kda")
 _LENGTH = struct.Struct("<Q")
 _PLACES = tuple(struct.Struct(f"<{rank}QIQ") for rank in range(5))  # sides, type, offset
 _LEAST = {"keys": 13, "tensors": 24, "texts in one array": 8}  # bytes that each takes at least
-# Keys of layers that keep a running state, by the kinds of them: what was read cannot be taken out of it again.
-_STATES = ("ssm", "wkv", "shortconv", "kda")
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 
 # type id -> (name, values per block, bytes per block); ggml.h. A type that is not listed is left to the engine.
@@ -68,7 +71,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF says about itself. Arrays are kept as their length only: nothing here needs their values."""
+    """What a GGUF says about itself. Short arrays of whole numbers are kept, of others their length only."""
 
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
@@ -77,6 +80,11 @@ class Header:
         """The integer `key` of this architecture, such as `block_count`."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         return value if isinstance(value, int) else None
+
+    def numbers(self, key: str) -> Numbers:
+        """The same where it may be one number or a list of them, such as one for each layer; empty where it is not."""
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        return value if isinstance(value, tuple) else (value,) if isinstance(value, int) else ()
 
     def _text(self, key: str) -> str | None:
         value = self.metadata.get(key)
@@ -126,21 +134,6 @@ class Header:
         for tensor in self.tensors:
             weights[tensor.type] = weights.get(tensor.type, 0) + prod(tensor.shape)
         return max(weights, key=lambda kind: weights[kind], default="unknown")
-
-    @property
-    def kv_bytes_per_token(self) -> int | None:
-        """Bytes of a 16-bit KV cache per token of context, or None where the header does not tell."""
-        layers, heads, width = (
-            self.number("block_count"),
-            self.number("attention.head_count"),
-            self.number("embedding_length"),
-        )
-        if not (layers and heads and width):
-            return None
-        kv_heads = self.number("attention.head_count_kv") or heads
-        key = self.number("attention.key_length") or width // heads
-        value = self.number("attention.value_length") or width // heads
-        return 2 * layers * kv_heads * (key + value)
 
 
 def read_header(path: Path) -> Header:
@@ -242,8 +235,11 @@ class _Reader:
             length = self.bounded("Q", MAX_TEXTS, "texts in one array")
             self.skip_texts(length)
         else:
-            length = self.bounded("Q", MAX_ARRAY, "values in one array")
-            self.at += length * struct.calcsize(self.code(kind))
+            length, code = self.bounded("Q", MAX_ARRAY, "values in one array"), self.code(kind)
+            start = self.at
+            self.at += length * struct.calcsize("<" + code)
+            if code in _WHOLE and 0 < length <= MAX_KEPT:
+                return struct.unpack_from(f"<{length}{code}", self.data, start)
         return length
 
     def skip_texts(self, count: int) -> None:

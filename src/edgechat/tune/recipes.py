@@ -15,6 +15,7 @@ from dataclasses import replace
 from math import prod
 
 from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor
+from edgechat.gguf.shape import active
 from edgechat.types import Struct
 
 # Bits per weight of the types that are tried, roughest first.
@@ -29,7 +30,7 @@ SMALL = 1 / 16  # of a layer's weights: where many query heads share a key, roun
 
 BLOCKS = {name: block for name, block, _ in TENSOR_TYPES.values()}
 
-_BODY = re.compile(r"blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))(_exps)?\.weight")
+_BODY = re.compile(r"blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))(_exps|_shexp)?\.weight")
 _KEYS = re.compile(r"blk\.\d+\.attn_[kv]\.weight")
 
 
@@ -115,11 +116,11 @@ def size(header: Header) -> int:
 
 
 def streamed(header: Header) -> int:
-    """Bytes that every written token reads: all weights but an embedding that is not the head."""
-    return size(header) - sum(
-        tensor.size or 0
+    """Bytes that every written token reads: all weights but an embedding that is not the head, and idle experts."""
+    return sum(
+        int((tensor.size or 0) * active(header, tensor))
         for tensor in header.tensors
-        if tensor.name == "token_embd.weight" and tensor.name != head(header)
+        if tensor.name != "token_embd.weight" or tensor.name == head(header)
     )
 
 
@@ -136,8 +137,8 @@ def layers(header: Header) -> int:
 
 
 def layers_share(header: Header, count: int) -> float:
-    """The share of weights that `count` layers have in a model of so many layers and the head."""
-    weights = {tensor.name: prod(tensor.shape) for tensor in header.tensors}
+    """The share of a token's weights that `count` layers have, in a model of so many layers and the head."""
+    weights = {tensor.name: prod(tensor.shape) * active(header, tensor) for tensor in header.tensors}
     one = sum(number for name, number in weights.items() if _BODY.fullmatch(name)) / max(1, layers(header))
     return count * one / (count * one + weights[head(header)])
 

@@ -25,6 +25,7 @@ from edgechat.engine.llama import memory as memory_plan
 from edgechat.engine.llama.memory import SEQUENCES, UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.gguf.header import read_header
+from edgechat.gguf.shape import kv_bytes
 from edgechat.types import Loading, ModelInfo, Sampling
 from edgechat_engine import clears_lazily, kernels, lib
 
@@ -145,7 +146,7 @@ class LlamaCpp:
             context=planned.context,
             cells=planned.cells,
             memory=planned.bytes,
-            later=max(0, planned.cells * (header.kv_bytes_per_token or 0) - touched) if clears_lazily else 0,
+            later=max(0, planned.cells * (kv_bytes(header) or 0) - touched) if clears_lazily else 0,
             notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),

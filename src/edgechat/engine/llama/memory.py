@@ -1,6 +1,7 @@
 """One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
 
-    memory = process + vocabulary + weights + outputs + step buffers + cells * (KV + mask + attention buffer)
+    memory = process + vocabulary + weights + outputs + step buffers + sequences * state
+           + cells * (KV + mask + attention buffer)
 
 Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
 measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
@@ -15,6 +16,7 @@ from edgechat.engine.base import uncuttable
 from edgechat.engine.fit import DEFAULT_CONTEXT, ENDLESS, Plan, fit
 from edgechat.engine.llama import pages
 from edgechat.gguf.header import Header, Tensor, parts, read_header
+from edgechat.gguf.shape import inner_width, kv_bytes, state_bytes
 from edgechat.types import ModelInfo
 
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory
@@ -85,15 +87,15 @@ def fixed_bytes(header: Header) -> int:
     weights = sum(tensor.size or 0 for tensor in header.tensors)
     again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
     outputs = SEQUENCES * header.vocabulary * 4
-    width, inner = header.number("embedding_length") or 0, header.number("feed_forward_length") or 0
-    step = UBATCH * 4 * max(5 * width, 2 * inner)
-    return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step)
+    step = UBATCH * 4 * max(5 * (header.number("embedding_length") or 0), 2 * inner_width(header))
+    states = (1 if embeds(header) else SEQUENCES) * state_bytes(header)
+    return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step) + states
 
 
 def cell_bytes(header: Header, flash: bool = True) -> int:
     """Bytes of one token's place: 16-bit KV, its column of the mask, without `flash` its attention buffer."""
-    heads = header.number("attention.head_count") or 32
-    return (header.kv_bytes_per_token or 1 << 18) + UBATCH * (2 if flash else (heads + 1) * 4)
+    heads, kept = max(header.numbers("attention.head_count"), default=0) or 32, kv_bytes(header)
+    return (1 << 18 if kept is None else kept) + UBATCH * (2 if flash else (heads + 1) * 4)
 
 
 def repacked(header: Header) -> list[Tensor]:
