@@ -26,6 +26,7 @@
     │   ├── OperatorOnly            the caller's key is not an operator's
     │   ├── ContextLengthExceeded
     │   ├── NotFound                no such thing, or somebody else's
+    │   │   └── ResponseGone        an answer that was to be built on is not kept any more
     │   ├── Stale                   it was changed since the client looked; carries what it is now
     │   ├── KeyReused               an Idempotency-Key that came with another body before
     │   └── RequestRefused          it ended the engine's process more than once
@@ -213,6 +214,12 @@ class NotFound(RequestError):
     """There is no such thing; somebody else's looks the same."""
 
     code = "not_found"
+
+
+class ResponseGone(NotFound):
+    """An answer that was to be built on is not kept, or not any more."""
+
+    code = "previous_response_not_found"  # as OpenAI's clients know it
 
 
 class Stale(RequestError):

@@ -26,7 +26,7 @@ SPOKEN = [
     ("/v1/messages/nothing/here", ANTHROPIC),
     ("/v1/messagesx", OPENAI),
     *((f"/api/{name}", OLLAMA) for name in ("chat", "generate", "tags", "show", "ps", "version")),
-    ("/api/chats", OPENAI),
+    ("/api/chats", OLLAMA),
     ("/v1/chat/completions", OPENAI),
     ("/v1/models", OPENAI),
     ("/nowhere", OPENAI),

@@ -10,6 +10,7 @@ from edgechat.api.fields import Body
 from edgechat.api.ollama.wire import ChatRequest as OllamaRequest
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.parts import KINDS
+from edgechat.api.responses.memory import Past
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Message, Sampling
@@ -144,7 +145,9 @@ def asked(shape: type[Body], body: dict[str, Any]) -> GenRequest:
         return read.asked()
     if isinstance(read, OllamaRequest):
         return read.generation(Sampling())
-    assert isinstance(read, ChatRequest | ResponsesRequest)
+    if isinstance(read, ResponsesRequest):
+        return read.generation(Sampling(), Past().conversation(read))
+    assert isinstance(read, ChatRequest)
     return read.generation(Sampling())
 
 

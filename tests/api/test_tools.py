@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from edgechat.api.tools import past_arguments
 from tests.api.conftest import serving
 
 # Tells all results, each under its tool's name, where the fake engine looks for what it echoes.
@@ -70,3 +71,42 @@ def test_a_result_carries_the_name_of_its_tool(server: str, dialect: Any) -> Non
     answer = httpx.post(f"{server}{path}", json=body, timeout=20)
     assert answer.status_code == 200, answer.text
     assert TOLD in answer.text
+
+
+def asked_before(path: str, arguments: Any) -> dict[str, Any]:
+    """A conversation with a call of these arguments in it."""
+    if path == "/v1/responses":
+        call = {"type": "function_call", "call_id": "c1", "name": "clock", "arguments": arguments}
+        result = {"type": "function_call_output", "call_id": "c1", "output": "noon"}
+        return {"input": [{"role": "user", "content": "Well?"}, call, result]}
+    function = {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": arguments}}
+    turns = [
+        {"role": "user", "content": "Well?"},
+        {"role": "assistant", "content": None, "tool_calls": [function]},
+        {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+    ]
+    return {"messages": turns, "stream": False}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/api/chat"])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", "{}"),
+        ("{}", "{}"),
+        ('{"zone":"UTC"}', '{"zone":"UTC"}'),
+        (' {"a": 1}', ' {"a": 1}'),
+        ('"{\\"zone\\": \\"UTC\\"}"', '{"zone": "UTC"}'),
+        ('{"zone": ', '{"INVALID_JSON": "{\\"zone\\": "}'),
+        ('["Beijing"]', '{"INVALID_JSON": "[\\"Beijing\\"]"}'),
+        ("null", '{"INVALID_JSON": "null"}'),
+        ("[" * 900, None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_bad_call_in_the_past_loses_nobody_the_conversation(
+    client: httpx.Client, path: str, arguments: str, told: str | None
+) -> None:
+    assert client.post(path, json=asked_before(path, arguments)).status_code == 200
+    if told is not None:
+        assert past_arguments(arguments) == told

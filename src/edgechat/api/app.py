@@ -21,6 +21,7 @@ from edgechat.api.ollama import listing, vectors
 from edgechat.api.openai import completions, embeddings, tokens
 from edgechat.api.page import attachments, conversations, dashboard, exchange, login, picker, runs, status
 from edgechat.api.page.assets import mount_page
+from edgechat.api.responses.memory import Memory
 from edgechat.api.routes import Table
 from edgechat.api.watch import metrics
 from edgechat.api.watch.board import Board
@@ -80,6 +81,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.state.runs = kept
     app.state.downloads = downloads
+    app.state.memory = Memory()
     app.state.keys = keys_of(settings)
     app.state.end = end_process
     counted = app.state.metrics = Metrics(runtime)

@@ -1,5 +1,6 @@
 """Function calling: the checks that every dialect makes of tools, of the choice among them, and of their results."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from pydantic import StringConstraints
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Message, Tool, ToolCall
 
+UNREADABLE = "INVALID_JSON"  # under which arguments that are no object are passed on as the text they are
 ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
 
 
@@ -50,9 +52,25 @@ def _named(messages: Iterable[Message], results: str) -> tuple[Message, ...]:
     return tuple(named)
 
 
+def past_arguments(text: str) -> str:
+    """The arguments of a call that was made before, as the text of an object.
+
+    What comes back from a client may be empty (a tool that takes nothing), wrapped twice, or cut off by a limit: one
+    bad call may not lose its user the conversation.
+    """
+    try:
+        value = json.loads(text or "{}")
+        value = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return text if text.lstrip().startswith("{") else json.dumps(value, ensure_ascii=False)
+    return json.dumps({UNREADABLE: text}, ensure_ascii=False)
+
+
 def arguments_of(call: ToolCall) -> dict[str, Any]:
     """A call's arguments as an object. Those that were cut off are passed on as the text they are."""
     try:
         return msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
     except msgspec.DecodeError:
-        return {"INVALID_JSON": call.arguments}
+        return {UNREADABLE: call.arguments}

@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from edgechat.api.reply import Part, put_together
+from edgechat.api.responses.memory import Past
 from edgechat.api.responses.routes import ResponseReply
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.types import Called, Delta, Done, ModelInfo, Reasoning, Sampling, Served, Timing, ToolCall, Usage
@@ -43,7 +44,7 @@ def test_a_whole_answer_has_openais_shape(client: httpx.Client) -> None:
     (message,) = answer["output"]
     assert message["content"] == [{"type": "output_text", "text": "You said: 你好", "annotations": [], "logprobs": []}]
     assert answer["usage"]["total_tokens"] == answer["usage"]["input_tokens"] + answer["usage"]["output_tokens"]
-    assert (answer["store"], answer["truncation"]) == (False, "disabled")
+    assert (answer["store"], answer["truncation"]) == (True, "disabled")
     assert answer["edgechat"]["stop_reason"] == "eos"
 
 
@@ -83,9 +84,7 @@ def test_the_length_limit_is_incomplete(client: httpx.Client) -> None:
     ("more", "param"),
     [
         ({"instruction": "x"}, "instruction"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "c"}, "conversation"),
-        ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"temperature": 3}, "temperature"),
@@ -98,7 +97,6 @@ def test_the_length_limit_is_incomplete(client: httpx.Client) -> None:
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input"),
         ({"tool_choice": {"type": "function", "name": "x"}, "tools": [TOOL]}, "tool_choice"),
         ({"input": []}, "input"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input.0"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content"),
         ({"input": [{"rolle": "user", "role": "user", "content": "x"}]}, "input.0.rolle"),
         ({"input": [{"role": "wizard", "content": "x"}]}, "input.0.role"),
@@ -150,7 +148,8 @@ def test_items_become_messages() -> None:
         "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}},
         "reasoning": {"effort": "none"},
     }
-    asked = ResponsesRequest.model_validate(body).generation(Sampling())
+    request = ResponsesRequest.model_validate(body)
+    asked = request.generation(Sampling(), Past().conversation(request))
     system, question, answer, first, second = asked.messages
     assert (system.role, system.text) == ("system", "be kind\n\nbe brief")
     assert question.text == "weather?"
@@ -172,7 +171,7 @@ def test_thoughts_and_calls_are_items_of_their_own_streamed_or_not() -> None:
         Called(1, "c2", "weather", "{}"),
     ]
     body = ResponsesRequest.model_validate({"input": "x"})
-    wanted = body.generation(Sampling())
+    wanted = body.generation(Sampling(), Past().conversation(body))
     served = Served(name="m", sha256="", recipe="none", sampling=Sampling(), info=INFO, since=0)
     stream, whole = ResponseReply(served, body, wanted), ResponseReply(served, body, wanted)
     written = b"".join([*stream.begin(), *(piece for part in parts for piece in stream.part(part)), *stream.end(DONE)])
@@ -212,6 +211,8 @@ def test_the_official_client_works(client: httpx.Client) -> None:
         assert "response.output_text.delta" in kinds
         echoed: Any = [{"role": "user", "content": "hi"}, *whole.output, {"role": "user", "content": "more"}]
         assert official.responses.create(model="", input=echoed).output_text == "You said: more"
-        with pytest.raises(openai.BadRequestError) as refused:
-            official.responses.create(model="", input="hi", previous_response_id=whole.id)
+        more = official.responses.create(model="", input="more", previous_response_id=whole.id)
+        assert more.output_text == "You said: more"
+        with pytest.raises(openai.NotFoundError) as refused:
+            official.responses.create(model="", input="hi", previous_response_id="resp_1")
         assert refused.value.param == "previous_response_id"

@@ -23,7 +23,7 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.parts import Pictures, content_of
-from edgechat.api.tools import ToolName, checked
+from edgechat.api.tools import ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.settings import Seconds
@@ -40,7 +40,11 @@ class Function(Body):
     inert: ClassVar = ("index",)
 
     name: ToolName
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, Any] | str = Field(default_factory=dict)  # a text in clients that know OpenAI's
+
+    def text(self) -> str:
+        """The arguments as the text of an object."""
+        return past_arguments(self.arguments if isinstance(self.arguments, str) else json_text(self.arguments))
 
 
 class Called(Body):
@@ -238,7 +242,7 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
             yield Message("tool", content_of(turn.content), name=name, tool_call_id=id)
             continue
         open_calls = [
-            ToolCall(called.id or f"call_{at}_{place}", called.function.name, json_text(called.function.arguments))
+            ToolCall(called.id or f"call_{at}_{place}", called.function.name, called.function.text())
             for place, called in enumerate(turn.tool_calls or ())
         ]
         yield Message(turn.role, content_of(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))

@@ -3,10 +3,10 @@
 import json
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StringConstraints, field_validator
+from pydantic import Field, StrictBool, StringConstraints
 
 from edgechat.api.fields import ANY_OBJECT, Body, Many, Schema
-from edgechat.api.tools import ToolName
+from edgechat.api.tools import ToolName, past_arguments
 from edgechat.types import Tool, ToolCall, ToolChoice
 
 MOST = 128  # tools of one request
@@ -81,18 +81,7 @@ class FunctionCall(Body):
     """A call that an assistant's message tells of."""
 
     name: ToolName
-    arguments: str
-
-    @field_validator("arguments")
-    @classmethod
-    def _object(cls, arguments: str) -> str:
-        try:
-            value = json.loads(arguments)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise ValueError("arguments are the text of a JSON object")
-        return arguments
+    arguments: str = ""
 
 
 class Call(Body):
@@ -106,7 +95,7 @@ class Call(Body):
 
     def value(self) -> ToolCall:
         """The call as the rest of the house knows it."""
-        return ToolCall(self.id, self.function.name, self.function.arguments)
+        return ToolCall(self.id, self.function.name, past_arguments(self.function.arguments))
 
 
 class TextFormat(Body):

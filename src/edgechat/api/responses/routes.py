@@ -1,4 +1,4 @@
-"""POST /v1/responses: an answer is a list of items (thoughts, a message, calls), one written at a time.
+"""OpenAI's Responses API: an answer is a list of items (thoughts, a message, calls), one written at a time.
 
     created, in_progress ─► (item added ─► part added ─► delta … ─► part done ─► item done) … ─► completed | incomplete
 
@@ -7,19 +7,21 @@ Every event has a number, and the last one holds the whole response: what a stre
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, QUESTION, SERVED, WEATHER, Example
+from edgechat.api.fields import json_text
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Whole, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
+from edgechat.api.responses.memory import Memory, Past
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored, Served
@@ -29,9 +31,18 @@ WORDS = {"messages": "input", "response_format": "text.format", "enable_thinking
 router = Router("/v1")
 
 
+async def past_of(request: Request, caller: TheCaller) -> Past:
+    """The recent answers of the caller's realm."""
+    memory: Memory = request.app.state.memory
+    return memory.of(caller.realm)
+
+
+ThePast = Annotated[Past, Depends(past_of)]
+
+
 def _specimen() -> "ResponseReply":
     body = ResponsesRequest.model_validate({"input": QUESTION})
-    return ResponseReply(SERVED, body, body.generation(SERVED.sampling))
+    return ResponseReply(SERVED, body, body.generation(SERVED.sampling, Past().conversation(body)))
 
 
 EXAMPLE = Example(
@@ -50,13 +61,32 @@ EXAMPLE = Example(
 @router.post(
     "/responses",
     Facts(Need.KEY, Asks.NOW, words=WORDS, example=EXAMPLE, kinds=ANY),
-    "Answer, whole or streamed; nothing is stored",
+    "Answer, whole or streamed; kept in memory for an hour, unless `store` is false",
 )
-async def responses(body: ResponsesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
+async def responses(
+    body: ResponsesRequest, request: Request, runtime: TheRuntime, past: ThePast, caller: TheCaller
+) -> Response:
     model = runtime.find(body.model, caller)
-    wanted = body.generation(model.served.sampling)
-    reply = ResponseReply(model.served, body, wanted, ignored_by(body, request, model.served.info))
+    conversation, size = past.conversation(body), len(await request.body())
+    wanted = body.generation(model.served.sampling, conversation)
+
+    def keep(response: dict[str, Any]) -> None:
+        if response["store"]:
+            past.keep(response, conversation, size + len(json_text(response["output"])))
+
+    reply = ResponseReply(model.served, body, wanted, ignored_by(body, request, model.served.info), keep)
     return await respond(request, model, wanted, reply, bool(body.stream))
+
+
+@router.get("/responses/{id}", Facts(Need.KEY), "An answer that is kept")
+async def response(id: str, past: ThePast) -> dict[str, Any]:
+    return past.get(id).response
+
+
+@router.delete("/responses/{id}", Facts(Need.KEY), "Forget an answer that is kept")
+async def forget(id: str, past: ThePast) -> dict[str, Any]:
+    past.forget(id)
+    return {"id": id, "object": "response.deleted", "deleted": True}
 
 
 class ResponseReply:
@@ -65,9 +95,15 @@ class ResponseReply:
     media_type = sse.MEDIA_TYPE
 
     def __init__(
-        self, served: Served, body: ResponsesRequest, wanted: GenRequest, ignored: tuple[str, ...] = ()
+        self,
+        served: Served,
+        body: ResponsesRequest,
+        wanted: GenRequest,
+        ignored: tuple[str, ...] = (),
+        keep: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """`ignored`: as in ignored.py."""
+        """`ignored`: as in ignored.py; `keep` gets the response before anybody is told that it is complete."""
+        self._keep = keep
         self._served = served
         self._ignored = ignored
         self._head = {
@@ -199,7 +235,10 @@ class ResponseReply:
         }
         if done is None:
             return response | beginning(self._ignored)
-        return response | {"edgechat": truth(self._served, self._ignored, done)}
+        response |= {"edgechat": truth(self._served, self._ignored, done)}
+        if self._keep is not None:
+            self._keep(response)
+        return response
 
 
 def _parts(answer: Whole) -> Iterator[Part]:
@@ -219,9 +258,9 @@ def _echo(body: ResponsesRequest, wanted: GenRequest) -> dict[str, Any]:
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "parallel_tool_calls": wanted.parallel_tool_calls,
-        "previous_response_id": None,
+        "previous_response_id": body.previous_response_id,
         "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
-        "store": False,
+        "store": body.store is not False,
         "temperature": wanted.sampling.temperature,
         "text": said.get("text", {"format": {"type": "text"}}),
         "tool_choice": said.get("tool_choice", "auto"),

@@ -1,4 +1,4 @@
-"""Request schemas of OpenAI's Responses API as edgechat honours them: everything that needs no stored responses."""
+"""Request schemas of OpenAI's Responses API as edgechat honours them."""
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
@@ -20,12 +20,12 @@ from edgechat.api.fields import (
 )
 from edgechat.api.openai.wire import UNHEARD, Effort
 from edgechat.api.parts import as_blocks, content_of, of_types, tag_of, type_of
-from edgechat.api.tools import ToolName, checked
+from edgechat.api.tools import ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
 
-ECHOED = ("id", "status")  # of items that come from an earlier response
+ECHOED = ("status",)  # of items that come from an earlier response
 LOGPROBS = "message.output_text.logprobs"
 TEXTS = ("input_text", "output_text", "text")
 
@@ -47,7 +47,13 @@ def as_parts(content: Any) -> Any:
 Parts = Annotated[Many[Text], BeforeValidator(as_parts, str | list[Text])]
 
 
-class Turn(Body):
+class Echoed(Body):
+    """An item that may come from an earlier response, with the id that it had there."""
+
+    id: str | None = None
+
+
+class Turn(Echoed):
     """A message."""
 
     inert: ClassVar = (*ECHOED, "phase")
@@ -57,7 +63,7 @@ class Turn(Body):
     content: Parts
 
 
-class Call(Body):
+class Call(Echoed):
     """A call of a tool that an earlier response asked for."""
 
     neutral: ClassVar = {"namespace": ()}
@@ -69,7 +75,7 @@ class Call(Body):
     arguments: str
 
 
-class CallOutput(Body):
+class CallOutput(Echoed):
     """What the tool said."""
 
     inert: ClassVar = ECHOED
@@ -86,7 +92,7 @@ class ReasoningPart(Body):
     text: str
 
 
-class Thought(Body):
+class Thought(Echoed):
     """What was thought before the next item."""
 
     inert: ClassVar = (*ECHOED, "summary", "encrypted_content")
@@ -95,23 +101,34 @@ class Thought(Body):
     content: Many[ReasoningPart] | None = None
 
 
+class Reference(Body):
+    """An item of a recent answer, by its id."""
+
+    type: Literal["item_reference"] = "item_reference"
+    id: str
+
+
 def item_kind(item: Any) -> str:
-    """`tag_of`, but an item without a type is a message."""
-    untyped = isinstance(item, dict) and item.get("type") is None
-    return "message block" if untyped else tag_of(item)
+    """`tag_of`, but an item without a type is a message, or a reference where it has nothing but an id."""
+    if not isinstance(item, dict) or item.get("type") is not None:
+        return tag_of(item)
+    return "item_reference block" if set(item) - {"type"} == {"id"} else "message block"
 
 
 Item = Annotated[
     Annotated[Turn, Tag("message block")]
     | Annotated[Call, Tag("function_call block")]
     | Annotated[CallOutput, Tag("function_call_output block")]
-    | Annotated[Thought, Tag("reasoning block")],
+    | Annotated[Thought, Tag("reasoning block")]
+    | Annotated[Reference, Tag("item_reference block")],
     Discriminator(
         item_kind,
         custom_error_type="unreadable",
-        custom_error_message="an item of this type cannot be read here: nothing is stored, and only text is read",
+        custom_error_message="an item of this type cannot be read here: only text is read, and no tools run here",
     ),
 ]
+Known = Turn | Call | CallOutput | Thought
+AnyItem = Known | Reference
 
 
 def as_items(content: Any) -> Any:
@@ -207,7 +224,7 @@ class ReasoningOptions(Body):
 class ResponsesRequest(Body):
     """Body of POST /v1/responses. A parameter that is null was not given."""
 
-    # What would keep something, run something, or go on from what was kept.
+    # What would run something, or keep it for long.
     neutral: ClassVar = {
         "access_programs": (),
         "background": (False,),
@@ -215,9 +232,7 @@ class ResponsesRequest(Body):
         "conversation": (),
         "image": (),
         "moderation": (),
-        "previous_response_id": (),
         "prompt": (),
-        "store": (False,),
     }
     inert: ClassVar = (
         "client_metadata",
@@ -234,6 +249,8 @@ class ResponsesRequest(Body):
 
     input: Annotated[Many[Item], Field(min_length=1, max_length=10_000), BeforeValidator(as_items, str | list[Item])]
     model: str | None = None
+    previous_response_id: str | None = None
+    store: StrictBool | None = None  # kept for a while: memory.py
     include: Many[str] | None = None
     instructions: str | None = None
     stream: StrictBool | None = None
@@ -258,12 +275,12 @@ class ResponsesRequest(Body):
         """The tools that the model may call."""
         return [tool for tool in self.tools or () if isinstance(tool, ToolParam)]
 
-    def generation(self, defaults: Sampling) -> GenRequest:
-        """What the engine is asked for. Raises InvalidRequest for what a shape cannot say."""
+    def generation(self, defaults: Sampling, conversation: Iterable[Known]) -> GenRequest:
+        """What the engine is asked for, about `conversation`. Raises InvalidRequest for what a shape cannot say."""
         mode, names = self._choice()
         form = self.text.format if self.text else None
         wanted = GenRequest(
-            messages=tuple(turns_of(self.instructions, self.input)),
+            messages=tuple(turns_of(self.instructions, conversation)),
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
             max_tokens=self.max_output_tokens,
             truncation=self.truncation or "disabled",
@@ -296,7 +313,7 @@ class ResponsesRequest(Body):
                 return choice or "auto", ()
 
 
-def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput | Thought]) -> list[Message]:
+def turns_of(instructions: str | None, items: Iterable[Known]) -> list[Message]:
     """The conversation as the rest of the house knows it: one turn for all that the assistant did at once."""
     turns: list[Message] = [Message.of("system", instructions)] if instructions else []
     thought = ""
@@ -307,7 +324,7 @@ def turns_of(instructions: str | None, items: Iterable[Turn | Call | CallOutput 
             case Call(call_id=id, name=name, arguments=arguments):
                 goes_on = bool(turns) and turns[-1].role == "assistant" and not thought
                 last = turns.pop() if goes_on else Message("assistant", (), reasoning=thought)
-                calls = (*last.tool_calls, ToolCall(id, name, arguments))
+                calls = (*last.tool_calls, ToolCall(id, name, past_arguments(arguments)))
                 turns.append(msgspec.structs.replace(last, tool_calls=calls))
                 thought = ""
             case CallOutput(call_id=id, output=output):
