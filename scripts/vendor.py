@@ -31,6 +31,7 @@ WANTED: dict[Path, dict[str, dict[str, str]]] = {
             "hljs/LICENSE": "LICENSE",
             **{f"hljs/{language}.js": f"es/languages/{language}.min.js" for language in GRAMMARS.split()},
         },
+        "temml@0.13.5": {"temml.js": "dist/temml.mjs", "temml.LICENSE": "LICENSE"},
         "uplot@1.6.32": {
             "uplot.js": "dist/uPlot.iife.min.js",
             "uplot.css": "dist/uPlot.min.css",

@@ -22,6 +22,26 @@ def test_enter_breaks_the_line_on_a_touch_screen(new_chat: Open, script: Script)
     expect(chat.answer).to_have_text("Hello.")
 
 
+TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True}
+
+
+def test_a_tablet_s_keyboard_sends_and_its_screen_breaks_the_line(new_chat: Open, script: Script) -> None:
+    chat = new_chat(**TABLET).open()
+    script.will_say("Hello.")
+    chat.input.tap()
+    chat.page.keyboard.type("one")
+    devtools = chat.page.context.new_cdp_session(chat.page)
+    enter = {"type": "keyDown", "key": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}  # of no place: the screen's
+    devtools.send("Input.dispatchKeyEvent", enter)
+    chat.page.keyboard.type("two")
+    expect(chat.input).to_have_value("one\ntwo")
+    chat.page.keyboard.press("Shift+Enter")
+    expect(chat.input).to_have_value("one\ntwo\n")
+    chat.page.keyboard.press("Enter")
+    expect(chat.answer).to_have_text("Hello.")
+    assert [request["content"] for request in script.requests] == ["one\ntwo"]
+
+
 def test_enter_can_be_set_to_break_the_line(chat: Chat, script: Script) -> None:
     chat.page.evaluate("localStorage.setItem('edgechat.send', '\"ctrl\"')")
     script.will_say("Hello.")
@@ -76,6 +96,40 @@ def test_enter_belongs_to_the_input_method(chat: Chat, script: Script) -> None:
     chat.input.press("Enter")
     expect(chat.answer).to_have_text("你好！")
     assert [request["content"] for request in script.requests] == ["你好"]
+
+
+COMPOSED = """(field) => ["Escape", "ArrowDown", "Enter"].map((key) => {
+    const composing = { isComposing: key !== "Enter", keyCode: 229 };
+    const event = new KeyboardEvent("keydown", { key, ...composing, bubbles: true, cancelable: true });
+    field.dispatchEvent(event);
+    return event.defaultPrevented;
+})"""
+
+
+def test_an_input_method_s_keys_are_its_own_in_every_field(chat: Chat, script: Script) -> None:
+    """Enter is kept from sending a form: Safari would, as its composition is over by then."""
+    script.records.add("Old", "Hi", "Hello")
+    chat.open()
+    search = chat.page.locator("#search")
+    search.fill("Ol")
+    assert search.evaluate(COMPOSED) == [False, False, True]
+    expect(search).to_have_value("Ol")
+    expect(search).to_be_focused()
+    search.fill("")
+    chat.rows.first.locator("a").click()
+    expect(chat.answer).to_have_text("Hello")
+    chat.page.keyboard.press("Control+Shift+E")
+    field = chat.page.locator(".rename")
+    field.fill("New")
+    assert field.evaluate(COMPOSED) == [False, False, True]
+    expect(field).to_have_value("New")
+    field.press("Escape")
+    chat.questions.last.get_by_role("button", name="Edit").click()
+    edit = chat.page.locator(".edit-text")
+    edit.fill("Hi there")
+    edit.evaluate(COMPOSED)
+    expect(edit).to_have_value("Hi there")
+    assert script.requests == []
 
 
 def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(chat: Chat, script: Script) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,9 @@ RENDER = """async ({module, sources}) => {
 
 
 def rendered(chat: Chat, *sources: str) -> list[str]:
-    """The HTML of each source."""
+    """The HTML of each source, but for the direction that every block finds by itself."""
     found: list[str] = chat.page.evaluate(RENDER, {"module": chat.module("markdown.js"), "sources": sources})
-    return found
+    return [html.replace(' dir="auto"', "") for html in found]
 
 
 # Chinese emphasis: punctuation stands right at the word.
@@ -46,6 +47,10 @@ CJK = [f"这是**重点{mark}**说明" for mark in MARKS[:28]] + [
     "**《红楼梦》**是小说",
     "他说*“你好。”*然后走了",
     "**注意！**不要**（例如）**这样",
+    '**"引用"**后面',
+    '前面**"引用"**后面',
+    "这是**`码`**的",
+    "他说**(括号)**的",
 ]
 ENGLISH = {
     "**bold** and *italic*": "<p><strong>bold</strong> and <em>italic</em></p>",
@@ -56,11 +61,12 @@ ENGLISH = {
     "~~gone~~ here": "<p><del>gone</del> here</p>",
     '**"quoted."** Next': '<p><strong>"quoted."</strong> Next</p>',
     '**a."**b': '<p>**a."**b</p>',
+    '*see "**重点**" ok*': '<p><em>see "<strong>重点</strong>" ok</em></p>',
 }
 
 
 def test_chinese_emphasis(chat: Chat) -> None:
-    assert len(CJK) == 35
+    assert len(CJK) == 39
     for source, html in zip(CJK, rendered(chat, *CJK), strict=True):
         assert "**" not in html and "~~" not in html, f"{source} became {html}"
         assert any(tag in html for tag in ("<strong>", "<em>", "<del>")), f"{source} became {html}"
@@ -68,6 +74,29 @@ def test_chinese_emphasis(chat: Chat) -> None:
 
 def test_english_emphasis_is_as_ever(chat: Chat) -> None:
     assert dict(zip(ENGLISH, rendered(chat, *ENGLISH), strict=True)) == ENGLISH
+
+
+RANGES = ["最高27~28℃，最低14~17℃", "10~20元，人数：3~5人", "a~b~c", "H~2~O", "~5 min and ~10 min"]
+ADDRESSES = {
+    "见https://example.org/a，然后（https://example.org/b）。": ["https://example.org/a", "https://example.org/b"],
+    "https://example.com/路径，后面。": ["https://example.com/%E8%B7%AF%E5%BE%84"],
+    "“https://example.org/q?a=1&b=2”和 www.example.org。": ["https://example.org/q?a=1&b=2", "http://www.example.org"],
+    "see https://example.org/a_(b), then": ["https://example.org/a_(b)"],
+    "[名](https://example.org/，)": ["https://example.org/%EF%BC%8C"],
+}
+
+
+def test_only_two_tildes_strike(chat: Chat) -> None:
+    for source, html in zip(RANGES, rendered(chat, *RANGES), strict=True):
+        assert html == f"<p>{source}</p>"
+    (struck,) = rendered(chat, "~~删除~~，27~28 ~~gone~~")
+    assert struck == "<p><del>删除</del>，27~28 <del>gone</del></p>"
+
+
+def test_a_bare_address_ends_before_chinese_punctuation(chat: Chat) -> None:
+    for wanted, html in zip(ADDRESSES.values(), rendered(chat, *ADDRESSES), strict=True):
+        found = re.findall(r'href="([^"]+)"', html)
+        assert [address.replace("&amp;", "&") for address in found] == wanted, html
 
 
 def test_blocks(chat: Chat) -> None:
@@ -91,6 +120,26 @@ def test_blocks(chat: Chat) -> None:
         assert wanted in html.replace("\n\n", "\n"), f"{source} became {html}"
     (table,) = rendered(chat, "|a|b|\n|-|-:|\n|1|2|")
     assert '<td align="right">2</td>' in table
+
+
+ARABIC = "مرحبا، هذا نص (test) عربي."
+
+
+def test_right_to_left_text_stands_right_to_left(chat: Chat, script: Script) -> None:
+    """Each block by its own first letter, what is typed and titles as well; code never."""
+    script.will_say(f"{ARABIC}\n\n- {ARABIC}\n- code\n\nEnglish.\n\n```\n{ARABIC}\n```")
+    chat.ask(f"{ARABIC}")
+    expect(chat.answers.last.locator(".figures")).to_be_attached()
+    chat.input.fill(ARABIC)
+
+    def direction(selector: str) -> str:
+        return str(chat.page.locator(selector).first.evaluate("node => getComputedStyle(node).direction"))
+
+    for selector in (".answer .text > p", ".answer .text > ul", ".question .text", "#title", ".row-title", "#input"):
+        assert direction(selector) == "rtl", selector
+    for selector in (".answer .text > p:nth-of-type(2)", ".answer .code", ".bar", ".answer .who"):
+        assert direction(selector) == "ltr", selector
+    assert chat.page.locator(".answer .text > ul").evaluate("node => getComputedStyle(node).listStyleType") == "disc"
 
 
 # While it streams

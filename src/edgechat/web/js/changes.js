@@ -22,7 +22,7 @@ export function rename(list, id) {
   const head = headOf(id);
   const row = list.rowOf(id);
   if (!row || row.querySelector("form")) return;
-  const field = putLabel(h("input", { type: "text", class: "rename", maxlength: "200" }), "list.rename");
+  const field = putLabel(h("input", { type: "text", class: "rename", dir: "auto", maxlength: "200" }), "list.rename");
   field.value = head.title;
   const form = h("form", {}, field);
   const close = () => {

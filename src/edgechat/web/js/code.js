@@ -37,7 +37,7 @@ export class CodeBlock {
     wrap.setAttribute("aria-pressed", "false");
     const name = h("span", { class: "code-language", translate: "no" }, language);
     const bar = h("div", { class: "code-bar" }, name, wrap, copyButton("code.copy", () => this.source));
-    this.element = h("div", { class: "code" }, bar, pre);
+    this.element = h("div", { class: "code", dir: "ltr" }, bar, pre);
   }
 
   get source() {

@@ -1,6 +1,6 @@
-// The box one types in. Enter sends with a keyboard at hand and breaks the line on a touch screen. What is typed is kept
-// as a draft; what is sent while an answer is being written waits for its end, where one can see and change it. A long
-// text that is pasted may stand beside the question instead of in the box.
+// The box one types in. Enter sends with a keyboard at hand, a tablet's too, and breaks the line with the screen's. What
+// is typed is kept as a draft; what is sent while an answer is being written waits for its end, where one can see and
+// change it. A long text that is pasted may stand beside the question instead of in the box.
 
 import { byId } from "./dom.js";
 import { put } from "./i18n.js";
@@ -8,6 +8,7 @@ import * as preferences from "./preferences.js";
 
 const MAX_LINES = 8;
 const LONG = 4_000; // characters pasted at once, from which on they may stand beside the question
+const TABLET = 700; // px of the shorter side: a larger screen is no phone's
 const SETTLED = 300; // ms without a key before the draft is kept
 
 export class Composer {
@@ -35,9 +36,8 @@ export class Composer {
       this.submit();
     });
     input.addEventListener("keydown", (e) => {
-      if (isComposing(e)) return;
       if (e.key === "ArrowUp" && !input.value && !e.altKey) return void (e.preventDefault(), onUp());
-      const meant = e.ctrlKey || e.metaKey || !this.#breaksLines;
+      const meant = e.ctrlKey || e.metaKey || !this.#breaksLines || this.#isTabletsKeyboard(e);
       if (e.key !== "Enter" || e.shiftKey || !meant) return;
       e.preventDefault();
       this.submit();
@@ -64,6 +64,12 @@ export class Composer {
 
   get #breaksLines() {
     return this.#touch.matches || preferences.read("send") === "ctrl";
+  }
+
+  /** A key of a keyboard, not of the screen, whose keys have no place; a phone has none, whatever its screen's say. */
+  #isTabletsKeyboard({ code }) {
+    const isReal = code && code !== "Unidentified" && Math.min(screen.width, screen.height) >= TABLET;
+    return isReal && preferences.read("send") !== "ctrl";
   }
 
   submit() {
@@ -197,6 +203,3 @@ export class Composer {
 
 /** Parts of a question, as one text. */
 const joined = (...parts) => parts.filter(Boolean).join("\n\n");
-
-/** An input method is choosing characters. Safari ends the composition before the key event, hence 229. */
-export const isComposing = (e) => e.isComposing || e.keyCode === 229;

@@ -21,14 +21,24 @@ export const capsOf = (combination) => combination.split("+").map((cap) => CAPS[
 
 /** `actions`: name -> function, for every name in `BINDINGS`; `onEscape` is tried when nothing is open. */
 export function listen(actions, onEscape) {
+  addEventListener("keydown", keepForInputMethods, { capture: true });
   document.addEventListener("keydown", (e) => {
-    if (e.isComposing || e.keyCode === 229) return;
     if (e.key === "Escape" && !document.querySelector("dialog:modal, :popover-open")) return onEscape(e);
     const binding = BINDINGS.find(([combination]) => matches(e, combination));
     if (!binding) return;
     e.preventDefault();
     actions[binding[1]]();
   });
+}
+
+/**
+ * A key with which an input method chooses characters is nobody else's, in any field. Safari ends the composition before
+ * the key event, hence 229, and would send the field's form.
+ */
+function keepForInputMethods(e) {
+  if (!e.isComposing && e.keyCode !== 229) return;
+  e.stopPropagation();
+  if (e.key === "Enter" && e.target.matches?.("input")) e.preventDefault();
 }
 
 function matches(e, combination) {

@@ -4,6 +4,7 @@
 import { Lexer, Marked, Tokenizer } from "../vendor/marked.js";
 import "../vendor/purify.js";
 import { h } from "./dom.js";
+import { formula, formulaBlock, nextFormula, nextFormulaBlock, typeset } from "./formulas.js";
 
 const Purifier = globalThis.DOMPurify;
 const RULES = {
@@ -21,11 +22,19 @@ const RULES = {
 
 // CommonMark lets no ** close between a full stop and a letter: rare in English, everywhere in Chinese, where
 // punctuation stands right at the word (**重点：**说明). For deciding what may open or close, and only there,
-// Chinese punctuation counts as a letter.
+// Chinese punctuation counts as a letter; and beside it, and beside letters of scripts without spaces, any other
+// punctuation may stand inside the ** as it may beside a space (**"引用"**后面).
 const CJK = "\\u3001-\\u303F\\uFF01-\\uFF0F\\uFF1A-\\uFF20\\uFF3B-\\uFF40\\uFF5B-\\uFF65\\u2014\\u2018-\\u201D\\u2026\\u00B7";
+const UNSPACED = `[${CJK}\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Hangul}]`;
+const OPENS = "[\\s\\p{P}\\p{S}](\\*+)(?=(?:[^"; // three of marked's rules, as it writes them
+const BOTH = "(?:[^\\s\\p{P}\\p{S}]|~)(\\*+)(?=(?:[^";
+const BEFORE = "(?![*_])[\\s\\p{P}\\p{S}]";
 const asLetters = (rule) =>
   new RegExp(
     rule.source
+      .replace(OPENS, `(?!(?<=\\S)[\\p{P}\\p{S}]\\*+${UNSPACED})${OPENS}`)
+      .replace(BOTH, `(?:[^\\s\\p{P}\\p{S}]|~|(?<=\\S)(?![*~])[\\p{P}\\p{S}](?=\\*+${UNSPACED}))(\\*+)(?=(?:[^`)
+      .replace(BEFORE, `${BEFORE}|${UNSPACED}`)
       .replaceAll("[^\\s\\p{P}\\p{S}]", `(?:[^\\s\\p{P}\\p{S}]|[${CJK}])`)
       .replaceAll("[\\s\\p{P}\\p{S}]", `(?:(?![${CJK}])[\\s\\p{P}\\p{S}])`)
       .replaceAll("[\\p{P}\\p{S}]", `(?:(?![${CJK}])[\\p{P}\\p{S}])`),
@@ -33,6 +42,8 @@ const asLetters = (rule) =>
   );
 const FLANKING = ["emStrongLDelim", "emStrongRDelimAst", "punctuation", "delLDelim", "delRDelim"];
 const PATCH = Object.fromEntries(FLANKING.map((name) => [name, asLetters(Lexer.rules.inline.gfm[name])]));
+// Where a bare address ends in Chinese text, which has no space there.
+const AFTER_ADDRESS = /[\u3000-\u303f\uff01-\uff0f\uff1a-\uff1f\uff3b\uff3d\uff5b-\uff65\u2014\u2018-\u201d\u2026]/;
 
 function withCjk(tokenize) {
   return function (...given) {
@@ -46,15 +57,51 @@ function withCjk(tokenize) {
   };
 }
 
+const strike = withCjk(Tokenizer.prototype.del);
+
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 const escaped = (text) => text.replace(/[&<>"']/g, (character) => ESCAPES[character]);
 
-const marked = new Marked({
+/** An element that typeset() finds. */
+const typesetLater = (kind, tex) => `<span class="${kind}">${escaped(tex)}</span>`;
+
+const marked = new Marked();
+marked.use({
   gfm: true,
   breaks: true,
+  extensions: [
+    {
+      name: "formulaBlock",
+      level: "block",
+      start: nextFormulaBlock,
+      tokenizer: formulaBlock,
+      renderer: ({ raw, formula: tex, end }) =>
+        tex ? `<p>${typesetLater("formula display", tex)}${escaped(end)}</p>` : `<p class="source">${escaped(raw.trim())}</p>`,
+    },
+    {
+      name: "formula",
+      level: "inline",
+      start: nextFormula,
+      tokenizer: formula,
+      renderer: ({ raw }) => typesetLater(/^(?:\\\[|\$\$)/.test(raw) ? "formula display" : "formula", raw),
+    },
+  ],
   tokenizer: {
     emStrong: withCjk(Tokenizer.prototype.emStrong),
-    del: withCjk(Tokenizer.prototype.del),
+    del(source, ...more) {
+      return source.startsWith("~~") ? strike.call(this, source, ...more) : undefined; // 27~28 ℃, ~5 and ~10
+    },
+    escape(source) {
+      const [kept] = /^\\[()[\]]/.exec(source) ?? []; // half a formula, as it streams
+      return kept ? { type: "text", raw: kept, text: kept } : false;
+    },
+    lheading(source) {
+      const heading = Tokenizer.prototype.lheading.call(this, source);
+      return heading && nextFormulaBlock(heading.raw) === undefined ? heading : undefined; // its lines may be an = alone
+    },
+    url(source) {
+      return Tokenizer.prototype.url.call(this, source.split(AFTER_ADDRESS, 1)[0]);
+    },
     tag(source) {
       const token = Tokenizer.prototype.tag.call(this, source);
       this.lexer.state.inLink = this.lexer.state.inRawBlock = false; // it is shown as text: what follows is no raw HTML
@@ -92,8 +139,13 @@ Purifier.addHook("afterSanitizeAttributes", (node) => {
 /** The blocks of `source`; `raw` of all of them joined is `source`. */
 export const blocks = (source) => marked.lexer(source);
 
-/** A fragment with the elements of `tokens`. */
-export const elements = (tokens) => purified(marked.parser(tokens));
+/** A fragment with the elements of `tokens`; `grown` is called where formulas are put in later. */
+export function elements(tokens, grown) {
+  const fragment = purified(marked.parser(tokens));
+  for (const block of fragment.children) block.dir = "auto";
+  typeset(fragment, grown);
+  return fragment;
+}
 
 /** Whether blocks of `source` may mean something else once the whole text is known: [name]: address. */
 export const refersAhead = (source) => source.includes("]: ");

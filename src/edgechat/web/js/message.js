@@ -65,7 +65,7 @@ export class Question extends View {
 
   constructor(message, actions) {
     super(message, actions);
-    this.#text = h("div", { class: "text", lang: languageOf(message.content) }, message.content);
+    this.#text = h("div", { class: "text", dir: "auto", lang: languageOf(message.content) }, message.content);
     this.tools.append(
       copyButton("message.copy", () => this.message.content),
       iconButton("edit", "message.edit", () => this.edit()),
@@ -76,7 +76,7 @@ export class Question extends View {
   /** Change the text into a new version of it. */
   edit() {
     if (this.article.querySelector("form")) return;
-    const field = putLabel(h("textarea", { rows: "1", class: "edit-text" }), "message.edit");
+    const field = putLabel(h("textarea", { rows: "1", class: "edit-text", dir: "auto" }), "message.edit");
     field.value = this.message.content;
     const close = () => {
       form.replaceWith(this.#text);
@@ -100,7 +100,6 @@ export class Question extends View {
       if (!isNew || this.actions.edit(this.message.id, text)) close(); // what cannot be sent now stays
     });
     form.addEventListener("keydown", (e) => {
-      if (e.isComposing || e.keyCode === 229) return;
       if (e.key === "Escape") {
         e.stopPropagation();
         close();
@@ -288,7 +287,7 @@ export class Answer extends View {
 
   #speak() {
     if (speechSynthesis.speaking) return speechSynthesis.cancel();
-    const speech = new SpeechSynthesisUtterance(this.#body.element.textContent);
+    const speech = new SpeechSynthesisUtterance(this.#body.element.innerText);
     speech.lang = this.#body.element.lang;
     speechSynthesis.speak(speech);
   }

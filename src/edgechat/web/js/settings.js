@@ -119,7 +119,7 @@ function keepParam(name, value) {
 // ── system prompt ──
 
 function system() {
-  const text = h("textarea", { rows: "3", class: "system" });
+  const text = h("textarea", { rows: "3", class: "system", dir: "auto" });
   putLabel(text, "settings.system");
   text.value = preferences.read("system") ?? "";
   const keep = () => preferences.write("system", text.value.trim() || null);
@@ -147,7 +147,7 @@ async function list(row, text, use) {
     }
     await list(row, text, use);
   };
-  const name = putLabel(h("input", { type: "text", maxlength: "60" }), "presets.name");
+  const name = putLabel(h("input", { type: "text", dir: "auto", maxlength: "60" }), "presets.name");
   name.placeholder = t((name.dataset.i18nPlaceholder = "presets.name"));
   const add = textButton("plus", "presets.save", () => {
     const title = name.value.trim();

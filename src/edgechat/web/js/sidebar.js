@@ -160,11 +160,11 @@ export class Sidebar extends EventTarget {
 
   #row(head) {
     const row = h("li", { class: "row", "data-id": head.id });
-    const title = h("span", { class: "row-title" }, head.title);
+    const title = h("span", { class: "row-title", dir: "auto" }, head.title);
     const link = h("a", { href: `?c=${encodeURIComponent(head.conversation_id ?? head.id)}` }, title);
     if (head.snippet) {
       const words = head.snippet.map(({ t, hit }) => (hit ? h("mark", {}, t) : t));
-      link.append(h("span", { class: "snippet" }, ...words));
+      link.append(h("span", { class: "snippet", dir: "auto" }, ...words));
     }
     link.addEventListener("click", (e) => {
       if (e.ctrlKey || e.metaKey || e.shiftKey) return; // another tab is wanted

@@ -64,7 +64,7 @@ export class Body {
     this.#stable = this.#source.length;
     this.#last = this.#open = null;
     this.element.lang = languageOf(this.#source.slice(0, ENOUGH_FOR_LANGUAGE));
-    const fragment = elements(blocks(this.#source));
+    const fragment = elements(blocks(this.#source), this.#grown);
     dressCode(fragment);
     this.element.replaceChildren(fragment);
     this.#grown();
@@ -77,7 +77,7 @@ export class Body {
     if (this.#open && token.type === "code" && this.#open.grow(token.text, language(token))) this.#open.colour();
     else {
       this.#clearTail();
-      const fragment = elements([token]);
+      const fragment = elements([token], this.#grown);
       dressCode(fragment);
       this.element.append(fragment);
     }
@@ -93,7 +93,7 @@ export class Body {
     if (isCode) {
       this.#open = new CodeBlock(token.text, language(token));
       this.element.append(this.#open.element);
-    } else if (token) this.element.append(elements(tokens));
+    } else if (token) this.element.append(elements(tokens, this.#grown));
   }
 
   #clearTail() {
