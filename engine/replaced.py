@@ -17,16 +17,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+SIGNATURE = r"(\(.*\))?"  # nm -C tells it of functions of C++
+
 
 def wanted(name: str) -> Iterator[tuple[str, str]]:
-    """(a line of `nm -A`, what it means that there is none)."""
+    """(a line of `nm -A -C`, what it means that there is none)."""
     file, _, called = name.rpartition(":")
     if file:
         yield rf"{re.escape(file)}.*\bU _?{called}$", f"{file} no longer calls what {called} replaces"
         return
-    yield rf"\bT _?stock_{name}$", f"llama.cpp has no function {name} any more"
-    yield rf"\bT _?{name}$", f"{name} is not among our functions"
-    yield rf"\bU _?{name}$", f"nobody calls {name} any more"
+    yield rf"\bT _?stock_{name}{SIGNATURE}$", f"llama.cpp has no function {name} any more"
+    yield rf"\bT _?{name}{SIGNATURE}$", f"{name} is not among our functions"
+    yield rf"\bU _?{name}{SIGNATURE}$", f"nobody calls {name} any more"
 
 
 def faults(table: str, names: list[str]) -> list[str]:
@@ -38,7 +40,7 @@ def faults(table: str, names: list[str]) -> list[str]:
 def main() -> None:
     nm, *names = sys.argv[1 : sys.argv.index("--")]
     objects = sys.argv[sys.argv.index("--") + 1 :]
-    table = subprocess.run([nm, "-A", *objects], check=True, capture_output=True, text=True).stdout
+    table = subprocess.run([nm, "-A", "-C", *objects], check=True, capture_output=True, text=True).stdout
     if found := faults(table, names):
         sys.exit(f"edgechat-engine: {'; '.join(found)}: overlay.cmake has to follow llama.cpp.")
 

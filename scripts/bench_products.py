@@ -1,4 +1,4 @@
-"""Products of 4-bit blocks per second, in one thread: ggml's functions beside engine/kernels/x86/interleaved.cpp.
+"""Products of matrices per second, in one thread: ggml's functions beside those of engine/kernels/x86/.
 
 The matrix is small enough for the processor's cache, so that the arithmetic is measured and not the memory.
 
@@ -8,26 +8,62 @@ The matrix is small enough for the processor's cache, so that the arithmetic is 
 import ctypes
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 
 from edgechat_engine.library import processor_module
 
-SIZE, COLUMNS = 896, 1216  # weights of a column; columns
-BLOCK, TOGETHER = 32, 4  # weights that share a scale; rows that lie interleaved where there are several
-ROWS = (1, 4, 28, 128)
+sys.path.insert(0, str(Path(__file__).parent.parent / "engine" / "tests"))
+
+from graph import Graph
+
+Run = Callable[[], object]
+ROWS = (1, 4, 8, 28, 128)
 ROUNDS = 40
 ANY = b"\x11"  # values do not change how long it takes
+SIZE, COLUMNS = 1536, 512  # weights of a column; columns
+BLOCK, TOGETHER = 32, 4  # weights that share a scale; rows that lie interleaved where there are several
+SUPER = 256  # weights of a super-block
+KQUANTS = {"q4_k": (12, 144), "q5_k": (13, 176), "q6_k": (14, 210)}  # ggml's number of each, a super-block's bytes
 
 
-def fastest(function: object, weights: bytes, activations: bytes, rows: int) -> float:
+def fastest(run: Run) -> float:
     """Seconds of one call, the best of many: others can only slow it down."""
-    assert callable(function)
-    into = (ctypes.c_float * (rows * COLUMNS))()
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        function(SIZE, into, ctypes.c_size_t(COLUMNS), weights, activations, rows, COLUMNS)
+        run()
         best = min(best, time.perf_counter() - began)
     return best
+
+
+def interleaved(kind: str, rows: int) -> tuple[Run, Run]:
+    """(ggml's, ours): products of blocks of 32 weights, of which ggml interleaves eight columns."""
+    library, blocks = processor_module(), SIZE // BLOCK
+    into = (ctypes.c_float * (rows * COLUMNS))()
+    weights = ANY * (blocks * COLUMNS * (2 + BLOCK // 2))
+    activations = ANY * (blocks * max(rows, TOGETHER) * (2 + BLOCK))
+    name = f"ggml_{'gemv' if rows == 1 else 'gemm'}_{kind}_8x8_q8_0"
+
+    def made(function: Callable[..., object]) -> Run:
+        return lambda: function(SIZE, into, ctypes.c_size_t(COLUMNS), weights, activations, rows, COLUMNS)
+
+    return made(library[f"stock_{name}"]), made(library[name])
+
+
+def of_kquants(kind: str, rows: int) -> tuple[Run, Run]:
+    """(ggml's, ours): products with super-blocks as they lie in a file. Those of two matrices at once are ggml's."""
+    number, size = KQUANTS[kind]
+
+    def made(matrices: int) -> Run:
+        graph, columns = Graph(), COLUMNS // matrices
+        weights = graph.tensor(number, (matrices, columns, SIZE), ANY * (SIZE // SUPER * COLUMNS * size))
+        given = graph.array(np.ones((matrices, rows, SIZE), dtype=np.float32))
+        return graph.ready(1, "ggml_mul_mat", weights, given, size=4 * rows * COLUMNS)[1]
+
+    return made(2), made(1)
 
 
 def main() -> None:
@@ -35,14 +71,10 @@ def main() -> None:
     if not hasattr(library, "stock_ggml_gemm_q4_0_8x8_q8_0"):
         sys.exit("This engine has ggml's functions only.")
     library.ggml_cpu_init()
-    blocks = SIZE // BLOCK
-    weights = ANY * (blocks * COLUMNS * (2 + BLOCK // 2))
     print(f"{'':8}{'rows':>5}{'ggml':>8}{'ours':>8}   10^9 multiplications a second")
-    for kind in ("iq4_nl", "q4_0"):
+    for kind in ("iq4_nl", "q4_0", *KQUANTS):
         for rows in ROWS:
-            activations = ANY * (blocks * max(rows, TOGETHER) * (2 + BLOCK))
-            name = f"ggml_{'gemv' if rows == 1 else 'gemm'}_{kind}_8x8_q8_0"
-            pair = (fastest(library[each], weights, activations, rows) for each in (f"stock_{name}", name))
+            pair = map(fastest, (of_kquants if kind in KQUANTS else interleaved)(kind, rows))
             old, new = (SIZE * COLUMNS * rows / seconds / 1e9 for seconds in pair)
             print(f"{kind:8}{rows:5}{old:8.1f}{new:8.1f}   {new / old:.2f}x")
 

@@ -65,11 +65,10 @@ class Graph:
         """A tensor of numbers."""
         return self.tensor(F16 if array.dtype == np.float16 else F32, array.shape, array.tobytes())
 
-    def compute(self, shape: tuple[int, ...], threads: int, name: str, *arguments: int | float) -> NDArray[np.float32]:
-        """What the operation `name` makes of its tensors and numbers; the graph ends with it."""
-        found = np.empty(shape, dtype=np.float32)
+    def ready(self, threads: int, name: str, *arguments: int | float, size: int) -> tuple[int, Callable[[], None]]:
+        """(the tensor of `size` bytes that the operation `name` makes of its tensors and numbers, a call that computes it)."""
         types = [REAL if isinstance(one, float) else POINTER for one in arguments]
-        result = function(name, POINTER, POINTER, *types)(self._room(found.nbytes), *arguments)
+        result: int = function(name, POINTER, POINTER, *types)(self._room(size), *arguments)
         graph = function("ggml_new_graph", POINTER, POINTER)(
             self._room(function("ggml_graph_overhead", ctypes.c_size_t)())
         )
@@ -77,7 +76,18 @@ class Graph:
         plan: Plan = computing("ggml_graph_plan", Plan, POINTER, ctypes.c_int, POINTER)(graph, threads, None)
         work = ctypes.create_string_buffer(plan.work_size + 1)
         plan.work_data = ctypes.addressof(work)
-        assert computing("ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan))(graph, plan) == 0
+        compute, by = computing("ggml_graph_compute", ctypes.c_int, POINTER, ctypes.POINTER(Plan)), ctypes.byref(plan)
+
+        def run(kept: object = work) -> None:
+            assert compute(graph, by) == 0
+
+        return result, run
+
+    def compute(self, shape: tuple[int, ...], threads: int, name: str, *arguments: int | float) -> NDArray[np.float32]:
+        """What the operation `name` makes of its tensors and numbers; the graph ends with it."""
+        found = np.empty(shape, dtype=np.float32)
+        result, run = self.ready(threads, name, *arguments, size=found.nbytes)
+        run()
         ctypes.memmove(found.ctypes.data, self._data(result), found.nbytes)
         for room in self._rooms:
             function("ggml_free", None, POINTER)(room)

@@ -26,9 +26,10 @@ EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are compute
 PROCESS = 44 << 20  # Python, numpy, the libraries, the books of the scheduler
 PER_WORD = 340  # bytes of the vocabulary: a token's text, its merges, the ways to find them
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
-# Types that llama.cpp lays out anew, interleaved, where there are instructions for it.
+# Types that llama.cpp lays out anew, interleaved, where there are instructions for it. Our products of K-quants take
+# those as they lie in the file.
 REPACKED = frozenset(
-    {"Q4_0", "IQ4_NL", "Q4_K"} | ({"Q8_0"} if platform.machine() in ("aarch64", "arm64") else {"Q2_K"})
+    {"Q4_0", "IQ4_NL"} | ({"Q4_K", "Q8_0"} if platform.machine() in ("aarch64", "arm64") else {"Q2_K"})
 )
 
 

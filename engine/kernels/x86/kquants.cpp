@@ -1,0 +1,237 @@
+// Products of matrices of K-quants (Q4_K, Q5_K, Q6_K) and activations, taken as they lie in a file.
+//
+// ggml interleaves some of them in memory once more, and turns others into tiles anew for every few rows. Here a few
+// super-blocks of a strip of columns are unpacked into the processor's nearest cache and multiplied with all rows, before
+// the next ones come. The sums so far wait beside them:
+//
+//                                   super-blocks
+//      activations   rows   ▐█▐█▐█▐█▐ 1 ▌ 2 ▌ 3 ▌…         ×   strip of columns   ▐█▐█▐█▐█▐ 1 ▌ 2 ▌ 3 ▌ …
+//      in eight bits        ▐█▐█▐█▐█▐   ▌   ▌   ▌                                 unpacked
+//
+// Experts are the same: rows are listed by the expert they go to, whose strips meet those rows alone.
+//
+// Takes the place of ggml_cpu_extra_compute_forward and ggml_cpu_extra_work_size, which ggml asks first for each operation.
+
+#include "ggml-cpu-impl.h"
+#include "traits.h"
+
+extern "C" {
+bool stock_ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op);
+bool stock_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size);
+}
+
+#include "kquants.h"
+
+#ifdef KQUANTS
+
+#include "kernels.h"
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#include "kquants_avx512.h"
+#else
+#include "kquants_avx2.h"
+#endif
+
+#include <algorithm>
+
+namespace {
+
+constexpr int STRETCH = 4;   // super-blocks unpacked at once: they stay in the nearest cache
+constexpr size_t LINE = 64;  // bytes of a cache's line
+
+struct Row {
+    const float *from;
+    float *into;
+};
+
+// What is multiplied with what, and where things lie in the work buffer.
+struct Plan {
+    const ggml_tensor *weights, *given, *chosen, *into;
+    int columns, supers, rows, experts;
+
+    explicit Plan(const ggml_tensor *op)
+        : weights(op->src[0]), given(op->src[1]), chosen(op->op == GGML_OP_MUL_MAT_ID ? op->src[2] : nullptr), into(op),
+          columns((int)weights->ne[1]), supers((int)weights->ne[0] / SUPER), rows((int)ggml_nrows(op)),
+          experts(chosen ? (int)weights->ne[2] : 1) {}
+
+    static size_t lines(size_t size) { return (size + LINE - 1) / LINE * LINE; }
+    size_t shared() const { return lines(sizeof(Activations) * rows * supers); }
+    size_t sums() const { return lines(sizeof(float) * COLUMNS * rows); }
+    size_t unpacked() const { return STRETCH * std::max(sizeof(Unpacked<Q5_K>), sizeof(Unpacked<Q6_K>)); }
+    size_t listed() const { return lines(sizeof(Row) * rows); }
+    size_t own() const { return sums() + unpacked() + listed() + lines(sizeof(int) * (experts + 1)); }
+    size_t size(int threads) const { return LINE + shared() + threads * own(); }
+
+    Row row(int i) const {
+        const int64_t inner = into->ne[1], at = i % inner, outer = i / inner;
+        const int64_t one = at % given->ne[1], two = outer % given->ne[2], three = outer / given->ne[2];
+        return {(const float *)((const char *)given->data + one * given->nb[1] + two * given->nb[2] + three * given->nb[3]),
+                (float *)((char *)into->data + (size_t)i * into->nb[1])};
+    }
+    int expert(int i) const {
+        if (!chosen) return 0;
+        const int64_t inner = into->ne[1];
+        return *(const int32_t *)((const char *)chosen->data + i % inner * chosen->nb[0] + i / inner * chosen->nb[1]);
+    }
+};
+
+template <int ROWS, class Kind>
+void rows_of(int count, int supers, const Unpacked<Kind> *columns, const Activations *rows, float *into) {
+    if (count == ROWS)
+        tile<ROWS>(supers, columns, rows, into);
+    else if constexpr (ROWS > 1)
+        rows_of<ROWS - 1>(count, supers, columns, rows, into);
+}
+
+template <class Kind>
+class Product {
+public:
+    Product(const ggml_compute_params *params, const Plan &plan) : params(params), plan(plan) {
+        char *at = (char *)Plan::lines((size_t)params->wdata);
+        activations = (Activations *)at;
+        at += plan.shared() + params->ith * plan.own();
+        sums = (float *)at;
+        unpacked = (Unpacked<Kind> *)(at += plan.sums());
+        listed = (Row *)(at += plan.unpacked());
+        starts = (int *)(at += plan.listed());
+    }
+
+    void compute() {
+        list();
+        const int64_t count = (int64_t)plan.rows * plan.supers;
+        for (int64_t i = count * params->ith / params->nth; i < count * (params->ith + 1) / params->nth; i++)
+            place((int)(i / plan.supers), (int)(i % plan.supers));
+        const int strips = (plan.columns + COLUMNS - 1) / COLUMNS;
+        const int some = std::max(1, strips / (8 * params->nth)), pieces = (strips + some - 1) / some;
+        if (params->ith == 0) ggml_threadpool_chunk_set(params->threadpool, params->nth);
+        ggml_barrier(params->threadpool);
+        int expert = 0, before = 0;  // pieces of the experts before
+        for (int piece = params->ith;; piece = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+            for (; expert < plan.experts; expert++) {
+                const int own = starts[expert] < starts[expert + 1] ? pieces : 0;
+                if (piece < before + own) break;
+                before += own;
+            }
+            if (expert == plan.experts) return;
+            const int first = (piece - before) * some, last = std::min(strips, first + some);
+            for (int strip = first; strip < last; strip++)  // the last one may begin within the one before
+                compute(expert, std::min(strip * COLUMNS, plan.columns - COLUMNS));
+        }
+    }
+
+private:
+    const ggml_compute_params *params;
+    const Plan &plan;
+    Activations *activations;
+    float *sums;
+    Unpacked<Kind> *unpacked;
+    Row *listed;  // by experts
+    int *starts;  // of each expert's rows
+
+    void list() {
+        std::fill_n(starts, plan.experts + 1, 0);
+        for (int i = 0; i < plan.rows; i++) starts[plan.expert(i)]++;
+        for (int expert = 0, sum = 0; expert <= plan.experts; expert++) sum += starts[expert], starts[expert] = sum;
+        for (int i = plan.rows - 1; i >= 0; i--) listed[--starts[plan.expert(i)]] = plan.row(i);
+    }
+
+    // Rows of an expert are cut into tiles of about the same size. A tile's rows lie side by side.
+    static int tiles(int count) { return (count + MOST - 1) / MOST; }
+    static int start(int tile, int count) { return (int)((int64_t)count * tile / tiles(count)); }
+    Activations *tile_at(int row, int super, int high) const {
+        return activations + (size_t)row * plan.supers + (size_t)super * high;
+    }
+
+    void place(int row, int super) {
+        const int expert = (int)(std::upper_bound(starts, starts + plan.experts, row) - starts) - 1;
+        const int count = starts[expert + 1] - starts[expert], at = row - starts[expert];
+        const int tile = (int)(((int64_t)(at + 1) * tiles(count) - 1) / count), first = start(tile, count);
+        const int high = start(tile + 1, count) - first;
+        quantise(listed[row].from + super * SUPER, tile_at(starts[expert] + first, super, high) + at - first);
+    }
+
+    void compute(int expert, int column) {
+        const size_t stride = plan.weights->nb[1];
+        const char *weights = (const char *)plan.weights->data + expert * plan.weights->nb[2] + column * stride;
+        const int count = starts[expert + 1] - starts[expert];
+        if (count == 1)
+            strip<Kind>(plan.supers, weights, stride, tile_at(starts[expert], 0, 1), sums);
+        else
+            multiply(weights, starts[expert], count);
+        for (int row = 0; row < count; row++)
+            memcpy(listed[starts[expert] + row].into + column, sums + row * COLUMNS, COLUMNS * sizeof(float));
+    }
+
+    // A strip of columns with the rows of an expert.
+    void multiply(const char *weights, int begin, int count) {
+        constexpr size_t BLOCK = sizeof(typename Kind::Block);
+        const size_t stride = plan.weights->nb[1];
+        std::fill_n(sums, count * COLUMNS, 0.0f);
+        for (int super = 0; super < plan.supers; super += STRETCH) {
+            const int supers = std::min(STRETCH, plan.supers - super);
+            for (int b = 0; b < supers; b++) {
+                const char *next = weights + COLUMNS * (stride + (super + b) * BLOCK);  // strips follow one another
+                for (size_t at = 0; at < COLUMNS * BLOCK; at += LINE) _mm_prefetch(next + at, _MM_HINT_T1);
+                unpack(Columns(weights + (super + b) * BLOCK, stride), unpacked[b]);
+            }
+            for (int tile = 0; tile < tiles(count); tile++) {
+                const int first = start(tile, count), high = start(tile + 1, count) - first;
+                rows_of<MOST>(high, supers, unpacked, tile_at(begin + first, super, high), sums + first * COLUMNS);
+            }
+        }
+    }
+};
+
+template <class Kind>
+void compute(const ggml_compute_params *params, const Plan &plan) {
+    Product<Kind>(params, plan).compute();
+}
+
+// The types of weights that are ours: another one is another row.
+struct Type {
+    ggml_type weights;
+    decltype(&compute<Q4_K>) compute;
+    Kernel kernel;
+};
+const Type TYPES[] = {
+    {GGML_TYPE_Q4_K, compute<Q4_K>, Kernel("matmul-q4_k")},
+    {GGML_TYPE_Q5_K, compute<Q5_K>, Kernel("matmul-q5_k")},
+    {GGML_TYPE_Q6_K, compute<Q6_K>, Kernel("matmul-q6_k")},
+};
+
+const Type *ours(const ggml_tensor *op) {
+    if (op->op != GGML_OP_MUL_MAT && op->op != GGML_OP_MUL_MAT_ID) return nullptr;
+    const ggml_tensor *weights = op->src[0], *given = op->src[1];
+    const bool laid = !weights->extra && weights->nb[0] == ggml_type_size(weights->type) && ggml_is_contiguous(op) &&
+                      weights->ne[3] == 1 && (weights->ne[2] == 1 || op->op == GGML_OP_MUL_MAT_ID);
+    if (!laid || weights->ne[1] < COLUMNS || given->type != GGML_TYPE_F32 || given->nb[0] != sizeof(float)) return nullptr;
+    for (const Type &type : TYPES)
+        if (type.weights == weights->type) return &type;
+    return nullptr;
+}
+
+}  // namespace
+
+bool ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
+    const Type *type = params->use_ref ? nullptr : ours(op);
+    if (!type) return stock_ggml_cpu_extra_compute_forward(params, op);
+    type->compute(params, Plan(op));
+    return true;
+}
+
+bool ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) {
+    if (!ours(op)) return stock_ggml_cpu_extra_work_size(threads, op, size);
+    *size = Plan(op).size(threads);
+    return true;
+}
+
+#else  // without those instructions ggml's own functions keep their work
+
+bool ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
+    return stock_ggml_cpu_extra_compute_forward(params, op);
+}
+
+bool ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) {
+    return stock_ggml_cpu_extra_work_size(threads, op, size);
+}
+
+#endif
