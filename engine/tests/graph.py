@@ -66,7 +66,7 @@ class Graph:
         return self.tensor(F16 if array.dtype == np.float16 else F32, array.shape, array.tobytes())
 
     def ready(self, threads: int, name: str, *arguments: int | float, size: int) -> tuple[int, Callable[[], None]]:
-        """(the tensor of `size` bytes that the operation `name` makes of its tensors and numbers, a call that computes it)."""
+        """(the tensor of `size` bytes that the operation `name` makes of its tensors and numbers, what computes it)."""
         types = [REAL if isinstance(one, float) else POINTER for one in arguments]
         result: int = function(name, POINTER, POINTER, *types)(self._room(size), *arguments)
         graph = function("ggml_new_graph", POINTER, POINTER)(

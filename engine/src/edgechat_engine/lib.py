@@ -15,7 +15,7 @@ from ctypes import (
     c_void_p,
 )
 
-from edgechat_engine.library import function
+from edgechat_engine.library import clears_lazily, function
 from edgechat_engine.structures import (
     ggml_type_traits,
     gguf_init_params,
@@ -104,3 +104,6 @@ gguf_add_tensor = function("gguf_add_tensor", None, _header, _tensor)
 gguf_set_tensor_type = function("gguf_set_tensor_type", None, _header, c_char_p, c_int)
 gguf_write_to_file = function("gguf_write_to_file", c_bool, _header, c_char_p, c_bool)
 gguf_free = function("gguf_free", None, _header)
+
+# engine/memory.cpp, which is for Linux
+engine_enlarge = function("engine_enlarge", c_size_t, c_void_p, c_size_t, POINTER(c_int)) if clears_lazily else None

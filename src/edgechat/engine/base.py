@@ -151,6 +151,10 @@ class Engine(Protocol):
 class Scorer(Engine, Protocol):
     """An engine that shows what it thinks of every next token: what tuning and correctness are judged by."""
 
+    def settle(self) -> None:
+        """Wait until steps are as fast as they will be: what was begun at the start beside them is done."""
+        ...
+
     def logits(self, seq: int, start: int, tokens: Sequence[int]) -> "NDArray[np.float32]":
         """Feed `tokens` to `seq` from position `start`; (tokens, vocabulary) logits, one row after each token.
 

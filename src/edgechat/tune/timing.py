@@ -27,6 +27,7 @@ def load(path: Path, threads: int, flash: bool = True) -> Scorer:
     """A model, ready to be timed."""
     make = registry.load(registry.ENGINES, ENGINE, "engine")
     engine: Scorer = make(path, CONTEXT, MEMORY, threads, lambda _: None, flash=flash)
+    engine.settle()
     return engine
 
 

@@ -141,6 +141,7 @@ class LlamaCpp:
             touched = psutil.Process().memory_info().rss - before  # of the cache, most of all: its pages may be large
             self.trim(0)
             self.tokenizer = vocabulary.result()
+        self._enlarging = memory_plan.enlarge(header, path)
         self.set_threads(threads)
         self.info = ModelInfo(
             context=planned.context,
@@ -243,7 +244,11 @@ class LlamaCpp:
     def set_threads(self, count: int) -> None:
         lib.llama_set_n_threads(self._context, count, count)  # its own line is drawn at one token, not at prompts
 
+    def settle(self) -> None:
+        self._enlarging.wait()
+
     def close(self) -> None:
+        self._enlarging.end()
         lib.llama_batch_free(self._batch)
         lib.llama_free(self._context)
         lib.llama_model_free(self._model)

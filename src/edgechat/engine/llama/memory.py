@@ -5,16 +5,19 @@
 
 Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
 measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
-came from (pages.py), except for an embedding that is the head as well: its rows are still looked up there.
+came from (pages.py), except for an embedding that is the head as well: its rows are still looked up there. What steps
+read in the mapped file moves to huge pages (huge.py), and is nobody's where it came from.
 """
 
 import platform
 from math import prod
 from pathlib import Path
 
+import psutil
+
 from edgechat.engine.base import uncuttable
 from edgechat.engine.fit import DEFAULT_CONTEXT, ENDLESS, Plan, fit
-from edgechat.engine.llama import pages
+from edgechat.engine.llama import huge, pages
 from edgechat.gguf.header import Header, Tensor, parts, read_header
 from edgechat.gguf.shape import inner_width, kv_bytes, state_bytes
 from edgechat.types import ModelInfo
@@ -116,3 +119,20 @@ def give_back(header: Header, path: Path) -> int:
         copied = [tensor for tensor in repacked(header) if tensor.part == part and tensor.name != EMBEDDING]
         given += pages.give_back(file, ((tensor.offset, tensor.size or 0) for tensor in copied))
     return given
+
+
+def enlarge(header: Header, path: Path) -> huge.Enlarging:
+    """Begin to move to huge pages what every step reads in the mapped file: all but copies, and rows looked up."""
+    elsewhere = {tensor.name for tensor in repacked(header)}
+    if any(tensor.name == HEAD for tensor in header.tensors):
+        elsewhere.add(EMBEDDING)
+    read = [tensor for tensor in header.tensors if tensor.name not in elsewhere]
+    if sum(tensor.size or 0 for tensor in read) > psutil.virtual_memory().available:
+        read = []  # the kernel could not keep the file beside it, and would read it again and again
+    return huge.Enlarging(
+        [
+            area
+            for part, file in enumerate(parts(path))
+            for area in huge.areas(file, ((each.offset, each.size or 0) for each in read if each.part == part))
+        ]
+    )
