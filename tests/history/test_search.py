@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from edgechat.history import conversations, search
@@ -16,6 +18,36 @@ def test_what_is_there_is_found(history: History, query: str) -> None:
     """Characters apart are words apart."""
     answered(history, TEXT)
     assert len(history.read(conversations.page, "", query=query).result().conversations) == 1
+
+
+SCRIPTS = "대한민국의 회의록, ユーザー登録 と ﾃｽﾄ, ＡＢＣ１２３, ﬁne, e\u0301tude, สวัสดีครับ"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "민국",
+        "회의",
+        unicodedata.normalize("NFD", "회의록"),
+        "ﾕｰｻﾞｰ",
+        "テスト",
+        "abc",
+        "ABC123",
+        "ａｂｃ",
+        "fine",
+        "étude",
+        "สวัสดี",
+    ],
+)
+def test_what_reads_the_same_is_found_in_whatever_form_it_is_written(history: History, query: str) -> None:
+    """Korean within words; letters apart from their accents, half and full width."""
+    answered(history, SCRIPTS)
+    answered(history, unicodedata.normalize("NFD", SCRIPTS))
+    heads = history.read(conversations.page, "", query=query).result().conversations
+    assert len(heads) == 2
+    for head in heads:
+        assert head.snippet is not None
+        assert any(piece.hit for piece in head.snippet), query
 
 
 @pytest.mark.parametrize("query", ["序排", "快排", "ython", "排序 java", '"', "NEAR(快 速)", "body:快"])

@@ -176,12 +176,22 @@ def test_every_schema_that_was_released_and_a_blank_file_come_to_the_same(tmp_pa
     blank.close()
 
 
-def opened(home: Path, former: str) -> History:
-    """A store whose file is of an earlier schema."""
+def test_texts_of_a_release_before_are_found_as_new_ones_are(tmp_path: Path) -> None:
+    history = opened(
+        tmp_path, "second.sql", "UPDATE message SET content = '대한민국의 ﾃｽﾄ' WHERE content = 'Quicksort.'"
+    )
+    for query in ("민국", "テスト"):
+        (head,) = history.read(conversations.page, "", query=query).result().conversations
+        assert head.title == "排序"
+    history.close()
+
+
+def opened(home: Path, former: str, change: str = "") -> History:
+    """A store whose file is of an earlier schema, with one change to it."""
     history = History(home)
     history.folder.mkdir()
     with closing(sqlite3.connect(history.path)) as db:
-        db.executescript((Path(__file__).parent / former).read_text())
+        db.executescript((Path(__file__).parent / former).read_text() + change)
     history.open()
     return history
 

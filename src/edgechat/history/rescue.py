@@ -95,10 +95,7 @@ def _salvage(damaged: Path, fresh: Path) -> None:
                     into.execute(f"INSERT INTO {table} (rowid, {', '.join(columns)}) VALUES (?, {marks})", row)  # noqa: S608
         for statement in MEND:
             into.execute(statement)
-        for key, text in into.execute("SELECT key, content FROM message WHERE content <> ''").fetchall():
-            search.put(into, key, text)
-        for key, text in into.execute("SELECT rowid, title FROM conversation").fetchall():
-            search.put(into, -key, text)
+        search.put_all(into)
         into.execute("COMMIT")
 
 

@@ -7,6 +7,8 @@ Each step is one transaction that ends with the new `user_version`: a kill in th
 import sqlite3
 from collections.abc import Callable
 
+from edgechat.history import search
+
 APPLICATION_ID = 0x45444745  # "EDGE", in the file's header: whose file it is
 
 Step = Callable[[sqlite3.Connection], None]
@@ -116,7 +118,12 @@ def _3_attachments(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages, _3_attachments)
+def _4_normal_words(db: sqlite3.Connection) -> None:
+    """Hangul and the other forms of letters are found since: every text is put into the index again."""
+    search.put_all(db)
+
+
+STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages, _3_attachments, _4_normal_words)
 
 
 def version(db: sqlite3.Connection) -> int:
