@@ -74,6 +74,14 @@ def formula(given: Case, softcap: float = 0) -> NDArray[np.float64]:
     return result
 
 
+def gaps(cells: int, *runs: tuple[int, int]) -> NDArray[np.bool_]:
+    """One token, which sees the `runs` of cells, from one to another."""
+    seen = np.zeros((1, cells), dtype=bool)
+    for begin, end in runs:
+        seen[0, begin:end] = True
+    return seen
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
@@ -85,6 +93,8 @@ def formula(given: Case, softcap: float = 0) -> NDArray[np.float64]:
         pytest.param(np.tri(128, 384, 200, dtype=bool), id="a slice of a prompt"),
         pytest.param(conversations(8, 8, 256), id="two conversations in turns"),
         pytest.param(conversations(17, 4, 300), id="four conversations, several tokens each"),
+        pytest.param(gaps(128, (0, 10), (54, 64)), id="few cells that span exactly a tile"),
+        pytest.param(gaps(300, (0, 64), (100, 103), (150, 164)), id="the last cells span exactly a tile"),
     ],
 )
 def test_it_is_the_formula(shape: tuple[int, int, int], threads: int, seen: NDArray[np.bool_]) -> None:

@@ -324,7 +324,7 @@ private:
     void hide(int first, int tokens, size_t at, int keys) {
         for (int t = 0; t < tokens; t++) {
             float *into = bias + t * KEYS;
-            if (mask && cells[at + keys - 1] - cells[at] == KEYS - 1) {
+            if (mask && keys == KEYS && cells[at + KEYS - 1] - cells[at] == KEYS - 1) {  // one run of cells
                 const ggml_fp16_t *from = mask_of(first + t) + cells[at];
                 for (int key = 0; key < KEYS; key += LANES) store(into + key, load(from + key));
             } else {
