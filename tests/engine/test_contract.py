@@ -16,17 +16,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ign
 GREEDY = Sampling(temperature=0)
 
 
+RECURRENT = "with a running state"
+
+
 @pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.model if name != "fake" else ()) for name in registry.ENGINES]
+    params=[
+        *(pytest.param(name, marks=pytest.mark.model if name != "fake" else ()) for name in registry.ENGINES),
+        f"fake {RECURRENT}",
+    ]
 )
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    if request.param == "fake":
+    name, _, kind = request.param.partition(" ")
+    if name == "fake":
         path = tmp_path / "script.json"
-        path.write_text("{}")
+        path.write_text('{"checkpoints": 8}' if kind else "{}")
     else:
-        path = request.getfixturevalue("smollm2_folder" if request.param == "transformers" else "smollm2")
+        path = request.getfixturevalue("smollm2_folder" if name == "transformers" else "smollm2")
     stages: list[Loading] = []
-    engine: Engine = registry.load(registry.ENGINES, request.param, "engine")(path, 512, 0, 2, stages.append)
+    engine: Engine = registry.load(registry.ENGINES, name, "engine")(path, 512, 0, 2, stages.append)
     assert stages
     assert engine.info.context == 512
     yield engine
@@ -79,9 +86,15 @@ def test_the_same_prompt_gives_the_same_tokens(engine: Engine) -> None:
 
 
 def test_a_trimmed_sequence_goes_on_as_a_fresh_one(engine: Engine) -> None:
+    """A running state cannot be stepped back."""
     prompt = prompt_of(engine)
     fresh = continue_greedily(engine, prompt, len(prompt))
     continue_greedily(engine, [*prompt, *engine.tokenizer.encode(" who was very bad")], 64)
+    if engine.cuts == "checkpoints":
+        with pytest.raises(EngineFailed):
+            engine.trim(0, len(prompt) - 1)
+        engine.trim(0)
+        return
     engine.trim(0, len(prompt) - 1)
     sampler = engine.sampler(GREEDY)
     (first,) = engine.step([Slice(0, len(prompt) - 1, prompt[-1:], sampler)])
@@ -105,9 +118,58 @@ def next_token(engine: Engine, seq: int, at: int, token: int) -> int | None:
     return drawn
 
 
+def fresh_but_for_the_last(engine: Engine, prompt: list[int]) -> list[int]:
+    """What `prompt` is continued with; sequence 0 holds all of it but the last token."""
+    fresh = continue_greedily(engine, prompt, len(prompt), 1)
+    engine.trim(0)
+    engine.step([Slice(0, 0, prompt[:-1])])
+    return fresh
+
+
+def test_a_branch_goes_on_as_the_original(engine: Engine) -> None:
+    """From the middle of a sequence that has gone on: with its running state of then, where it has one."""
+    prompt = prompt_of(engine)
+    fresh = fresh_but_for_the_last(engine, prompt)
+    checkpoint = engine.checkpoint(0) if engine.cuts == "checkpoints" else None
+    further = engine.tokenizer.encode(" who was very bad")
+    engine.step([Slice(0, len(prompt) - 1, further[:-1])])
+    engine.share(0, 3, 0, len(prompt) - 1, checkpoint)
+    assert next_token(engine, 3, len(prompt) - 1, prompt[-1]) == fresh[0]
+    alone = next_token(engine, 0, len(prompt) + len(further) - 2, further[-1])
+    assert alone == continue_greedily(engine, [*prompt[:-1], *further], 64, 1)[0]  # unharmed
+    engine.trim(3)
+
+
+def test_a_common_middle_is_shared_again(engine: Engine) -> None:
+    """Two read the same at once; then one holds its beginning in the cells of the other, and its own end."""
+    prompt = prompt_of(engine)
+    fresh = fresh_but_for_the_last(engine, prompt)
+    engine.step([Slice(3, 0, prompt[:-1])])
+    state, middle = engine.checkpoint(3) if engine.cuts == "checkpoints" else None, len(prompt) // 2
+    engine.trim(3, 0, middle)
+    engine.share(0, 3, 0, middle, state)
+    engine.trim(0)
+    assert next_token(engine, 3, len(prompt) - 1, prompt[-1]) == fresh[0]
+    engine.trim(3)
+
+
+def test_what_goes_on_from_another_places_state_is_no_answer(engine: Engine) -> None:
+    if engine.cuts == "anywhere":
+        with pytest.raises(EngineFailed):
+            engine.checkpoint(0)
+        return
+    prompt = prompt_of(engine)
+    engine.step([Slice(0, 0, prompt)])
+    engine.share(0, 3, 0, len(prompt) - 1)
+    with pytest.raises(EngineFailed):
+        next_token(engine, 3, len(prompt) - 1, prompt[-1])
+    for seq in (0, 3):
+        engine.trim(seq)
+
+
 def test_a_shared_beginning_goes_on_as_the_original(engine: Engine) -> None:
     prompt = prompt_of(engine)
-    fresh = continue_greedily(engine, prompt, len(prompt), 1)
+    fresh = fresh_but_for_the_last(engine, prompt)
     engine.share(0, 3, 0, len(prompt) - 1)
     engine.trim(0)  # the cells live on in the other sequence
     assert next_token(engine, 3, len(prompt) - 1, prompt[-1]) == fresh[0]
@@ -116,8 +178,7 @@ def test_a_shared_beginning_goes_on_as_the_original(engine: Engine) -> None:
 
 def test_a_saved_sequence_goes_on_as_the_original(engine: Engine) -> None:
     prompt = prompt_of(engine)
-    fresh = continue_greedily(engine, prompt, len(prompt), 1)
-    engine.trim(0, len(prompt) - 1)
+    fresh = fresh_but_for_the_last(engine, prompt)
     state = engine.save(0)
     engine.trim(0)
     assert engine.restore(5, state)

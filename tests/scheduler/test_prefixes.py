@@ -38,7 +38,7 @@ def test_the_next_turn_takes_the_place_of_the_last() -> None:
     opened(tree, 1, [1, 2, 3])
     tree.open(2, "", [1, 2, 3])
     kept = tree.keep(2, "", [1, 2, 3, 4, 5])
-    assert kept.redundant == (1,)
+    assert kept.redundant == {1: 3}
     assert kept.source is None
     assert (tree.cells, len(tree)) == (5, 1)
 
@@ -89,9 +89,9 @@ def test_random_lives_agree_with_a_plain_model(seed: int) -> None:
                 holder = kept.get(result.source) or busy[result.source]
                 assert holder[1][: result.end] == tokens[: result.end]
             kept[one] = (realm, tokens)
-            for gone in result.redundant:
+            for gone, length in result.redundant.items():
                 r, t = kept.pop(gone)
-                assert r == realm
+                assert (r, len(t)) == (realm, length)
                 assert tokens[: len(t)] == t
         if kept and dice.random() < 0.3:
             oldest = tree.oldest()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.scheduler.shelf import Label, Shelf, erase
+from edgechat.scheduler.shelf import Beginning, Label, Shelf, erase
 from tests.disks import small_disk
 
 MINE = Label("mine", "chat 1")
@@ -28,8 +28,9 @@ def test_what_was_put_comes_back_in_the_next_life(tmp_path: Path) -> None:
     again = shelf(tmp_path)
     book = again.find("mine", [*TOKENS, 1, 2], beyond=0)
     assert book is not None
-    assert again.read(book) == STATE
-    assert again.find("mine", TOKENS[:30], beyond=0) is book  # a branch may use its beginning
+    assert again.read(book.book) == STATE
+    half = again.find("mine", TOKENS[:30], beyond=0)
+    assert half == Beginning(30, book.book, None)  # a branch may use its beginning
     assert again.find("mine", TOKENS, beyond=len(TOKENS)) is None
     assert again.find("yours", TOKENS, beyond=0) is None
     (file,) = tmp_path.iterdir()
@@ -42,7 +43,7 @@ def test_it_can_be_read_before_it_is_written(tmp_path: Path) -> None:
         one.put(MINE, [start, *TOKENS], STATE)
         book = one.find("mine", [start, *TOKENS], beyond=0)
         assert book is not None
-        assert one.read(book) == STATE
+        assert one.read(book.book) == STATE
     one.close()
 
 
@@ -70,7 +71,7 @@ def test_a_damaged_file_is_deleted_and_costs_nothing_else(tmp_path: Path, at: in
     file.write_bytes(data)
     again = shelf(tmp_path)
     book = again.find("mine", TOKENS, beyond=0)
-    assert book is None or again.read(book) is None
+    assert book is None or again.read(book.book) is None
     assert again.find("mine", TOKENS, beyond=0) is None
     assert not list(tmp_path.iterdir())
 
@@ -82,7 +83,7 @@ def test_a_cut_or_empty_file_is_deleted(tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[:length])
         again = shelf(tmp_path)
         book = again.find("mine", TOKENS, beyond=0)
-        assert book is None or again.read(book) is None
+        assert book is None or again.read(book.book) is None
         assert not list(tmp_path.iterdir())
 
 
@@ -103,7 +104,7 @@ def test_the_budget_holds_and_the_least_recently_used_goes_first(tmp_path: Path)
         one.put(MINE, [start, *TOKENS], STATE)
         first = one.find("mine", [0, *TOKENS], beyond=0)
         assert first is not None
-        assert one.read(first) == STATE
+        assert one.read(first.book) == STATE
     one.close()
     assert one.used <= 25_000
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) == one.used
@@ -135,7 +136,7 @@ def test_a_book_that_went_since_it_was_found_is_none(tmp_path: Path) -> None:
     book = one.find("mine", TOKENS, beyond=0)
     assert book is not None
     one.put(MINE, [*TOKENS, 1], STATE)  # takes its place
-    assert one.read(book) is None
+    assert one.read(book.book) is None
     assert len(one) == 1
     one.close()
 

@@ -28,9 +28,13 @@ class Life:
     def __init__(self, seed: int, folder: Path) -> None:
         self.dice = random.Random(seed)
         script = folder / "script.json"
-        script.write_text(json.dumps({"context": 400, "cells": self.dice.choice([400, 700, 2000])}))
+        written: dict[str, int] = {"context": 400, "cells": self.dice.choice([400, 700, 2000])}
+        if seed % 2:  # a model that keeps a running state
+            written |= {"checkpoints": self.dice.choice([1, 3, 30]), "sequences": self.dice.choice([2, 5, 17])}
+        script.write_text(json.dumps(written))
         self.engine = Fake(script, 0, 0, 1, lambda _: None)
-        shelf = Shelf(folder / f"shelf{seed}", self.dice.choice([5_000, 1_000_000]), "x") if seed % 3 == 0 else None
+        budget = self.dice.choice([5_000, 1_000_000])
+        shelf = Shelf(folder / f"shelf{seed}", budget, "x", self.engine.cuts) if seed % 3 == 0 else None
         self.loop = Loop(self.engine, self.tell, self.dice.choice([3, 50]), shelf)
         assert self.engine.template
         self.prompter = Prompter(Template(self.engine.template), self.engine.tokenizer, 400)

@@ -2,13 +2,13 @@
 
     load → Engine ── sampler(sampling, guide, top) → Sampler
                   ── step([Slice …])   → one forward pass; a token for every slice that asks for one
-                  ── trim, share, save, restore: what sequences hold
+                  ── trim, share, checkpoint, save, restore: what sequences hold
 
 Exactly one thread calls an engine, except for `tokenizer`, which any thread may read.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from edgechat.errors import ModelUnsupported
 from edgechat.prompt.tokenizer import Tokenizer
@@ -19,6 +19,11 @@ if TYPE_CHECKING:  # a fifth of a worker's start, for those who need it
     from numpy.typing import NDArray
 
 Progress = Callable[[Loading], None]
+
+# Where a conversation may branch off from another one. Attention keeps keys and values of every token: anywhere. Layers
+# that keep a running state beside them, or alone (recurrent and hybrid models), hold one state, that of the sequence's
+# end: only there, and where a copy of the state was kept.
+Cuts = Literal["anywhere", "checkpoints"]
 
 
 def uncuttable(architecture: str) -> ModelUnsupported:
@@ -80,13 +85,15 @@ class Forecast(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded model, whose memory can be cut anywhere: one whose memory cannot is refused at load (ModelUnsupported).
+    """A loaded model, and the memory of its sequences. One whose memory cannot be cut is refused at load.
 
     What sequences hold is the caller's to know. Where the engine says no to a trim or a share, nobody knows any more:
     EngineFailed, and every sequence is trimmed whole before the next step.
     """
 
     info: ModelInfo
+    cuts: Cuts
+    checkpoints: int  # how many the plan of memory has room for; 0 where memory can be cut anywhere
     tokenizer: Tokenizer
     template: str | None  # the model's own chat template, Jinja
 
@@ -117,15 +124,24 @@ class Engine(Protocol):
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
         """`seq` forgets the positions from `start` to `end`, None being its end. Cells nobody else shares are free.
 
-        Raises EngineFailed where the engine does not cut there. To forget all always works, whatever `seq` holds.
+        Raises EngineFailed where the engine does not cut there: with `cuts` "checkpoints" no end can be cut off. To
+        forget all always works, whatever `seq` holds.
         """
         ...
 
-    def share(self, source: int, target: int, start: int, end: int) -> None:
+    def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
         """`target` holds what `source` holds from `start` to `end`, in the same cells.
 
-        Raises EngineFailed where `source` does not hold that, or lets the step say so that goes on from `end`.
+        With `cuts` "checkpoints" it also gets a running state: `checkpoint`, which was taken where `target` ends now,
+        or else that of the end of `source`.
+
+        Raises EngineFailed where `source` does not hold that, or lets the step say so that goes on from `end`: then
+        the cells are not there, or the running state is that of another place.
         """
+        ...
+
+    def checkpoint(self, seq: int) -> bytes:
+        """The running state at the end of `seq`, without its cells. Raises EngineFailed, too where there is none."""
         ...
 
     def save(self, seq: int) -> bytes:

@@ -7,6 +7,7 @@ Its "model" is a JSON file; every field may be left out:
      "step_ms": 0,                        time of every step
      "load_ms": 0, "load_fails": true,
      "context": 4096, "cells": 16384,     tokens of one conversation, and of all in memory
+     "sequences": 32, "checkpoints": 8,   with that many checkpoints it has a running state, as a recurrent model does
      "memory": 1000, "later": 500,        bytes that it says it takes; and those of them that are not taken yet
      "template": "…",                     default: in the manner of ChatML
      "dimensions": 8,                     it gives vectors of that many numbers, and no answers
@@ -15,18 +16,23 @@ Its "model" is a JSON file; every field may be left out:
 One token is one byte of UTF-8, so that half characters, half stop strings and their repair are everyday life here.
 Control tokens are ids from 256 on, in the manner of ChatML. Where a guide forbids what it would say, it falls back on
 the plainest text that is allowed, and says no more of its own.
+
+Its running state is a checksum of all tokens that it came from. A step that goes on from any other fails: what a real
+model would answer wrong, in silence, is loud here.
 """
 
 import math
 import os
 import struct
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import msgspec
 
-from edgechat.engine.base import Guide, Progress, Slice
+from edgechat.engine.base import Cuts, Guide, Progress, Slice
 from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.types import Loading, ModelInfo, Sampling, Scored, Struct
@@ -52,6 +58,8 @@ class Script(Struct, frozen=True):
     load_fails: bool = False
     context: int = 4096
     cells: int | None = None
+    sequences: int = 32
+    checkpoints: int = 0
     memory: int = 0
     later: int = 0
     takes: int = 0
@@ -161,11 +169,29 @@ class Recital:
         return int(legal[0])
 
 
+class State(NamedTuple):
+    """The running state after `length` tokens."""
+
+    length: int = 0
+    checksum: int = 0
+
+    def after(self, tokens: Sequence[int]) -> Self:
+        """What it is when it has read `tokens`, too."""
+        data = struct.pack(f"<{len(tokens)}q", *tokens)
+        return type(self)(self.length + len(tokens), zlib.crc32(data, self.checksum))
+
+
+class Memory(Struct, frozen=True):
+    """What a sequence holds, as it is saved."""
+
+    cells: list[int]
+    state: State
+
+
 class Fake:
     """`Engine` of base.py that recites what its script says."""
 
     max_batch = 64
-    sequences = 32
 
     def __init__(
         self,
@@ -187,7 +213,11 @@ class Fake:
         self.tokenizer: Tokenizer = Bytes()
         engine = "fake" + f", {ubatch} tokens at once" * bool(ubatch) + ", no flash attention" * (not flash)
         self.info = msgspec.structs.replace(info(self.script, context, threads), engine=engine)
+        self.sequences = self.script.sequences
+        self.checkpoints = self.script.checkpoints
+        self.cuts: Cuts = "checkpoints" if self.checkpoints else "anywhere"
         self._cells: dict[int, list[int]] = {}
+        self._states: dict[int, State] = {}  # where it has any
         self._ballast = b"\1" * min(self.script.takes, memory or self.script.takes)
 
     def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Recital:
@@ -204,6 +234,11 @@ class Fake:
         cells = self._cells.setdefault(part.seq, [])
         if len(cells) != part.start or GONE in cells:
             raise EngineFailed(f"sequence {part.seq} has {len(cells)} tokens, the slice starts at {part.start}.")
+        if self.checkpoints:
+            state = self._states.get(part.seq, State())
+            if state != State().after(cells):
+                raise EngineFailed(f"the state of sequence {part.seq} is not that of its {len(cells)} tokens.")
+            self._states[part.seq] = state.after(part.tokens)
         cells.extend(part.tokens)
         recital = part.sampler
         if not isinstance(recital, Recital):
@@ -232,28 +267,42 @@ class Fake:
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
         cells = self._cells.setdefault(seq, [])
-        for at in range(start, len(cells) if end is None else end):
+        stop = len(cells) if end is None else min(end, len(cells))
+        if self.checkpoints and 0 < start < stop == len(cells):
+            raise EngineFailed(f"the end of sequence {seq} cannot be cut off: it has a running state.")
+        if start == 0 and stop == len(cells):
+            self._states.pop(seq, None)
+        for at in range(start, stop):
             cells[at] = GONE
         while cells and cells[-1] == GONE:
             cells.pop()
 
-    def share(self, source: int, target: int, start: int, end: int) -> None:
+    def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
         held, into = self._cells.get(source, [])[start:end], self._cells.setdefault(target, [])
         if len(held) < end - start or GONE in held:
             raise EngineFailed(f"sequence {source} does not hold {start} to {end}.")
         into.extend([GONE] * (end - len(into)))
         into[start:end] = held
+        if self.checkpoints:
+            found = self._states.get(source, State())
+            self._states[target] = found if checkpoint is None else msgspec.msgpack.decode(checkpoint, type=State)
+
+    def checkpoint(self, seq: int) -> bytes:
+        if not self.checkpoints:
+            raise EngineFailed("there is no running state here.")
+        return msgspec.msgpack.encode(self._states.get(seq, State()))
 
     def save(self, seq: int) -> bytes:
-        return msgspec.msgpack.encode(self._cells.get(seq, []))
+        return msgspec.msgpack.encode(Memory(self._cells.get(seq, []), self._states.get(seq, State())))
 
     def restore(self, seq: int, state: bytes) -> bool:
         if self._cells.get(seq):
             raise EngineFailed(f"sequence {seq} is not empty.")
         try:
-            self._cells[seq] = msgspec.msgpack.decode(state, type=list[int])
+            saved = msgspec.msgpack.decode(state, type=Memory)
         except msgspec.DecodeError:
             return False
+        self._cells[seq], self._states[seq] = saved.cells, saved.state
         return True
 
     def set_threads(self, count: int) -> None:
@@ -261,6 +310,7 @@ class Fake:
 
     def close(self) -> None:
         self._cells.clear()
+        self._states.clear()
 
 
 def _text(tokens: Sequence[int]) -> str:

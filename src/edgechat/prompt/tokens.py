@@ -40,6 +40,7 @@ class Prepared(NamedTuple):
     thinks: bool = False  # the answer begins inside the model's thinking
     may_think: bool = False  # the answer may begin with thinking
     form: Form = "json"  # of the calls in the answer
+    turns: tuple[int, ...] = ()  # tokens up to the end of each turn, and as far as the next request will be the same
 
 
 class Prompter:
@@ -67,13 +68,14 @@ class Prompter:
         self._check_thinking(request.thinking)
         senses.check(request.messages)
         if request.prompt is not None:
-            return Prepared(self._checked(self._raw(request.prompt), "prompt"))
+            ids = self._checked(self._raw(request.prompt), "prompt")
+            return Prepared(ids, turns=(len(ids) - 1,))
         tools = request.tools if request.tool_choice != "none" else ()
         thinking = self._thinking if request.thinking is None else request.thinking
-        thinks = False
+        thinks, ends = False, [0]
 
         def encode(messages: Sequence[Message]) -> list[int]:
-            nonlocal thinks
+            nonlocal thinks, ends
             turns, known = list(messages), tools
             if not self.template.knows_tools:
                 turns, known = spelled_out(turns, tools), ()
@@ -83,14 +85,16 @@ class Prompter:
                 turns = system_first(turns)
             prompt = self.template.render(turns, known, thinking)
             thinks = prompt.thinks
-            return self._with_bos(list(self._ids(prompt)))
+            ids, ends = self._read(prompt)
+            return ids
 
         may_think, form = self.template.thinks and thinking is not False, self.template.form
         if request.truncation == "disabled":
-            return Prepared(self._checked(encode(request.messages), "messages"), 0, thinks, may_think, form)
-        answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
-        fitted = budget.fit(request.messages, self._context - answer, encode, self._count)
-        return Prepared(self._checked(fitted.tokens, "messages"), fitted.dropped, thinks, may_think, form)
+            ids, dropped = encode(request.messages), 0
+        else:
+            answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
+            _, dropped, ids = budget.fit(request.messages, self._context - answer, encode, self._count)
+        return Prepared(self._checked(ids, "messages"), dropped, thinks, may_think, form, tuple(ends))
 
     def answer(self, question: AnyQuestion) -> Answered:
         """Answer a question about tokens. Raises what `prepare` raises."""
@@ -150,16 +154,32 @@ class Prompter:
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text))
 
-    def _ids(self, prompt: Prompt) -> Iterator[int]:
+    def _read(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """The ids of `prompt`, and how many there are up to the end of each turn.
+
+        A turn ends with the first control token after what somebody wrote. The last end is that of all but the token
+        that the answer is drawn after; where the template begins the answer with a thought it is that of the last
+        turn, for thoughts are left out of earlier answers.
+        """
+        ids: list[int] = []
+        ends: list[int] = []
         at = 0
         contents = _Ranges(prompt.contents)
         for found in self._specials.finditer(prompt.text):
             if contents.touch(found.start(), found.end()):
                 continue
-            yield from self._plain(prompt.text, at, found.start(), contents)
-            yield self._tokenizer.specials[found.group()]
+            ids += self._plain(prompt.text, at, found.start(), contents)
+            ids.append(self._tokenizer.specials[found.group()])
+            if contents.touch(at, found.start()):
+                ends.append(len(ids))
             at = found.end()
-        yield from self._plain(prompt.text, at, len(prompt.text), contents)
+        ids += self._plain(prompt.text, at, len(prompt.text), contents)
+        whole = self._with_bos(ids)
+        ends, last = [end + len(whole) - len(ids) for end in ends], len(whole) - 1
+        written = prompt.contents[-1][1] if prompt.contents else 0
+        if ends and THINK in prompt.text[written:]:
+            return whole, ends
+        return whole, [*(end for end in ends if end < last), last]
 
     def _plain(self, text: str, start: int, end: int, contents: "_Ranges") -> Iterator[int]:
         """The ids of `text` from `start` to `end`; markup that people wrote is cut in two after its first letter."""

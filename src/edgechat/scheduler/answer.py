@@ -10,6 +10,7 @@ An answer that had to give up its place is put back with all it has: what it sai
 
 import secrets
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -60,6 +61,8 @@ class Answer:
         self.seq = -1  # the engine's sequence, while it has one
         self.done = 0  # positions the engine holds
         self.cached = 0  # tokens of the prompt that need not be read
+        self.turns = prompt.turns
+        self.places: list[int] = []  # where to pause for a checkpoint
         self._dropped = prompt.dropped
         self._tokenizer = tokenizer
         self._text = Detokenizer(tokenizer.piece, request.stop)
@@ -96,15 +99,23 @@ class Answer:
         """Whether more than the newest token is still to be fed."""
         return len(self.tokens) - self.done > 1 or self.said == 0
 
-    def start(self, seq: int, cached: int, now: float) -> None:
-        """Take sequence `seq`, which holds the first `cached` tokens."""
-        self.seq, self.done = seq, cached
+    def start(self, seq: int, cached: int, now: float, places: Sequence[int] = ()) -> None:
+        """Take sequence `seq`, which holds the first `cached` tokens; pause at `places`, which are ascending."""
+        self.seq, self.done, self.places = seq, cached, list(places)
         if self.started is None:
             self.started, self.cached = now, cached
 
     def next_tokens(self, most: int) -> list[int]:
-        """What the next step feeds, at most `most` tokens."""
-        return self.tokens[self.done : self.done + most]
+        """What the next step feeds, at most `most` tokens, and none beyond the next place."""
+        end = self.done + most
+        return self.tokens[self.done : min(end, self.places[0]) if self.places else end]
+
+    def arrived_at_place(self) -> bool:
+        """Whether this is a place to pause at, once."""
+        if self.places[:1] != [self.done]:
+            return False
+        self.places.pop(0)
+        return True
 
     def say(self, token: int, context: int, now: float, scored: Scored | None = None) -> list[Said]:
         """Take in a drawn token: what it makes certain; the last one is Done or Failed if this is the end."""

@@ -244,6 +244,8 @@ class Loop:
         answer = part.answer
         was_prefilling = answer.prefilling
         self._pool.grew(answer, len(part.tokens))
+        if answer.arrived_at_place():
+            self._pool.checkpoint(answer)
         self._queue.charge(answer.client, len(part.tokens))
         if was_prefilling and answer.said == 0:
             self._tell(answer.id, Prefill(done=answer.done, total=answer.asked))

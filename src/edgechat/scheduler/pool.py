@@ -9,17 +9,24 @@ Each raises EngineFailed where the engine does not move cells as asked: then onl
 A step looks at every cell that holds something, whoever it is for: on two old cores a thousand idle cells make each
 token a fifth slower. So while anyone is answered only what is in use stays; the rest goes to the shelf (shelf.py),
 from where it is back within milliseconds. What is kept while nobody asks is copied there too.
+
+Where the engine keeps a running state, copies of it are held beside the cells, as many as memory was planned for: those
+that a running answer took (checkpoints.py tells where), until it is kept, and those of the tree, least recently used
+out first.
 """
 
 from contextlib import suppress
+from itertools import count
 from typing import NamedTuple
 
 from edgechat.engine.base import Engine
 from edgechat.errors import EngineFailed
+from edgechat.scheduler import checkpoints
 from edgechat.scheduler.answer import Answer
 from edgechat.scheduler.prefixes import PrefixTree
-from edgechat.scheduler.shelf import Label, Shelf
+from edgechat.scheduler.shelf import Book, Label, Shelf
 
+SHARES = 2  # of the checkpoints, one prompt may take one
 IDLE_SHARE = 0.5  # of the cells may be held for answers to come where there is no shelf, or nobody is answered
 
 
@@ -31,16 +38,22 @@ class Holding(NamedTuple):
 
 
 class Pool:
-    """The engine's sequences and cells."""
+    """The engine's sequences, cells and checkpoints."""
 
     def __init__(self, engine: Engine, shelf: Shelf | None = None) -> None:
         self._engine = engine
         self._shelf = shelf
-        self._tree = PrefixTree()
-        self._free = list(range(engine.sequences - 1, -1, -1))
+        self._ids = count()
+        self.cells = engine.info.cells
+        self._begin()
+
+    def _begin(self) -> None:
+        self._tree = PrefixTree(self._engine.cuts)
+        self._free = list(range(self._engine.sequences - 1, -1, -1))
         self._kept: dict[int, Holding] = {}
         self._own: dict[int, int] = {}  # cells of a running sequence beyond what it shares
-        self.cells = engine.info.cells
+        self._taken: dict[int, list[tuple[int, bytes]]] = {}  # a running sequence's checkpoints, by their place
+        self._states: dict[int, bytes] = {}  # the tree's checkpoints
 
     @property
     def used(self) -> int:
@@ -54,23 +67,26 @@ class Pool:
 
         `promised` cells will be needed by those who run already.
         """
-        if self._tree.find(answer.realm, answer.tokens).length < len(answer.tokens) - 1:
-            self._unshelve(answer)
+        # The last token is fed in any case: its logits are what the next one is drawn from.
+        realm, tokens = answer.realm, answer.tokens[:-1]
+        if self._tree.find(realm, tokens).length < len(tokens):
+            self._unshelve(realm, tokens)
         if not self._free and not self._let_go_oldest():
             return False
-        found = self._tree.find(answer.realm, answer.tokens)
-        # The last token is fed in any case: its logits are what the next one is drawn from.
-        length = min(found.length, len(answer.tokens) - 1)
+        length, source, checkpoint = self._tree.find(realm, tokens)
         seq = self._free.pop()
-        self._tree.open(seq, answer.realm, answer.tokens[:length])
+        self._tree.open(seq, realm, tokens[:length])
         self._own[seq] = 0
-        if found.seq is not None and length:  # before anything is let go of
-            self._engine.share(found.seq, seq, 0, length)
+        if source is not None:  # before anything is let go of
+            state = self._states[checkpoint] if checkpoint is not None else None
+            self._engine.share(source, seq, 0, length, state)
+        self._touch(realm, tokens)
         self._thin_out()
         if not self.room(promised + len(answer.tokens) - length):
             self._vacate(seq)
             return False
-        answer.start(seq, length, now)
+        most = self._engine.checkpoints // SHARES
+        answer.start(seq, length, now, checkpoints.places(answer.turns, length, self._engine.info.context, most))
         return True
 
     def room(self, tokens: int) -> bool:
@@ -84,6 +100,11 @@ class Pool:
         """The engine holds `tokens` more of `answer`."""
         answer.done += tokens
         self._own[answer.seq] += tokens
+
+    def checkpoint(self, answer: Answer) -> None:
+        """Take a checkpoint of `answer` as far as it is, if there is room for one more."""
+        if self._room_for_checkpoint():
+            self._taken.setdefault(answer.seq, []).append((answer.done, self._engine.checkpoint(answer.seq)))
 
     def keep(self, answer: Answer) -> None:
         """Hold what the engine has of `answer` for the next turn."""
@@ -111,8 +132,7 @@ class Pool:
         """Nobody knows what the engine holds: begin anew."""
         for seq in range(self._engine.sequences):
             self._engine.trim(seq)
-        self._tree, self._kept, self._own = PrefixTree(), {}, {}
-        self._free = list(range(self._engine.sequences - 1, -1, -1))
+        self._begin()
 
     def shelve_one(self) -> bool:
         """Copy one kept sequence to the shelf; False when all are there. For idle moments and the end."""
@@ -131,6 +151,9 @@ class Pool:
         assert set(self._kept).isdisjoint(self._own)
         assert set(self._free).isdisjoint({*self._kept, *self._own})
         assert len(self._free) + len(self._kept) + len(self._own) == self._engine.sequences
+        assert set(self._taken) <= set(self._own)
+        assert set(self._states) == self._tree.checkpoints
+        assert self._checkpoints <= self._engine.checkpoints
 
     # ── room ──
 
@@ -153,51 +176,110 @@ class Pool:
         return True
 
     def _vacate(self, seq: int) -> None:
-        self._tree.drop(seq)
+        for gone in self._tree.drop(seq):
+            del self._states[gone]
         self._own.pop(seq, None)
+        self._taken.pop(seq, None)
         self._engine.trim(seq)
         self._free.append(seq)
 
     def _shelve(self, seq: int) -> None:
         if self._shelf is None:
             return
-        held = self._kept[seq]
+        held, tokens = self._kept[seq], self._tree.tokens(seq)
+        marks = self._tree.marks(held.label.realm, tokens)
         with suppress(EngineFailed):  # what cannot be saved is read again
-            self._shelf.put(held.label, self._tree.tokens(seq), self._engine.save(seq))
+            states = {length: self._states[checkpoint] for length, checkpoint in marks if length < len(tokens)}
+            self._shelf.put(held.label, tokens, self._engine.save(seq), states)
         self._kept[seq] = held._replace(shelved=True)
 
-    def _unshelve(self, answer: Answer) -> None:
-        """Bring back from the shelf what it holds of `answer` beyond what memory does."""
+    def _unshelve(self, realm: str, tokens: list[int]) -> None:
+        """Bring back from the shelf what it holds of `tokens` beyond what memory does."""
         if self._shelf is None:
             return
-        here = self._tree.find(answer.realm, answer.tokens).length
-        book = self._shelf.find(answer.realm, answer.tokens, beyond=here)
-        if book is None or not self.room(len(book.tokens)):
-            return
-        if not self._free and not self._let_go_oldest():
-            return
+        while (found := self._shelf.find(realm, tokens, self._tree.find(realm, tokens).length)) is not None:
+            if found.length > self._tree.held(realm, tokens).length and not self._fetch(found.book):
+                return
+            if found.checkpoint is None or not self._room_for_checkpoint():
+                return
+            if (state := self._shelf.read(found.checkpoint)) is not None:
+                self._mark(realm, tokens[: found.length], state)
+                return
+
+    def _fetch(self, book: Book) -> bool:
+        """Bring `book` back into memory; False where there is no room for it, or nothing in it."""
+        assert self._shelf is not None
+        if not self.room(len(book.tokens)) or (not self._free and not self._let_go_oldest()):
+            return False
         state = self._shelf.read(book)
         if state is None:
-            return
+            return False
         seq = self._free.pop()
         if not self._engine.restore(seq, state):
             self._engine.trim(seq)
             self._free.append(seq)
             self._shelf.drop(book)
-            return
+            return False
         self._own[seq] = len(book.tokens)
-        self._tree.open(seq, answer.realm, [])
+        self._tree.open(seq, book.label.realm, [])
         self._settle(seq, book.label, book.tokens, shelved=True)
+        return True
 
     def _settle(self, seq: int, label: Label, tokens: list[int], shelved: bool) -> None:
         """Enter a sequence that nobody uses now into the books; what it has in common with others is shared."""
         kept = self._tree.keep(seq, label.realm, tokens)
         del self._own[seq]
+        for length, state in self._taken.pop(seq, []):
+            self._mark(label.realm, tokens[:length], state)
         if kept.source is not None:
-            self._engine.trim(seq, kept.start, kept.end)
-            self._engine.share(kept.source, seq, kept.start, kept.end)
-        for redundant in kept.redundant:
+            self._share_again(seq, kept.source, kept.start, kept.end, len(tokens))
+        for redundant, length in kept.redundant.items():
+            if length < len(tokens) and self._worth(label.realm, tokens[:length]):
+                self._mark(label.realm, tokens[:length], self._engine.checkpoint(redundant))
             self._engine.trim(redundant)
             del self._kept[redundant]
             self._free.append(redundant)
         self._kept[seq] = Holding(label, shelved)
+        self._touch(label.realm, tokens)
+
+    def _share_again(self, seq: int, source: int, start: int, end: int, length: int) -> None:
+        """Of the `length` tokens of `seq`, hold those from `start` to `end` in the cells of `source`."""
+        state = None
+        if self._engine.cuts == "checkpoints":
+            state = self._engine.checkpoint(seq)
+            start = 0 if end == length else start  # no end is cut off, but all may be forgotten
+        self._engine.trim(seq, start, end)
+        self._engine.share(source, seq, start, end, state)
+
+    # ── checkpoints ──
+
+    @property
+    def _checkpoints(self) -> int:
+        return len(self._states) + sum(map(len, self._taken.values()))
+
+    def _room_for_checkpoint(self) -> bool:
+        """Make sure that one more may be held; False when all are in use."""
+        while self._checkpoints >= self._engine.checkpoints:
+            stalest = self._tree.stalest()
+            if stalest is None:
+                return False
+            self._tree.unmark(stalest)
+            del self._states[stalest]
+        return True
+
+    def _worth(self, realm: str, tokens: list[int]) -> bool:
+        """Whether a checkpoint at the end of `tokens` would save reading, and there is room for it."""
+        before = max((length for length, _ in self._tree.marks(realm, tokens)), default=0)
+        return len(tokens) - before >= checkpoints.LEAST and self._room_for_checkpoint()
+
+    def _mark(self, realm: str, tokens: list[int], state: bytes) -> None:
+        """Hold `state` as the checkpoint at the end of `tokens`, unless there is one."""
+        checkpoint = next(self._ids)
+        if self._tree.mark(realm, tokens, checkpoint):
+            self._states[checkpoint] = state
+
+    def _touch(self, realm: str, tokens: list[int]) -> None:
+        """The checkpoints on `tokens` are of use: the first one most of all, for most conversations begin with it."""
+        marks = [checkpoint for _, checkpoint in self._tree.marks(realm, tokens)]
+        for checkpoint in marks[1:] + marks[:1]:
+            self._tree.touch(checkpoint)

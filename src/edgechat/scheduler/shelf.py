@@ -6,6 +6,9 @@ One file per kept sequence, in a folder with a byte budget, least recently used 
 
 The fingerprint tells model, engine build and cache layout: a foreign file is left alone until room is needed, a damaged
 one is deleted. Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
+
+A checkpoint (checkpoints.py) is a file of the same form, whose state is the running one alone: once for all sequences
+that begin with its tokens, and there for as long as one of them is.
 """
 
 import hashlib
@@ -13,7 +16,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Queue
@@ -21,12 +24,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from edgechat.engine.base import Cuts
 from edgechat.process import atomic
 from edgechat.scheduler.prefixes import PrefixTree
 
 MAGIC = b"EDGEKV1\n"
 FRONT = struct.Struct("<8sII")  # magic, CRC-32 of all that follows, length of the head
 MAX_HEAD = 16 << 20
+NONE: Mapping[int, bytes] = {}
 PENDING = 4  # states that may wait to be written; beyond that the scheduler waits
 
 
@@ -44,6 +49,7 @@ class Head(msgspec.Struct, frozen=True):
     realm: str
     conversation: str
     tokens: list[int]
+    is_checkpoint: bool = False
 
 
 class Book(NamedTuple):
@@ -54,22 +60,39 @@ class Book(NamedTuple):
     label: Label
     tokens: list[int]
     size: int  # bytes
+    is_checkpoint: bool = False
+
+
+class Beginning(NamedTuple):
+    """`length` tokens of `book`, with the checkpoint of the last one where the engine needs one."""
+
+    length: int
+    book: Book
+    checkpoint: Book | None
+
+
+class Job(NamedTuple):
+    """A file to be written."""
+
+    book: Book
+    head: bytes
+    state: bytes
 
 
 class Shelf:
     """The disk tier of one worker. Called by the scheduler's thread; files are written by another one."""
 
-    def __init__(self, folder: Path, budget: int, fingerprint: str) -> None:
-        """Read what is there. `budget` in bytes counts all files of the folder."""
+    def __init__(self, folder: Path, budget: int, fingerprint: str, cuts: Cuts = "anywhere") -> None:
+        """Read what is there. `budget` in bytes counts all files of the folder; `cuts` is the engine's."""
         self._folder = folder
         self._budget = budget
         self._fingerprint = fingerprint
-        self._tree = PrefixTree()
+        self._tree = PrefixTree(cuts)
         self._books: dict[int, Book] = {}  # least recently used first
         self._foreign: dict[Path, int] = {}
         self._unwritten: dict[int, bytes] = {}
         self._next = 0
-        self._jobs: Queue[tuple[Book, bytes, bytes] | None] = Queue(PENDING)
+        self._jobs: Queue[list[Job] | None] = Queue(PENDING)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._open()
         self._writer = threading.Thread(target=self._write_all, daemon=True)
@@ -83,24 +106,31 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._books)
 
-    def put(self, label: Label, tokens: Sequence[int], state: bytes) -> None:
-        """Keep `state` under `tokens`. Shorter ones of the same beginning serve nothing any more and go."""
-        head = msgspec.msgpack.encode(Head(self._fingerprint, label.realm, label.conversation, list(tokens)))
-        size = FRONT.size + len(head) + len(state)
-        if size > self._budget:
-            return
-        name = hashlib.sha256(head).hexdigest()[:32]
-        if any(book.path.stem == name for book in self._books.values()):
-            return
-        self._make_room(size)
-        book = self._enter(self._folder / f"{name}.kv", label, list(tokens), size)
-        self._unwritten[book.id] = state
-        self._jobs.put((book, head, state))
+    def put(self, label: Label, tokens: Sequence[int], state: bytes, checkpoints: Mapping[int, bytes] = NONE) -> None:
+        """Keep `state` under `tokens`, and the running states that it has `checkpoints` of, by their length.
 
-    def find(self, realm: str, tokens: Sequence[int], beyond: int) -> Book | None:
-        """The book that holds the longest beginning of `tokens`, if that is longer than `beyond`."""
-        found = self._tree.find(realm, tokens)
-        return self._books[found.seq] if found.seq is not None and found.length > beyond else None
+        Shorter ones of the same beginning serve nothing any more and go.
+        """
+        jobs, size = [], 0
+        for length, data in ((len(tokens), state), *checkpoints.items()):
+            job = self._job(label, list(tokens[:length]), data, is_checkpoint=data is not state)
+            if any(book.path == job.book.path for book in self._books.values()):
+                continue
+            if size + job.book.size > self._budget:
+                break
+            jobs.append(job)
+            size += job.book.size
+        self._make_room(size)
+        jobs = [job for job in jobs if self._enter(job.book)]
+        self._unwritten |= {job.book.id: job.state for job in jobs}
+        self._jobs.put(jobs)
+
+    def find(self, realm: str, tokens: Sequence[int], beyond: int) -> Beginning | None:
+        """The longest beginning of `tokens` from which the engine can go on, if that is longer than `beyond`."""
+        length, book, checkpoint = self._tree.find(realm, tokens)
+        if book is None or length <= beyond:
+            return None
+        return Beginning(length, self._books[book], None if checkpoint is None else self._books[checkpoint])
 
     def read(self, book: Book) -> bytes | None:
         """The state of `book`; None when the file is gone or damaged, and then it is forgotten.
@@ -121,17 +151,19 @@ class Shelf:
         return state
 
     def drop(self, book: Book) -> None:
-        """Delete `book`."""
-        self._unwritten.pop(book.id, None)
-        self._tree.drop(book.id)
-        del self._books[book.id]
-        with suppress(OSError):
-            book.path.unlink()
+        """Delete `book`, and the checkpoints that no other one has."""
+        if book.is_checkpoint:
+            self._tree.unmark(book.id)
+            self._delete(book.id)
+        else:
+            for gone in (book.id, *self._tree.drop(book.id)):
+                self._delete(gone)
 
     def forget(self, conversation: str) -> None:
         """Delete all of a conversation."""
         for book in [book for book in self._books.values() if book.label.conversation == conversation]:
-            self.drop(book)
+            if book.id in self._books:
+                self.drop(book)
 
     def close(self) -> None:
         """Wait until everything is written."""
@@ -144,32 +176,52 @@ class Shelf:
         for part in self._folder.glob("*.part"):  # of a worker that was killed; one that writes now loses a prefix
             with suppress(OSError):
                 part.unlink()
-        files = []
+        found = []
         for path in self._folder.glob("*.kv"):
             with suppress(OSError):
-                files.append((path.stat().st_mtime, path, path.stat().st_size))
-        for _, path, size in sorted(files):
-            head = _head(path, size)
+                about = path.stat()
+                found.append((about.st_mtime, path, about.st_size, _head(path, about.st_size)))
+        found.sort(key=lambda one: one[0])
+        ours: list[Book] = []
+        for _, path, size, head in found:
             if head is None:
                 with suppress(OSError):
                     path.unlink()
             elif head.fingerprint != self._fingerprint:
                 self._foreign[path] = size
             else:
-                self._enter(path, Label(head.realm, head.conversation), head.tokens, size)
+                label = Label(head.realm, head.conversation)
+                ours.append(Book(len(ours), path, label, head.tokens, size, head.is_checkpoint))
+        self._next = len(ours)
+        for book in sorted(ours, key=lambda one: one.is_checkpoint):  # each lies on the tokens of another
+            self._enter(book)
+        self._books = dict(sorted(self._books.items()))
         self._make_room(0)
 
-    def _enter(self, path: Path, label: Label, tokens: list[int], size: int) -> Book:
-        book = Book(self._next, path, label, tokens, size)
+    def _job(self, label: Label, tokens: list[int], state: bytes, is_checkpoint: bool) -> Job:
+        head = msgspec.msgpack.encode(Head(self._fingerprint, label.realm, label.conversation, tokens, is_checkpoint))
+        path = self._folder / f"{hashlib.sha256(head).hexdigest()[:32]}.kv"
         self._next += 1
+        size = FRONT.size + len(head) + len(state)
+        return Job(Book(self._next, path, label, tokens, size, is_checkpoint), head, state)
+
+    def _enter(self, book: Book) -> bool:
+        """Note `book` in the tree; False where it serves nothing: then it is deleted."""
         self._books[book.id] = book
-        self._tree.open(book.id, label.realm, [])
-        for redundant in self._tree.keep(book.id, label.realm, tokens).redundant:
-            gone = self._books.pop(redundant)
-            self._unwritten.pop(redundant, None)
-            with suppress(OSError):
-                gone.path.unlink()
-        return book
+        if book.is_checkpoint:
+            if not self._tree.mark(book.label.realm, book.tokens, book.id):
+                self._delete(book.id)
+                return False
+            return True
+        self._tree.open(book.id, book.label.realm, [])
+        for redundant in self._tree.keep(book.id, book.label.realm, book.tokens).redundant:
+            self._delete(redundant)
+        return True
+
+    def _delete(self, id: int) -> None:
+        self._unwritten.pop(id, None)
+        with suppress(OSError):
+            self._books.pop(id).path.unlink()
 
     def _make_room(self, size: int) -> None:
         """Delete until `size` more bytes fit: foreign files first, then the least recently used."""
@@ -182,20 +234,24 @@ class Shelf:
             self.drop(next(iter(self._books.values())))
 
     def _write_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            book, head, state = job
-            if book.id not in self._unwritten:
-                continue  # dropped meanwhile
-            front = FRONT.pack(MAGIC, zlib.crc32(state, zlib.crc32(head)), len(head))
-            with (
-                suppress(OSError),  # a full disk costs a prefix, never an answer
-                atomic.replacing(book.path, mode=0o600, durable=False) as part,
-                part.open("wb") as file,
-            ):
-                file.writelines((front, head, state))
-            if self._unwritten.pop(book.id, None) is None:
-                with suppress(OSError):
-                    book.path.unlink()
+        while (jobs := self._jobs.get()) is not None:
+            for job in jobs:
+                self._write(job)
+
+    def _write(self, job: Job) -> None:
+        book, head, state = job
+        if book.id not in self._unwritten:
+            return  # dropped meanwhile
+        front = FRONT.pack(MAGIC, zlib.crc32(state, zlib.crc32(head)), len(head))
+        with (
+            suppress(OSError),  # a full disk costs a prefix, never an answer
+            atomic.replacing(book.path, mode=0o600, durable=False) as part,
+            part.open("wb") as file,
+        ):
+            file.writelines((front, head, state))
+        if self._unwritten.pop(book.id, None) is None:
+            with suppress(OSError):
+                book.path.unlink()
 
 
 def erase(folder: Path, conversation: str) -> None:

@@ -182,7 +182,7 @@ def _shelf(load: Load, engine: Engine) -> Shelf | None:
         return None
     fingerprint = hashlib.sha256(f"{load.digest} {engine.info.engine} f16".encode()).hexdigest()
     try:
-        return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint)
+        return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint, engine.cuts)
     except OSError as error:
         print(f"no prefixes are kept on disk: {load.shelf}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return None

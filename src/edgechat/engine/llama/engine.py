@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from edgechat.engine.base import Guide, Progress, Slice, uncuttable
+from edgechat.engine.base import Cuts, Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
 from edgechat.engine.llama import memory as memory_plan
 from edgechat.engine.llama.memory import SEQUENCES, UBATCH
@@ -103,6 +103,8 @@ class LlamaCpp:
 
     max_batch = MAX_BATCH
     sequences = SEQUENCES
+    cuts: Cuts = "anywhere"
+    checkpoints = 0
 
     def __init__(
         self,
@@ -225,9 +227,13 @@ class LlamaCpp:
         if not lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end):
             raise EngineFailed(f"llama.cpp does not cut sequence {seq} from {start} to {end}.")
 
-    def share(self, source: int, target: int, start: int, end: int) -> None:
+    def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
+        del checkpoint  # nobody has one
         # It says nothing; but a step that goes on from positions that are not there is refused.
         lib.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def checkpoint(self, seq: int) -> bytes:
+        raise EngineFailed(f"sequence {seq} has keys and values, and no running state.")
 
     def save(self, seq: int) -> bytes:
         size = lib.llama_state_seq_get_size(self._context, seq)

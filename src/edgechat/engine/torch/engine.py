@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechat.engine.base import Guide, Progress, Slice, uncuttable
+from edgechat.engine.base import Cuts, Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
 from edgechat.engine.torch import snapshot
 from edgechat.engine.torch.vocabulary import Vocabulary
@@ -37,6 +37,8 @@ class Transformers:
     """A model of transformers; `Engine` and `Scorer` of base.py. Each sequence has a cache of its own."""
 
     max_batch = snapshot.PIECE
+    cuts: Cuts = "anywhere"
+    checkpoints = 0
 
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
         """Load the folder at `path`: `context` tokens a conversation, all within `memory` bytes (0: see memory.py).
@@ -126,7 +128,8 @@ class Transformers:
         else:
             self._caches[seq] = self._joined([(cache, 0, start)])
 
-    def share(self, source: int, target: int, start: int, end: int) -> None:
+    def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
+        del checkpoint  # nobody has one
         held, into = self._caches.get(source), self._caches.get(target)
         if held is None or held.get_seq_length() < end:
             raise EngineFailed(f"sequence {source} does not hold {start} to {end}.")
@@ -134,6 +137,9 @@ class Transformers:
         if length < start:
             raise EngineFailed(f"sequence {target} has {length} tokens, none from there to {start}.")
         self._caches[target] = self._joined([(into, 0, start), (held, start, end), (into, end, length)])
+
+    def checkpoint(self, seq: int) -> bytes:
+        raise EngineFailed(f"sequence {seq} has keys and values, and no running state.")
 
     def _joined(self, spans: Sequence[tuple[Any, int, int]]) -> Any:
         """A new cache of the positions [start, end) of each (cache, start, end), empty ones left out."""
