@@ -178,10 +178,11 @@ class Loading(Event, frozen=True):
 
 
 class Prefill(Event, frozen=True):
-    """`done` of `total` prompt tokens are read."""
+    """`done` of `total` prompt tokens are read; `cached` of them had been read before."""
 
     done: int
     total: int
+    cached: int = 0
 
 
 class Scored(Struct, frozen=True):

@@ -47,11 +47,12 @@ def test_each_answers_as_itself_and_its_name_is_in_the_answer(shop: httpx.Client
         assert answer["choices"][0]["message"]["content"] == ("default" if name is None else real)
 
 
-def test_the_first_use_streams_how_the_load_goes(shop: httpx.Client) -> None:
-    text = ask(shop, "north", stream=True).text
+def test_the_first_use_streams_how_the_load_goes(shop: httpx.Client, tmp_path: Path) -> None:
+    publish(Store(tmp_path / "home"), "slow", load_ms=5000)  # a comment waits for a second of silence
+    text = ask(shop, "slow", stream=True).text
     assert ": loading weights 50%\n" in text
     assert text.rstrip().endswith("data: [DONE]")
-    assert ": loading" not in ask(shop, "north", stream=True).text
+    assert ": loading" not in ask(shop, "slow", stream=True).text
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_and_the_others_answer(fake_model: FakeModel, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from edgechat.api import streaming
 from edgechat.api.streaming import Streamed
 
 
@@ -62,7 +63,7 @@ def responding(work: Work, client: Client, **more: Any) -> "asyncio.Task[None]":
 
 async def test_silence_is_filled_and_no_event_is_lost() -> None:
     work, client = Work(), Client()
-    task = responding(work, client, pause=[b"still here"], every=0.02)
+    task = responding(work, client, pause=lambda: [b"still here"], every=0.02)
     for number in range(3):
         await client.gets(len(client.got) + 3)
         work.may.put_nowait(number)
@@ -72,9 +73,27 @@ async def test_silence_is_filled_and_no_event_is_lost() -> None:
     assert client.got.count(b"still here") >= 6
 
 
+async def test_only_the_newest_comment_breaks_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "SILENCE_S", 0.2)
+    work, client = Work(), Client()
+
+    def told(event: int) -> Iterable[bytes]:
+        yield b"%d" % event if event < 10 else b": %d\n\n" % event
+
+    response = Streamed(work.events(), told, [b"begin"], [b": first\n\n"])
+    task = asyncio.create_task(response({"type": "http"}, client.receive, client.send))
+    for number in (1, 11, 12, 2, 13, 14):
+        work.may.put_nowait(number)
+    await client.gets(4)
+    work.may.put_nowait(15)  # too soon after the one before
+    work.may.put_nowait(None)
+    await task
+    assert client.got == [b"begin", b"1", b"2", b": 14\n\n", b""]
+
+
 async def test_who_does_not_read_gets_no_signs_of_life() -> None:
     work, client = Work(), Client()
-    task = responding(work, client, pause=[b"still here"], every=0.01)
+    task = responding(work, client, pause=lambda: [b"still here"], every=0.01)
     await client.gets(2)
     client.reads.clear()
     work.may.put_nowait(1)

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
+from edgechat.api import sse
 from edgechat.api.errors import Problem
 from edgechat.api.requests import background_of, until_gone
 from edgechat.api.streaming import Streamed
@@ -38,6 +39,7 @@ from edgechat.types import (
 )
 
 Part = Delta | Reasoning | Called  # what answers are made of
+Progress = Queued | Prefill | Loading
 STILL_HERE = "still here"  # what is told where nothing happens for a while
 VERSION = 1  # of the `edgechat` object: a new field leaves it as it is, a change of one does not
 
@@ -65,8 +67,8 @@ class Reply(Protocol):
         """What a stream begins with."""
         ...
 
-    def aside(self, progress: str) -> Iterable[bytes]:
-        """Progress, for those who can read it: nothing that ends up in the answer."""
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
+        """Progress, for those who can read it, or a sign of life: nothing that ends up in the answer."""
         ...
 
     def part(self, event: Part) -> Iterable[bytes]:
@@ -110,9 +112,8 @@ async def accepted(request: Request, model: Model, wanted: GenRequest) -> Accept
 async def told(request: Request, answer: Accepted, reply: Reply, stream: bool) -> Response:
     """The answer as `reply` says it."""
     if stream:
-        begin = (*reply.begin(), *said(reply, answer.first))
-        pause = reply.aside(STILL_HERE)
-        return Streamed(answer.rest, partial(said, reply), begin, pause, media_type=reply.media_type)
+        begin, first, pause = reply.begin(), said(reply, answer.first), partial(reply.aside, None)
+        return Streamed(answer.rest, partial(said, reply), begin, first, pause, media_type=reply.media_type)
 
     async def body() -> dict[str, Any]:
         return reply.whole(await whole(answer))
@@ -160,8 +161,15 @@ def said(reply: Reply, event: AnyEvent) -> Iterable[bytes]:
             return reply.end(event)
         case Failed():
             return reply.failed(Problem.of(error_of(event)))
-    progress = progress_of(event)
-    return reply.aside(progress) if progress else ()
+        case Queued() | Prefill() | Loading():
+            return reply.aside(event)
+    return ()
+
+
+def comments_of(event: Progress | None) -> Iterable[bytes]:
+    """Progress as a comment of an event stream; None is a sign of life."""
+    progress = progress_of(event) if event else STILL_HERE
+    return (sse.comment(progress),) if progress else ()
 
 
 def progress_of(event: AnyEvent) -> str | None:

@@ -28,3 +28,11 @@ def event(name: str, value: Any, id: int = 0) -> bytes:
 def comment(text: str) -> bytes:
     """A line that every client skips and a curious one may read."""
     return f": {text}\n\n".encode()
+
+
+PING = named({"type": "ping"})  # the sign of life that Anthropic's clients count
+
+
+def is_aside(body: bytes) -> bool:
+    """Whether there is nothing in it but comments and pings."""
+    return all(line.startswith(b":") for line in body.replace(PING, b"").split(b"\n") if line)

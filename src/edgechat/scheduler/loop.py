@@ -248,7 +248,7 @@ class Loop:
             self._pool.checkpoint(answer)
         self._queue.charge(answer.client, len(part.tokens))
         if was_prefilling and answer.said == 0:
-            self._tell(answer.id, Prefill(done=answer.done, total=answer.asked))
+            self._tell(answer.id, Prefill(answer.done, answer.asked, answer.cached))
         if token is None:
             return
         said = answer.say(token, self._engine.info.context, now, self._samplers[answer.id].scored)

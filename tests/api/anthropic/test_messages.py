@@ -53,6 +53,25 @@ def test_a_stream_is_the_whole_answer_in_blocks(client: httpx.Client) -> None:
     assert said[-2][1]["edgechat"]["stop_reason"] == "eos"
 
 
+def test_a_stream_begins_with_the_prompts_true_counts(client: httpx.Client) -> None:
+    for _ in range(2):  # unread, then from the cache
+        asked = body("how many tokens are these?", stream=True)
+        said = events(client.post(ROUTE, json=asked))
+        first, last = said[0][1]["message"]["usage"], said[-2][1]["usage"]
+        assert first == last | {"output_tokens": 0}
+        counted = client.post(f"{ROUTE}/count_tokens", json=asked).json()["input_tokens"]
+        assert first["input_tokens"] + first["cache_read_input_tokens"] == counted
+
+
+def test_a_long_prompt_is_read_with_pings(fake_model: FakeModel, tmp_path: Path) -> None:
+    """Its clients give up on a connection that has comments only."""
+    with serving(fake_model(context=60_000, step_ms=200), tmp_path / "home") as base:
+        answer = httpx.post(f"{base}{ROUTE}", json=body("a" * 40_000, stream=True, max_tokens=2), timeout=60)
+    names = [name for name, _ in events(answer)]
+    assert names[:3] == ["message_start", "ping", "ping"]
+    assert ": prefill" in answer.text
+
+
 def test_the_length_limit_is_max_tokens(client: httpx.Client) -> None:
     assert client.post(ROUTE, json=body(max_tokens=3)).json()["stop_reason"] == "max_tokens"
 

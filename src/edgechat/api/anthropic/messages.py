@@ -20,11 +20,11 @@ from edgechat.api.anthropic.wire import MessagesRequest, Prompt
 from edgechat.api.errors import Problem
 from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
 from edgechat.api.ignored import beginning, ignored_by
-from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
-from edgechat.types import Called, Delta, Done, Read, Reasoning, Served, ToolCall
+from edgechat.types import Called, Delta, Done, Prefill, Read, Reasoning, Served, ToolCall, Usage
 
 router = Router("/v1/messages", ANTHROPIC)
 
@@ -34,6 +34,8 @@ ANSWERED = Example(
     {"tools": {"max_tokens": 100, "messages": TURNS, "tools": [{**WEATHER, "input_schema": CITY}]}},
 )
 COUNTED = Example({"messages": TURNS}, lambda: {"input_tokens": 26})
+
+UNCOUNTED = Prefill(0, 0)  # before an answer of which no prefill was told
 
 STOP_REASONS = {
     "eos": "end_turn",
@@ -76,6 +78,7 @@ class MessageReply:
         self._served = served
         self._ignored = ignored
         self._head = {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant"}
+        self._has_started = False  # `message_start` was said
         self._blocks = 0  # begun so far
         self._open: object = None  # what the block that is being written is made of
 
@@ -92,21 +95,35 @@ class MessageReply:
         return {**self._head, "model": self._served.name, "content": content}
 
     def _counted(self, done: Done) -> dict[str, Any]:
-        return {"usage": usage_of(done), "edgechat": truth(self._served, self._ignored, done)}
+        return {"usage": usage_of(done.usage), "edgechat": truth(self._served, self._ignored, done)}
 
     def begin(self) -> Iterable[bytes]:
-        """The prompt is not counted yet: the numbers come with `message_delta`."""
-        usage = {"input_tokens": 0, "output_tokens": 0}
+        """Nothing yet: `message_start` has the prompt's counts, and clients plan by them."""
+        return ()
+
+    def _started(self, read: Prefill) -> Iterator[bytes]:
+        """`message_start`, where it was not said before."""
+        if self._has_started:
+            return
+        self._has_started = True
+        usage = usage_of(Usage(read.total, 0, read.cached))
         message = (
             self._message([]) | {"stop_reason": None, "stop_sequence": None, "usage": usage} | beginning(self._ignored)
         )
         yield sse.named({"type": "message_start", "message": message})
-        yield sse.named({"type": "ping"})
+        yield sse.PING
 
-    def aside(self, progress: str) -> Iterable[bytes]:
-        yield sse.comment(progress)
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
+        """Its clients count a connection as alive by pings, not by comments."""
+        if isinstance(event, Prefill) and not self._has_started:
+            yield from self._started(event)
+            return
+        yield from comments_of(event)
+        if self._has_started:
+            yield sse.PING
 
     def part(self, event: Part) -> Iterable[bytes]:
+        yield from self._started(UNCOUNTED)
         match event:
             case Delta(text=text):
                 yield from self._block("text", {"type": "text", "text": ""})
@@ -136,6 +153,7 @@ class MessageReply:
         self._open = None
 
     def end(self, done: Done) -> Iterable[bytes]:
+        yield from self._started(Prefill(0, done.usage.prompt_tokens, done.usage.cached_tokens))
         if not self._blocks:
             yield from self._block("text", {"type": "text", "text": ""})
         yield from self._close()
@@ -156,11 +174,11 @@ def ending(done: Done) -> dict[str, Any]:
     return {"stop_reason": STOP_REASONS[done.stop_reason], "stop_sequence": done.stop}
 
 
-def usage_of(done: Done) -> dict[str, Any]:
+def usage_of(usage: Usage) -> dict[str, Any]:
     """Anthropic's usage object: `input_tokens` are those of the prompt that had to be read."""
     return {
-        "input_tokens": done.usage.prompt_tokens - done.usage.cached_tokens,
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": done.usage.cached_tokens,
-        "output_tokens": done.usage.completion_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
     }

@@ -18,7 +18,7 @@ from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.listing import LINES, moment
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, Kept
-from edgechat.api.reply import Part, Whole, accepted, told, truth
+from edgechat.api.reply import Part, Progress, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
@@ -114,8 +114,8 @@ class ChatReply:
     def begin(self) -> Iterable[bytes]:
         return ()
 
-    def aside(self, progress: str) -> Iterable[bytes]:
-        del progress  # every line is part of the answer here
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
+        del event  # every line is part of the answer here
         return ()
 
     def part(self, event: Part) -> Iterable[bytes]:

@@ -15,7 +15,7 @@ from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.wire import ChatRequest
-from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
@@ -126,8 +126,8 @@ class ChatReply:
     def begin(self, index: int = 0) -> Iterable[bytes]:
         yield self._chunk(index, {"role": "assistant", "content": ""}, **beginning(self._ignored))
 
-    def aside(self, progress: str) -> Iterable[bytes]:
-        yield sse.comment(progress)
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
+        return comments_of(event)
 
     def part(self, event: Part, index: int = 0) -> Iterable[bytes]:
         match event:

@@ -8,6 +8,7 @@ wanted ─┬─► answer 0 ─┐
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -15,11 +16,11 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from edgechat.api.errors import Problem
-from edgechat.api.reply import STILL_HERE, Accepted, Part, Whole, accepted, progress_of, whole
+from edgechat.api.reply import Accepted, Part, Progress, Whole, accepted, whole
 from edgechat.api.requests import until_gone
 from edgechat.api.streaming import Streamed
 from edgechat.errors import error_of
-from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Model, Reasoning
+from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Loading, Model, Prefill, Queued, Reasoning
 
 Indexed = tuple[int, AnyEvent]
 
@@ -37,7 +38,7 @@ class Replies(Protocol):
         """What an answer's stream begins with."""
         ...
 
-    def aside(self, progress: str) -> Iterable[bytes]:
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
         """Progress, for those who can read it."""
         ...
 
@@ -66,8 +67,8 @@ async def respond(
     if stream:
         events = _merged(answers)
         said = _Said(replies, len(answers))
-        begin = (*said.begin(), *said(await anext(events)))
-        return Streamed(events, said, begin, replies.aside(STILL_HERE), media_type=replies.media_type)
+        first, pause = said(await anext(events)), partial(replies.aside, None)
+        return Streamed(events, said, said.begin(), first, pause, media_type=replies.media_type)
 
     async def body() -> dict[str, Any]:
         async with AsyncExitStack() as closing:
@@ -128,8 +129,8 @@ class _Said:
                     yield from self._replies.ends([self._dones[index] for index in range(self._count)])
             case Failed():
                 yield from self._replies.failed(Problem.of(error_of(event)))
-            case _ if progress := progress_of(event):
-                yield from self._replies.aside(progress)
+            case Queued() | Prefill() | Loading():
+                yield from self._replies.aside(event)
 
 
 async def _merged(answers: Sequence[Accepted]) -> AsyncGenerator[Indexed, None]:

@@ -19,7 +19,7 @@ from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
 from edgechat.api.openai.wire import ENGINES, StreamOptions
-from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
@@ -157,8 +157,8 @@ class CompletionReply:
         if self._echoes[index] or self._ignored:
             yield self._chunk([self._choice(index, self._echoes[index])], **beginning(self._ignored))
 
-    def aside(self, progress: str) -> Iterable[bytes]:
-        yield sse.comment(progress)
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
+        return comments_of(event)
 
     def part(self, event: Part, index: int = 0) -> Iterable[bytes]:
         if isinstance(event, Delta):

@@ -1,6 +1,7 @@
 """Runs: a turn is stored and answered by the server, whoever reads along (the page's own API)."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from pydantic import Field, StrictBool, StringConstraints
 from edgechat.api import sse
 from edgechat.api.fields import Draw, Many, MaxTokens, Stops, Strict
 from edgechat.api.parts import none_of
-from edgechat.api.reply import STILL_HERE
+from edgechat.api.reply import comments_of
 from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.api.streaming import Streamed
@@ -81,7 +82,7 @@ async def events(
 ) -> Response:
     told = await runs.events(owner, id, _number(last_event_id))
     begin = sse.comment("here it comes")  # headers and a first byte at once
-    return Streamed(told, _framed, [begin], [sse.comment(STILL_HERE)], KEEP_ALIVE_S)
+    return Streamed(told, _framed, [begin], pause=partial(comments_of, None), every=KEEP_ALIVE_S)
 
 
 @router.delete("/{id}", Facts(Need.KEY), "Stop a run; what it has is kept", status_code=204)

@@ -19,7 +19,7 @@ from edgechat.api.examples import CITY, QUESTION, SERVED, WEATHER, Example
 from edgechat.api.fields import json_text
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai.chat import logprobs_of
-from edgechat.api.reply import Part, Whole, respond, truth
+from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.responses.memory import Memory, Past
 from edgechat.api.responses.wire import ResponsesRequest
@@ -128,8 +128,8 @@ class ResponseReply:
         for name in ("response.created", "response.in_progress"):
             yield self._event(name, response=self._response(None))
 
-    def aside(self, progress: str) -> Iterable[bytes]:
-        yield sse.comment(progress)
+    def aside(self, event: Progress | None) -> Iterable[bytes]:
+        return comments_of(event)
 
     def part(self, event: Part) -> Iterable[bytes]:
         match event:
