@@ -1,7 +1,8 @@
 """Write small GGUF files, good and bad ones."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 
 F32 = 0
@@ -29,21 +30,27 @@ def value(item: object) -> bytes:
     raise TypeError(type(item))
 
 
-def gguf(metadata: Mapping[str, object] | None = None, tensors: Mapping[str, tuple[int, ...]] | None = None) -> bytes:
-    """A GGUF of version 3 with F32 tensors of zeros."""
+def zeros(_name: str, shape: tuple[int, ...]) -> bytes:
+    return bytes(4 * prod(shape))
+
+
+def gguf(
+    metadata: Mapping[str, object] | None = None,
+    tensors: Mapping[str, tuple[int, ...]] | None = None,
+    filled: Callable[[str, tuple[int, ...]], bytes] = zeros,
+) -> bytes:
+    """A GGUF of version 3 with F32 tensors, `filled` by name and shape."""
     metadata = {"general.architecture": "test"} if metadata is None else metadata
     tensors = {"w": (4, 2)} if tensors is None else tensors
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(text(key) + value(item) for key, item in metadata.items())
-    offset = 0
+    body = b""
     for name, shape in tensors.items():
         head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-        head += struct.pack("<IQ", F32, offset)
-        size = 4
-        for side in shape:
-            size *= side
-        offset += (size + 31) // 32 * 32
-    return head + b"\0" * (-len(head) % 32) + b"\0" * offset
+        head += struct.pack("<IQ", F32, len(body))
+        body += filled(name, shape)
+        body += b"\0" * (-len(body) % 32)
+    return head + b"\0" * (-len(head) % 32) + body
 
 
 Numbers = dict[str, object]
