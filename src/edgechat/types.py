@@ -230,6 +230,7 @@ class Done(Event, frozen=True):
     dropped_messages: int = 0  # of the oldest ones, which did not fit
     stop: str | None = None  # the string of the request's that ended it
     guards: tuple[Guard, ...] = ()  # that acted
+    unheld: tuple[str, ...] = ()  # places in schemas of tools that are not strict, to which calls were not held
 
 
 class Failed(Event, frozen=True):

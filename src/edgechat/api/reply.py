@@ -187,7 +187,7 @@ def progress_of(event: AnyEvent) -> str | None:
 def truth(served: Served, ignored: Sequence[str], done: Done, *others: Done) -> dict[str, Any]:
     """The `edgechat` object: what was really done for an answer. Of several, each one's end is told too.
 
-    `ignored`: the members of the request that had no effect.
+    `ignored`: the members of the request that had no effect; what calls were not held to in tools' schemas joins them.
     """
     several = [{"stop_reason": one.stop_reason, "guards": list(one.guards)} for one in (done, *others)]
     return {
@@ -202,6 +202,6 @@ def truth(served: Served, ignored: Sequence[str], done: Done, *others: Done) -> 
         "stop_reason": done.stop_reason,
         "guards": list(done.guards),
         "fallback": None,
-        "ignored": list(ignored),
+        "ignored": [*ignored, *done.unheld],
         **({"choices": several} if others else {}),
     }

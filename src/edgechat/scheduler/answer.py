@@ -201,6 +201,7 @@ class Answer:
             ),
             dropped_messages=self._dropped,
             guards=tuple(self._acted),
+            unheld=self.grammar.unheld if self.grammar else (),
         )
 
 

@@ -8,17 +8,18 @@ What it costs on two cores with Qwen's 152,000 tokens (scripts/bench_constrain.p
 """
 
 import json
-import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from edgechat.errors import InvalidRequest
 from edgechat.prompt.template import THINK, UNTHINK
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tools import CALL, CALLED, Form
-from edgechat.scheduler import parameters
+from edgechat.scheduler import parameters, schemas
 from edgechat.types import GenRequest, Tool
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ class Grammar:
         letters: Mapping[int, int],
         ends: Sequence[int],
         thinks: bool = False,
+        unheld: tuple[str, ...] = (),
     ) -> None:
         """`words`: the bytes of each token; `letters`: the token of each byte; `ends`: tokens that end an answer.
 
-        `thinks`: it begins inside the model's thinking.
+        `thinks`: it begins inside the model's thinking; `unheld`: places in tools' schemas that it does not hold to.
         """
+        self.unheld = unheld
         self._matcher = matcher
         self._words = words
         self._letters = letters
@@ -129,14 +132,40 @@ class Constrainer:
             return None
         if request.schema is not None:
             check(request.schema, "response_format")
-        tools = _callable(request)
-        for tool in tools:
+        for tool in _callable(request):
             check(tool.parameters, "tools")
-        free = request.schema is None and _may_talk(request)
-        text = _free(request, tools, form, thinks) if free else _bound(request, tools, form, thinks, may_think)
-        return self._compiled(text, "tools" if request.schema is None else "response_format", thinks)
+        unheld: tuple[str, ...] = ()
+        asked = _with_schemas(request, lambda schema, _: schemas.plain(schema))
+        matcher = self._matcher(_text(asked, form, thinks, may_think), _param(asked))
+        if matcher.is_error():
+            asked, unheld = self._as_held(asked)
+            matcher = self._matcher(_text(asked, form, thinks, may_think), _param(asked))
+        if matcher.is_error():
+            raise InvalidRequest("the schemas are too large together: make them simpler.", _param(asked))
+        return Grammar(matcher, self._words, self._letters, self._ends, thinks, unheld)
 
-    def _compiled(self, grammar: str, param: str, thinks: bool) -> Grammar:
+    def _as_held(self, request: GenRequest) -> tuple[GenRequest, tuple[str, ...]]:
+        """`request` with schemas that compile, and what its tools' had to go without. Raises InvalidRequest."""
+        unheld: list[str] = []
+
+        def held(schema: Any, tool: Tool | None) -> Any:
+            param = "tools" if tool else "response_format"
+            try:
+                kept, dropped = schemas.held(
+                    schema,
+                    tool is None or tool.strict,
+                    lambda one: not self._matcher(f"start: {_json(one)}", param).is_error(),
+                )
+            except schemas.Unheld as place:
+                where = f"the tool {tool.name!r}" if tool else "the schema"
+                raise InvalidRequest(f"{where}: {place}.", param) from None
+            unheld.extend(f"tools.{tool.name}.{path}" for path in dropped if tool)
+            return kept
+
+        return _with_schemas(request, held), tuple(unheld)
+
+    def _matcher(self, grammar: str, param: str) -> "guidance.LLMatcher":
+        """What `grammar` compiles to, an error maybe. Raises InvalidRequest where it takes too long to."""
         import llguidance as guidance
 
         limits = guidance.LLParserLimits(
@@ -153,12 +182,9 @@ class Constrainer:
 
         threading.Thread(target=make, daemon=True).start()
         try:
-            matcher = made.result(COMPILE_S)
+            return made.result(COMPILE_S)
         except TimeoutError:
             raise InvalidRequest(f"the schema is not ready after {COMPILE_S:.0f} s: make it simpler.", param) from None
-        if matcher.is_error():
-            raise InvalidRequest(f"the schema does not compile: {_one_line(matcher.get_error())}.", param)
-        return Grammar(matcher, self._words, self._letters, self._ends, thinks)
 
     def _ready(self) -> "guidance.LLTokenizer":
         import llguidance as guidance  # not loaded where no answer is constrained
@@ -209,6 +235,29 @@ def _callable(request: GenRequest) -> list[Tool]:
     return [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
 
 
+def _with_schemas(request: GenRequest, change: Callable[[Any, Tool | None], Any]) -> GenRequest:
+    """`request` with each schema that counts as `change` makes it; that of the answer is no tool's."""
+    tools = [
+        msgspec.structs.replace(tool, parameters=json.dumps(change(json.loads(tool.parameters), tool)))
+        for tool in _callable(request)
+    ]
+    schema = None if request.schema is None else json.dumps(change(json.loads(request.schema), None))
+    return msgspec.structs.replace(request, tools=tuple(tools), schema=schema)
+
+
+def _param(request: GenRequest) -> str:
+    """Which parameter has the schemas."""
+    return "tools" if request.schema is None else "response_format"
+
+
+def _text(request: GenRequest, form: Form, thinks: bool, may_think: bool) -> str:
+    """The grammar of an answer to `request`."""
+    tools = _callable(request)
+    if request.schema is None and _may_talk(request):
+        return _free(request, tools, form, thinks)
+    return _bound(request, tools, form, thinks, may_think)
+
+
 def _may_talk(request: GenRequest) -> bool:
     return request.tool_choice != "required"
 
@@ -251,7 +300,7 @@ def _bound(request: GenRequest, tools: Sequence[Tool], form: Form, thinks: bool,
     ways, rules = [], ""
     if request.schema is not None and _may_talk(request):
         ways.append("answer")
-        rules += f"answer: {_json(request.schema)}\n"
+        rules += f"answer: {_json(json.loads(request.schema))}\n"
     if tools:
         more = f'("\\n{CALL}" one)*' if request.parallel_tool_calls else ""
         ways.append(f'"{CALL}" one {more}')
@@ -278,24 +327,19 @@ def _one_of(tools: Sequence[Tool], form: Form) -> str:
 
 
 def _call_in_xml(tool: Tool, name: str) -> str:
-    return parameters.rules(tool, name, lambda schema: _json(schema, lenient=not tool.strict))
+    return parameters.rules(tool, name, lambda schema: _json(json.loads(schema)))
 
 
 def _call(tool: Tool) -> str:
     name = json.dumps(json.dumps(tool.name, ensure_ascii=False), ensure_ascii=False)[1:-1]
-    arguments = _json(tool.parameters, lenient=not tool.strict)
+    arguments = _json(json.loads(tool.parameters))
     return f'"\\n{{\\"name\\": {name}, \\"arguments\\": " ({arguments}) "}}\\n{CALLED}"'
 
 
-def _json(schema: str, lenient: bool = False) -> str:
-    """Grammar of a JSON value. `lenient`: keywords that are not known are passed over, not refused."""
-    return "%json " + json.dumps({**json.loads(schema), "x-guidance": SPACING | {"lenient": lenient}})
-
-
-def _one_line(error: str) -> str:
-    """What is wrong with the schema, without the grammar that the library made of it, line by line."""
-    said = re.split(r"\n\s*\d+ \| ", error, maxsplit=1)[0]
-    return " ".join(re.sub(r"^.*failed to compile JSON schema:", "", said, flags=re.DOTALL).split()).rstrip(".")[:300]
+def _json(schema: Any) -> str:
+    """Grammar of a JSON value."""
+    asked = schema if isinstance(schema, dict) else {} if schema else {"not": {}}
+    return "%json " + json.dumps({**asked, "x-guidance": SPACING})
 
 
 def _bit(mask: bytes, token: int) -> bool:
