@@ -1,6 +1,7 @@
 """Scripts of the fake engine as models on disk."""
 
 import json
+from typing import Any
 
 from edgechat.hub.publish import publish as take_in
 from edgechat.hub.source import File, Manifest
@@ -29,7 +30,7 @@ def publish(store: Store, name: str, beside: bool = False, **script: object) -> 
         stage.leave()
 
 
-def tuned(store: Store, model: Stored, file: Stored, threads: int = 1) -> Records:
+def tuned(store: Store, model: Stored, file: Stored, threads: int = 1, **more: Any) -> Records:
     """What a tuning leaves that chose `file` for `model`."""
     baseline = Candidate("Q5_0/Q8_0", 1, Speed(40, 20), Quality(0.0, 0.0, 1.0, 384), True)
     chosen = Candidate("IQ4_NL/IQ4_NL", 1, Speed(80, 40), Quality(0.05, 0.002, 0.9, 384), True)
@@ -48,6 +49,7 @@ def tuned(store: Store, model: Stored, file: Stored, threads: int = 1) -> Record
             file=file.name,
             sha256=file.sha256,
             seconds=100.0,
+            **more,
         )
     )
     return records

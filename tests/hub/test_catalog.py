@@ -21,7 +21,7 @@ def test_every_entry_is_pinned_and_named_and_can_be_fetched(entry: Entry) -> Non
         assert is_safe_path(file.path)
         assert file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert file.size is None or file.size > 10_000_000
-    assert entry.context >= 2048
+    assert entry.context >= (512 if "for vectors" in entry.title else 2048)
     assert set(entry.languages) <= {"en", "zh"}
     assert entry.references
     for reference in entry.references:
@@ -41,6 +41,10 @@ def test_what_is_promised_is_there() -> None:
         *(f"qwen1.5-{size}-chat" for size in ("0.5b", "1.8b", "7b")),
         *(f"qwen2.5-{size}-instruct" for size in ("0.5b", "1.5b", "7b")),
         *(f"qwen3-{size}" for size in ("0.6b", "1.7b", "4b")),
+        *(f"qwen3.5-{size}" for size in ("0.8b", "2b", "4b")),
+        "minicpm5-1b",
+        "qwen3-embedding-0.6b",
+        "bge-small-zh-v1.5",
         "qwen3-vl-2b-instruct",
         "llama-3-8b-instruct",
         "smollm2-135m-instruct",
@@ -119,3 +123,18 @@ def test_a_catalog_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str
     with pytest.raises(ConfigError, match="catalog") as caught:
         Catalog.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_newcomer_is_told_to_take_may_be_used_for_anything_and_gets_smaller() -> None:
+    entries = [CATALOG.get(name) for name in CATALOG.newcomers]
+    assert all(entry.commercial and entry.sha256 for entry in entries)
+    sizes = [entry.size or 0 for entry in entries]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_qwens_of_2026_see_and_answer_without_thinking_first() -> None:
+    for name in ("qwen3.5-0.8b", "qwen3.5-2b", "qwen3.5-4b"):
+        entry = CATALOG.get(name)
+        assert (entry.senses, entry.thinking, entry.commercial) == (("picture",), False, True)
+        assert entry.sha256
+        assert [file.path for file in entry.companions] == ["mmproj-F16.gguf"]

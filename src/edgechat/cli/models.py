@@ -23,6 +23,7 @@ from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifyi
 from edgechat.hub.store import Kept, Store, Stored
 from edgechat.prompt.template import UNTAUGHT
 from edgechat.settings import Settings
+from edgechat.tune.advice import advice
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
 from edgechat.tune.record import Records
 from edgechat.types import Struct
@@ -49,6 +50,7 @@ class Row(Struct, frozen=True):
     previous: str | None = None  # the digest that `rollback` returns to
     first_use: bool = False  # its source offers no hash: what came first was trusted
     made_from: str | None = None
+    speed: float | None = None  # tokens per second to expect, of the one that a newcomer would rather take here
 
 
 def register(app: typer.Typer) -> None:
@@ -125,6 +127,10 @@ def models(
     here = [_row(kept, store, settings) for kept in store.kept()]
     names = {row.name for row in here}
     rows = [*here, *(_offer(entry) for entry in catalog.model if entry.name not in names)]
+    found = advice(settings, store, catalog)
+    if found is not None:
+        told = {"speed": round(found.speed, 1)}
+        rows = [msgspec.structs.replace(row, **told) if row.name == found.name else row for row in rows]
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
         return
@@ -137,6 +143,10 @@ def models(
     for row in rows:
         if row.why:
             out.print(f"{row.name}: {row.why}", markup=False)
+    if found is not None:
+        needs = f"about {megabytes(found.memory)} of memory, {found.speed:.0f} tokens per second"
+        out.print(f"A newcomer would rather take {found.name} here: {needs}.", markup=False)
+        out.print(f"Take it: edgechat serve --model {found.name}", markup=False)
 
 
 def _state(row: Row) -> str:

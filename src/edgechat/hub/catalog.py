@@ -14,7 +14,7 @@ import msgspec
 from edgechat.errors import ConfigError, UnknownName
 from edgechat.hub.reference import Package, Remote, Repo, is_name, parse
 from edgechat.hub.source import File
-from edgechat.types import Sampling, Struct
+from edgechat.types import Kind, Sampling, Struct
 
 
 class Entry(Struct, frozen=True):
@@ -32,6 +32,7 @@ class Entry(Struct, frozen=True):
     licence_note: str = ""
     context: int = 0  # tokens it was trained to read
     languages: tuple[str, ...] = ()
+    senses: tuple[Kind, ...] = ()  # what it takes beside text, with its projector
     sampling: Sampling = Sampling()
     thinking: bool | None = None  # before it answers, where nobody says; None: as its template has it
 
@@ -62,11 +63,15 @@ class Entry(Struct, frozen=True):
 
 
 class Catalog(Struct, frozen=True):
-    """All entries. `fallback` is served where the default cannot be had: it comes as a package."""
+    """All entries. `fallback` is served where the default cannot be had: it comes as a package.
+
+    `newcomers` are what one would rather take on a machine that is up to it (tune/advice.py), the best first.
+    """
 
     default: str
     fallback: str
     model: tuple[Entry, ...]
+    newcomers: tuple[str, ...] = ()
 
     @staticmethod
     def load(home: Path | None = None) -> "Catalog":

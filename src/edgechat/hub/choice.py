@@ -3,7 +3,7 @@ here.
 
 one.gguf                                  it alone
 m-00001-of-00003.gguf …                   all parts
-vl.gguf + mmproj-vl-Q8_0.gguf             with the projector that lets it see, of several the Q8_0
+vl.gguf + mmproj-vl-Q8_0.gguf             with the projector that lets it see, of several the Q8_0, else the F16
 config.json, *.safetensors, tokenizer …   a snapshot: the top folder, and nothing in it that could be run
 pytorch_model.bin                         where there are no safetensors: engines read only the numbers in it
 
@@ -23,7 +23,7 @@ from edgechat.hub.source import File, Manifest
 
 MAX_ROWS = 8000
 PREFERRED = "q4_k_m"
-PROJECTOR, PREFERRED_PROJECTOR = "mmproj", "q8_0"
+PROJECTOR, PREFERRED_PROJECTORS = "mmproj", (re.compile(r"q8_0"), re.compile(r"(?<!b)f16"))
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 _CONFIG = "config.json"
@@ -122,12 +122,14 @@ def _parts(models: dict[str, R], wanted: str, reference: Repo) -> list[R]:
 
 
 def _projector(models: dict[str, R], wanted: str) -> list[R]:
-    """The projector beside `wanted`: the Q8_0, else the smallest."""
+    """The projector beside `wanted`: the Q8_0, else the F16, else the smallest."""
     if _is_projector(wanted):
         return []
     folder = PurePosixPath(wanted).parent
     beside = [row for path, row in models.items() if _is_projector(path) and PurePosixPath(path).parent == folder]
-    beside.sort(key=lambda row: (PREFERRED_PROJECTOR not in row.path.lower(), row.size, row.path))
+    beside.sort(
+        key=lambda row: (*(not kind.search(row.path.lower()) for kind in PREFERRED_PROJECTORS), row.size, row.path)
+    )
     return beside[:1]
 
 

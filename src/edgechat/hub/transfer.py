@@ -205,12 +205,13 @@ def _pin(file: File, pin: File | None, manifest: Manifest) -> File:
     """`file`, which must be what `pin` says, where there is one."""
     if pin is None:
         return file
-    if file.sha256 not in (None, pin.sha256) or file.size not in (None, pin.size):
+    size = file.size if pin.size is None else pin.size
+    if file.sha256 not in (None, pin.sha256) or file.size not in (None, size):
         raise HashMismatch(
             f"{manifest.source} is not the file that edgechat knows: the hub lists {file.size} bytes with SHA-256 "
-            f"{file.sha256}, not {pin.size} with {pin.sha256}. Nothing was fetched."
+            f"{file.sha256}, not {size} with {pin.sha256}. Nothing was fetched."
         )
-    return msgspec.structs.replace(file, size=pin.size, sha256=pin.sha256)
+    return msgspec.structs.replace(file, size=size, sha256=pin.sha256)
 
 
 def source_options(reference: Remote, settings: Settings, stage: Stage) -> list[dict[str, str]]:

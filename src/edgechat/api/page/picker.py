@@ -14,6 +14,7 @@ from edgechat.api.watch.models import Row, here
 from edgechat.errors import EdgechatError, ModelNotFound
 from edgechat.hub.catalog import Entry
 from edgechat.runtime import Runtime
+from edgechat.tune.advice import Advice, advice
 from edgechat.types import Model
 
 router = Router("/api/models")
@@ -25,7 +26,9 @@ async def models(request: Request, runtime: TheRuntime, caller: TheCaller) -> di
     installed = [here(runtime, served) for served in runtime.models(caller)]
     names = set(runtime.library.names())
     others = [_absent(entry, downloads, runtime) for entry in runtime.catalog.model if entry.name not in names]
-    return {"models": msgspec.to_builtins([*installed, *others])}
+    library = runtime.library
+    found = await asyncio.to_thread(advice, library.settings, library.store, library.catalog)
+    return {"models": msgspec.to_builtins([_advised(row, found) for row in (*installed, *others)])}
 
 
 @router.post("/{name:path}/load", Facts(Need.KEY), "Bring a model into memory before it is asked", status_code=202)
@@ -63,6 +66,13 @@ _loads: set[asyncio.Task[None]] = set()  # or they would be collected in the mid
 async def _load(model: Model) -> None:
     with suppress(EdgechatError):  # whoever asks the model next is told
         await model.load()
+
+
+def _advised(row: Row, found: Advice | None) -> Row:
+    """`row`, with what to expect where it is the one to take here."""
+    if found is None or row.name != found.name:
+        return row
+    return msgspec.structs.replace(row, ram=row.ram or found.memory, speed=round(found.speed, 1))
 
 
 def _absent(entry: Entry, downloads: Downloads, runtime: Runtime) -> Row:

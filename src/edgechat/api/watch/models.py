@@ -20,6 +20,7 @@ class Row(Struct, frozen=True):
     rate: float | None = None
     left: float | None = None
     why: str | None = None  # the last download ended without the model
+    speed: float | None = None  # tokens per second to expect, of the one that a newcomer would rather take here
     awaited: bool = False  # the server itself is getting it, to serve it
 
 

@@ -52,7 +52,7 @@ class Row {
   }
 
   show(model, memory, readiness) {
-    const { name, size, ram, quantisation, state, progress, why } = model;
+    const { name, size, ram, quantisation, state, progress, why, speed } = model;
     this.#name.textContent = name;
     const wanted = preferences.read("model") ?? readiness.now.model;
     this.element.dataset.state = state;
@@ -60,7 +60,7 @@ class Row {
     else this.element.removeAttribute("aria-current");
     const isFetching = state === "downloading";
     if (isFetching) put(this.#facts, "status.downloading", fetching(model));
-    else put(this.#facts, "models.facts", { recipe: quantisation, size: bytes(size), ram: bytes(ram) });
+    else put(this.#facts, "models.facts", { recipe: quantisation, size: bytes(size), ram: bytes(ram), speed });
     const isLoading = state === "loading";
     this.#progress.hidden = !isFetching && !isLoading;
     if (progress != null) this.#progress.value = progress;
