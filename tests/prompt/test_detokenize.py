@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from edgechat.prompt.detokenize import Detokenizer
+from edgechat.prompt.detokenize import Detokenizer, Stops
 
 TEXTS = ["Hello, world", "你好，世界！𠮷野家", "👩‍👩‍👧 e\u0301 🇨🇳", "def f(x):\n\treturn x\r\n", "\u2028\x00\x7f"]
 
@@ -13,9 +13,9 @@ def pieces(data: bytes, *cuts: int) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(edges)]
 
 
-def run(tokens: list[bytes], stop: tuple[str, ...] = ()) -> tuple[list[str], Detokenizer]:
-    text = Detokenizer(lambda token: tokens[token], stop)
-    return [text.push(i) for i in range(len(tokens))] + [text.finish()], text
+def run(tokens: list[bytes], stop: tuple[str, ...] = ()) -> tuple[list[str], Stops]:
+    text, stops = Detokenizer(lambda token: tokens[token]), Stops(stop)
+    return [stops.push(text.push(i)) for i in range(len(tokens))] + [stops.rest()], stops
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -55,7 +55,7 @@ def test_a_stop_string_never_leaks_and_a_near_miss_is_delivered(
 ) -> None:
     out, state = run([token.encode() for token in tokens], stop)
     assert "".join(out) == text
-    assert state.stopped is stopped
+    assert (state.met is not None) is stopped
 
 
 def test_the_earliest_stop_string_wins() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgechat.prompt.detokenize import Detokenizer
+from edgechat.prompt.detokenize import Detokenizer, Stops
 
 WORDS = [
     *("你好", "，", "世界", "的", "龘", "𠮷", "👋🏽", "👨‍👩‍👧‍👦", "🇨🇳", "é", "e\u0301", "ก็", "नमस्ते", "→", "ﬁ"),
@@ -43,9 +43,9 @@ def pieces_of(text: str, dice: random.Random) -> list[bytes]:
 
 
 def through(pieces: list[bytes], stop: tuple[str, ...] = ()) -> tuple[list[str], bool]:
-    detokenizer = Detokenizer(pieces.__getitem__, stop)
-    texts = [detokenizer.push(token) for token in range(len(pieces))]
-    return [*texts, detokenizer.finish()], detokenizer.stopped
+    detokenizer, stops = Detokenizer(pieces.__getitem__), Stops(stop)
+    texts = [stops.push(detokenizer.push(token)) for token in range(len(pieces))]
+    return [*texts, stops.rest()], stops.met is not None
 
 
 @pytest.mark.parametrize("block", range(10))

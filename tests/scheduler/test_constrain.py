@@ -253,3 +253,12 @@ def test_an_end_of_thinking_inside_a_string_closes_no_string() -> None:
     made = grammar(schema=json.dumps(PERSON))
     assert allows(made, '{"name": "a</think>')
     assert json.loads('{"name": "a</think>' + bytes(made.closing()).decode())["name"] == "a</think>"
+
+
+def test_arguments_that_were_held_to_nothing_follow_a_strict_tool_or_not() -> None:
+    made = grammar(tools=(Tool("add", parameters=json.dumps(PERSON), strict=True), Tool("now")))
+    assert made.fits(("add", '{"name": "Zoë", "age": 1}'))
+    assert not made.fits(("add", '{"name": "x", "age": 1, "more": 2}'))
+    assert not made.fits(("add", '{"name": "x"}'))
+    assert not made.fits(("add", "{}"))
+    assert made.fits(("now", '{"anything": 1}'))

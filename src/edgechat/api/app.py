@@ -17,6 +17,7 @@ from edgechat.api.doors.guard import Guard, Rules
 from edgechat.api.doors.head import Head
 from edgechat.api.doors.request_id import RequestId
 from edgechat.api.downloads import Downloads
+from edgechat.api.ignored import HEADER
 from edgechat.api.ollama import listing, vectors
 from edgechat.api.openai import completions, embeddings, tokens
 from edgechat.api.page import attachments, conversations, dashboard, exchange, login, picker, runs, status
@@ -36,6 +37,8 @@ from edgechat.settings import Settings
 
 if TYPE_CHECKING:  # an extra
     from edgechat.observe.tracing import Tracing
+
+TOLD = (HEADER, "X-Request-Id", "Retry-After")  # headers that other origins' pages may read
 
 # In the order of docs/api.md.
 DIALECTS = (
@@ -104,11 +107,11 @@ def _put_doors_before(app: FastAPI, settings: Settings, counted: Metrics, tracin
     app.add_middleware(Head)
     app.add_middleware(Drain, app.state.runtime)
     app.add_middleware(Access, app.state.keys, app.state.sessions, is_exposed(settings))
-    if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], max_age=600)
     app.add_middleware(Guard, Rules.of(settings.hosts, settings.cors_origins))
     app.add_middleware(CountRequests, counted)
     app.add_middleware(Turnstile)
+    if settings.cors_origins:  # before whoever refuses: without its headers a page cannot read why
+        app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], expose_headers=TOLD, max_age=600)
     if tracing:
         tracing.install(app)
     app.add_middleware(RequestId)  # the outermost: refusals have an id too

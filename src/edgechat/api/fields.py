@@ -44,8 +44,7 @@ Bias = dict[Token, Annotated[Number, Field(ge=-100, le=100)]]
 Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)]
 MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
-Stops = Annotated[Many[Stop], Field(max_length=4)]  # as OpenAI's
-ManyStops = Annotated[Many[Stop], Field(max_length=32)]  # where a dialect knows no such limit
+Stops = Annotated[Many[Stop], Field(max_length=32)]
 User = Annotated[str, Field(max_length=512)]
 Schema = dict[str, Any]
 

@@ -1,6 +1,7 @@
-"""Detokenisation: tokens to text, whole characters only, and never half a stop string.
+"""Detokenisation and stop strings: tokens to text, whole characters only, and never half a stop string.
 
-token ─► bytes ─► held until the character is whole ─► held while it could begin a stop string ─► text
+token ─► bytes ─► held until the character is whole ─► Reply (reply.py) ─► what is said ─► held while it could begin a
+                                                                                           stop string ─► text
 """
 
 import codecs
@@ -8,31 +9,30 @@ from collections.abc import Callable, Sequence
 
 
 class Detokenizer:
-    """The text of one answer, as it grows."""
+    """The text of one answer, as it grows. Half a character at the very end is dropped."""
 
-    def __init__(self, piece: Callable[[int], bytes], stop: Sequence[str] = ()) -> None:
-        """`piece` gives a token's bytes; a stop string ends the text before itself."""
+    def __init__(self, piece: Callable[[int], bytes]) -> None:
+        """`piece` gives a token's bytes."""
         self._piece = piece
-        self._stop = tuple(stop)
         self._characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._held = ""
-        self.met: str | None = None  # the stop string that ended the text
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a stop string was met."""
-        return self.met is not None
 
     def push(self, token: int) -> str:
-        """The text that is certain now. After a stop string was met, `stopped` is true and nothing follows."""
-        return "" if self.stopped else self._release(self._characters.decode(self._piece(token)))
+        """The characters that are whole now."""
+        return self._characters.decode(self._piece(token))
 
-    def finish(self) -> str:
-        """What was held back and turned out to be text. Half a character at the very end is dropped."""
-        rest, self._held = "" if self.stopped else self._held, ""
-        return rest
 
-    def _release(self, text: str) -> str:
+class Stops:
+    """The stop strings of one answer: each ends what is said before itself. Thoughts and calls are not theirs."""
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        self._stop = tuple(stop)
+        self._held = ""
+        self.met: str | None = None  # the one that ended the text
+
+    def push(self, text: str) -> str:
+        """What of `text` is certain to be said. After a stop string was met, `met` is it and nothing follows."""
+        if self.met is not None:
+            return ""
         self._held += text
         found = [(at, stop) for at, stop in ((self._held.find(stop), stop) for stop in self._stop) if at >= 0]
         if found:
@@ -42,6 +42,11 @@ class Detokenizer:
         cut = len(self._held) - keep
         text, self._held = self._held[:cut], self._held[cut:]
         return text
+
+    def rest(self) -> str:
+        """What was held back and turned out to be text: what follows is none, or not said."""
+        rest, self._held = "" if self.met is not None else self._held, ""
+        return rest
 
 
 def overlap(text: str, stop: str) -> int:

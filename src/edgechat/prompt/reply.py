@@ -6,7 +6,7 @@ Nothing that could still turn out to be markup leaves early, and no text is lost
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from edgechat.prompt import mend
@@ -37,12 +37,15 @@ class Reply:
         repair: bool,
         once: bool = True,
         form: Form = "json",
+        fits: Callable[[mend.Call], bool] | None = None,
     ) -> None:
         """`tools` may be called, each with the text of its JSON schema, and are in that `form`.
 
         `guided` text is known to be well-formed, so that calls can be passed on as they come. `thinks`: the text begins
         inside thinking; `may_think`: it may begin with thinking. `once`: a repeated call is not passed on.
+        `fits` tells whether a call that came without its tags follows its tool's schema, which no grammar held it to.
         """
+        self._fits = fits
         self._id = id
         self._state: State = "thinking" if thinks else "start" if may_think else "said"
         self._tools = dict(tools)
@@ -184,7 +187,7 @@ class Reply:
         """The call that `inside` is; what is none is said `verbatim`."""
         self._begun = True
         call, mended = mend.read(inside, self._tools, self._repair)
-        if call is None:
+        if call is None or (inside == verbatim and self._fits is not None and not self._fits(call)):
             yield Delta(verbatim)
             return
         self.mended |= mended or inside == verbatim

@@ -3,7 +3,7 @@
     prompt   ├──── cached ────┼──── to read, slice by slice ────┤
     position 0             cached                  done     len(prompt)  then one position per token said
 
-    token ─► Detokenizer (whole characters, stop strings) ─► Reply (thinking, calls, text) ─► events
+    token ─► Detokenizer (whole characters) ─► Reply (thinking, calls, text) ─► Stops (of the text) ─► events
 
 An answer that had to give up its place is put back with all it has: what it said counts as prompt to be read again.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgechat.errors import EngineFailed
-from edgechat.prompt.detokenize import Detokenizer
+from edgechat.prompt.detokenize import Detokenizer, Stops
 from edgechat.prompt.reply import Piece, Reply
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tokens import Prepared
@@ -65,8 +65,9 @@ class Answer:
         self.places: list[int] = []  # where to pause for a checkpoint
         self._dropped = prompt.dropped
         self._tokenizer = tokenizer
-        self._text = Detokenizer(tokenizer.piece, request.stop)
-        self._reply = _reply(request, prompt, grammar is not None)
+        self._text = Detokenizer(tokenizer.piece)
+        self._reply = _reply(request, prompt, grammar)
+        self._stops = Stops(request.stop if request.schema is None else ())  # JSON of a schema is whole or none
         self._scored: list[Scored] = []  # of tokens whose text is not told yet
         self._thought = 0
         capped = request.max_tokens is None and request.guards.cap
@@ -129,8 +130,8 @@ class Answer:
         self._thought += self._reply.thinking
         if scored is not None:
             self._scored.append(scored)
-        told: list[Said] = [*self._with_scores(self._reply.push(self._text.push(token)))]
-        if self._text.stopped:
+        told: list[Said] = [*self._pieces(self._reply.push(self._text.push(token)))]
+        if self._stops.met is not None:
             return [*told, *self._end("stop")]
         if self.grammar is not None and self.grammar.complete:
             return [*told, *self._end("eos")]
@@ -158,7 +159,19 @@ class Answer:
         text = "".join(self._text.push(token) for token in self.grammar.closing())
         if text:
             self._acted.append("close")
-        return [*self._reply.push(text)]
+        return [*self._pieces(self._reply.push(text))]
+
+    def _pieces(self, pieces: list[Piece]) -> list[Piece]:
+        """`pieces` up to a stop string in what is said, with the log probabilities that are due."""
+        told: list[Piece] = []
+        for piece in pieces:
+            if isinstance(piece, Delta):
+                told.append(Delta(self._stops.push(piece.text)))
+                if self._stops.met is not None:
+                    break
+            else:
+                told += [Delta(self._stops.rest()), piece]
+        return self._with_scores([piece for piece in told if not isinstance(piece, Delta) or piece.text])
 
     def _with_scores(self, pieces: list[Piece]) -> list[Piece]:
         """`pieces`, the first said one with the log probabilities that are due."""
@@ -172,7 +185,11 @@ class Answer:
 
     def _end(self, reason: StopReason) -> list[Said]:
         """The rest of the text, and the end."""
-        rest = self._with_scores([*self._reply.push(self._text.finish()), *self._reply.finish()])
+        rest: list[Piece] = []
+        if self._stops.met is None:
+            rest = self._pieces(self._reply.finish())
+            if left := self._stops.rest():
+                rest += self._with_scores([Delta(left)])
         if self._scored:
             rest.append(Delta("", tuple(self._scored)))
         if self._reply.mended:
@@ -192,7 +209,7 @@ class Answer:
             if reason in ("length", "loop")
             else "stop",
             stop_reason=reason,
-            stop=self._text.met,
+            stop=self._stops.met,
             usage=Usage(self.asked, self.said, self.cached, self._thought),
             timing=Timing(
                 queue_ms=round((started - self.arrived) * 1000, 1),
@@ -205,7 +222,7 @@ class Answer:
         )
 
 
-def _reply(request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
+def _reply(request: GenRequest, prompt: Prepared, grammar: Grammar | None) -> Reply:
     active = request.prompt is None and request.tool_choice != "none"
     tools = [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
     return Reply(
@@ -213,8 +230,9 @@ def _reply(request: GenRequest, prompt: Prepared, guided: bool) -> Reply:
         thinks=prompt.thinks,
         may_think=prompt.may_think,
         tools={tool.name: tool.parameters for tool in tools} if active else {},
-        guided=guided,
+        guided=grammar is not None,
         repair=request.guards.repair,
         once=request.guards.loop,
         form=prompt.form,
+        fits=grammar.fits if grammar else None,
     )

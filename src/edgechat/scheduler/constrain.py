@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgechat.errors import InvalidRequest
+from edgechat.prompt.mend import Call
 from edgechat.prompt.template import THINK, UNTHINK
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tools import CALL, CALLED, Form
@@ -47,11 +48,14 @@ class Grammar:
         ends: Sequence[int],
         thinks: bool = False,
         unheld: tuple[str, ...] = (),
+        orders: Mapping[str, "Grammar"] = {},
     ) -> None:
         """`words`: the bytes of each token; `letters`: the token of each byte; `ends`: tokens that end an answer.
 
         `thinks`: it begins inside the model's thinking; `unheld`: places in tools' schemas that it does not hold to.
+        `orders`: what the arguments of strict tools follow, by the tools' names.
         """
+        self._orders = orders
         self.unheld = unheld
         self._matcher = matcher
         self._words = words
@@ -79,6 +83,19 @@ class Grammar:
         """The token that was drawn."""
         self._said += self._words[token]
         self._matcher.consume_token(token)
+
+    def fits(self, call: Call) -> bool:
+        """Whether the arguments of a call that was not held to this grammar follow their schema all the same."""
+        name, arguments = call
+        order = self._orders.get(name)
+        return order is None or order.takes(arguments)
+
+    def takes(self, text: str) -> bool:
+        """Whether `text` follows it from its beginning to an end."""
+        tokens = [self._letters.get(letter) for letter in text.encode()]
+        known = [token for token in tokens if token is not None]
+        matcher = self._matcher.deep_copy()
+        return len(known) == len(tokens) == matcher.try_consume_tokens(known) and matcher.is_accepting()
 
     def closing(self) -> list[int]:
         """Tokens that make of a JSON text that was cut off a legal one: as few and plain ones as the schema allows."""
@@ -142,7 +159,15 @@ class Constrainer:
             matcher = self._matcher(_text(asked, form, thinks, may_think), _param(asked))
         if matcher.is_error():
             raise InvalidRequest("the schemas are too large together: make them simpler.", _param(asked))
-        return Grammar(matcher, self._words, self._letters, self._ends, thinks, unheld)
+        orders = {
+            tool.name: self._grammar(self._matcher(f"start: {_json(json.loads(tool.parameters))}", "tools"))
+            for tool in _callable(asked)
+            if tool.strict
+        }
+        return self._grammar(matcher, thinks, unheld, orders)
+
+    def _grammar(self, matcher: "guidance.LLMatcher", *more: Any) -> Grammar:
+        return Grammar(matcher, self._words, self._letters, self._ends, *more)
 
     def _as_held(self, request: GenRequest) -> tuple[GenRequest, tuple[str, ...]]:
         """`request` with schemas that compile, and what its tools' had to go without. Raises InvalidRequest."""

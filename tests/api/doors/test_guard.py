@@ -1,12 +1,15 @@
 """Who may come in: every rule, pure, then once over a real socket."""
 
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
 
 from edgechat.api.doors.guard import refusal
 from edgechat.api.routes import MAX_BODY, Facts, Need
+from tests.api.conftest import serving
+from tests.conftest import FakeModel
 
 HOST = ("host", "127.0.0.1:8080")
 JSON = ("content-type", "application/json")
@@ -125,3 +128,32 @@ def test_a_file_to_import_may_be_larger_than_other_bodies(client: httpx.Client) 
     document = {"messages": [{"role": "user", "content": "x" * (5 << 20)}]}
     assert client.post("/api/import", json=document).json()["imported"] == 1
     assert client.post("/api/runs", json={"content": "x" * (5 << 20)}).status_code == 413
+
+
+@pytest.mark.parametrize("origin", ["app://obsidian.md", "chrome-extension://abc", "https://app.example"])
+def test_a_refusal_can_be_read_by_a_page_that_may_ask(fake_model: FakeModel, tmp_path: Path, origin: str) -> None:
+    """Without the headers of CORS it would see a network error."""
+    with (
+        serving(fake_model(), tmp_path / "home", cors_origins=(origin,)) as base,
+        httpx.Client(base_url=base) as client,
+    ):
+        page = {"Origin": origin}
+        wanted = "x-stainless-os, anthropic-version, anthropic-dangerous-direct-browser-access"
+        asks = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
+        preflight = client.options("/v1/messages", headers=asks)
+        assert preflight.status_code == 200
+        assert "x-stainless-os" in preflight.headers["access-control-allow-headers"]
+        hi = {"messages": [{"role": "user", "content": "hi"}], "new": 1}
+        refused = [
+            client.post("/v1/chat/completions", content=b"hello", headers={**page, "Content-Type": "text/plain"}),
+            client.post("/v1/chat/completions", content=b"{}", headers={**page, "Content-Encoding": "gzip"}),
+            client.post("/v1/chat/completions", json={}, headers=page),
+            client.get("/v1/nothing", headers=page),
+            client.post("/v1/chat/completions", json=hi, headers={**page, "Host": "evil.example"}),
+        ]
+        assert [one.status_code for one in refused] == [415, 415, 400, 404, 403]
+        for one in (client.post("/v1/chat/completions", json=hi, headers=page), *refused):
+            assert one.headers["access-control-allow-origin"] == origin
+            assert "X-Edgechat-Ignored" in one.headers["access-control-expose-headers"]
+        other = client.post("/v1/chat/completions", json=hi, headers={"Origin": "https://evil.example"})
+        assert (other.status_code, "access-control-allow-origin" in other.headers) == (403, False)

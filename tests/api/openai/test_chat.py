@@ -102,7 +102,7 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"seed": 1 << 63}, "seed"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": ["a"] * 33}, "stop"),
         ({"stop": ""}, "stop"),
         ({"stop": ["a", 1]}, "stop.1"),
         ({"stop": {"a": 1}}, "stop"),
@@ -316,3 +316,17 @@ def test_the_official_client_works(client: httpx.Client) -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             official.chat.completions.create(model=model, messages=turns, n=30)
         assert caught.value.param == "n"
+
+
+@pytest.mark.parametrize(("path", "more"), [(ROUTE, {}), ("/v1/completions", {"messages": None, "prompt": "hi"})])
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_chunk_has_a_choice_but_the_usage_that_was_asked_for(
+    client: httpx.Client, path: str, more: dict[str, Any], count: int
+) -> None:
+    asked = body(stream=True, n=count) | more
+    *chunks, end = events(client.post(path, json=asked))
+    assert all(chunk["choices"] for chunk in chunks)
+    assert ("edgechat" in chunks[-1], end) == (True, "[DONE]")
+    *chunks, last, _ = events(client.post(path, json=asked | {"stream_options": {"include_usage": True}}))
+    assert all(chunk["choices"] for chunk in chunks)
+    assert (last["choices"], "edgechat" in last, last["usage"]["total_tokens"] > 0) == ([], True, True)

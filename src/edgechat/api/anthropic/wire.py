@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, Tag
 from edgechat.api.fields import (
     Body,
     Many,
-    ManyStops,
     MaxTokens,
     Number,
     Schema,
+    Stops,
     TopK,
     TopP,
     User,
@@ -22,7 +22,7 @@ from edgechat.api.parts import BY_TYPE, Taken, as_blocks, content_of
 from edgechat.api.tools import ToolName, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
-from edgechat.types import GenRequest, Message, Sampling, Tool, ToolCall, ToolChoice
+from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
 
 CHOICES: dict[str, ToolChoice] = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}
 THINKS = {"enabled": True, "disabled": False, "adaptive": None}
@@ -230,11 +230,16 @@ class MessagesRequest(Prompt):
 
     max_tokens: MaxTokens | None = None
     stream: StrictBool | None = None
-    stop_sequences: ManyStops | None = None
+    stop_sequences: Stops | None = None
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None
     metadata: Metadata | None = None
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if self.stop_sequences and self.output_config and self.output_config.format:  # JSON is whole or none
+            yield "stop_sequences"
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for. Raises InvalidRequest for what a shape cannot say."""

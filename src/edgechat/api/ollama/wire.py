@@ -10,13 +10,13 @@ from edgechat.api.fields import (
     ANY_OBJECT,
     Body,
     Many,
-    ManyStops,
     MinP,
     Penalty,
     Repetition,
     Schema,
     Seed,
     Stop,
+    Stops,
     Temperature,
     TopK,
     TopP,
@@ -123,7 +123,7 @@ class Options(Body):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     seed: Seed | None = None
-    stop: Stop | ManyStops | None = None
+    stop: Stop | Stops | None = None
 
     def without_effect(self, info: ModelInfo) -> Iterator[str]:
         yield from super().without_effect(info)
@@ -180,6 +180,8 @@ class Asked(Kept):
         yield from super().without_effect(info)
         if isinstance(self.think, str):
             yield "think"
+        if self.format and self.options and self.options.stop:  # JSON of a schema is whole or none
+            yield "options.stop"
 
     def _finished(self, wanted: GenRequest, defaults: Sampling) -> GenRequest:
         schema = None

@@ -146,28 +146,20 @@ class ChatReply:
         return {"index": event.index, **call_object(ToolCall(event.id, event.name, event.arguments))}
 
     def end(self, done: Done) -> Iterable[bytes]:
-        """The very last chunk carries the `edgechat` object."""
-        if self._with_usage:
-            yield from self.finish(0, done)
-            yield from self.ends([done])
-        else:
-            yield self._chunk(0, {}, done.finish_reason, edgechat=truth(self._served, self._ignored, done))
+        yield from self.finish(0, done, [done])
+
+    def finish(self, index: int, done: Done, all_: Sequence[Done] = ()) -> Iterable[bytes]:
+        """The end of one answer, and of `all_` where it is the last: the very last chunk has the `edgechat` object.
+
+        Clients look at the first choice of every chunk: only the one with the usage, which was asked for, has none.
+        """
+        told: dict[str, Any] = {"edgechat": truth(self._served, self._ignored, *all_)} if all_ else {}
+        yield self._chunk(index, {}, done.finish_reason, (), **({} if self._with_usage else told))
+        if all_ and self._with_usage:
+            usage = {"choices": [], "usage": usage_of(*all_), **told}
+            yield sse.data({**self._head, "object": "chat.completion.chunk", **usage})
+        if all_:
             yield sse.DONE
-
-    def finish(self, index: int, done: Done) -> Iterable[bytes]:
-        """The end of one of several answers."""
-        yield self._chunk(index, {}, done.finish_reason)
-
-    def ends(self, dones: Sequence[Done]) -> Iterable[bytes]:
-        """The end of all of them."""
-        total = {
-            **self._head,
-            "object": "chat.completion.chunk",
-            "choices": [],
-            "edgechat": truth(self._served, self._ignored, *dones),
-        }
-        yield sse.data(total | {"usage": usage_of(*dones)} if self._with_usage else total)
-        yield sse.DONE
 
     def failed(self, problem: Problem) -> Iterable[bytes]:
         yield sse.data(errors.openai(problem))

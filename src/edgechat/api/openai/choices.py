@@ -46,12 +46,8 @@ class Replies(Protocol):
         """More of an answer."""
         ...
 
-    def finish(self, index: int, done: Done) -> Iterable[bytes]:
-        """What one answer ends with."""
-        ...
-
-    def ends(self, dones: Sequence[Done]) -> Iterable[bytes]:
-        """What all of them end with."""
+    def finish(self, index: int, done: Done, all_: Sequence[Done] = ()) -> Iterable[bytes]:
+        """What one answer ends with; where it is the last, `all_` of them."""
         ...
 
     def failed(self, problem: Problem) -> Iterable[bytes]:
@@ -123,10 +119,10 @@ class _Said:
             case Delta() | Reasoning() | Called():
                 yield from self._replies.part(event, index)
             case Done():
-                yield from self._replies.finish(index, event)
                 self._dones[index] = event
-                if len(self._dones) == self._count:
-                    yield from self._replies.ends([self._dones[index] for index in range(self._count)])
+                over = len(self._dones) == self._count
+                all_ = [self._dones[index] for index in range(self._count)] if over else ()
+                yield from self._replies.finish(index, event, all_)
             case Failed():
                 yield from self._replies.failed(Problem.of(error_of(event)))
             case Queued() | Prefill() | Loading():

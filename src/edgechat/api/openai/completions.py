@@ -165,24 +165,17 @@ class CompletionReply:
             yield self._chunk([self._choice(index, event.text, event.logprobs)])
 
     def end(self, done: Done) -> Iterable[bytes]:
-        """The very last chunk carries the `edgechat` object."""
-        if self._with_usage:
-            yield from self.finish(0, done)
-            yield from self.ends([done])
-        else:
-            finish = self._choice(0, "", finish=done.finish_reason)
-            yield self._chunk([finish], edgechat=truth(self._served, self._ignored, done))
+        yield from self.finish(0, done, [done])
+
+    def finish(self, index: int, done: Done, all_: Sequence[Done] = ()) -> Iterable[bytes]:
+        """As in chat.py."""
+        told = {"edgechat": truth(self._served, self._ignored, *all_)} if all_ else {}
+        choice = self._choice(index, "", finish=done.finish_reason)
+        yield self._chunk([choice], **({} if self._with_usage else told))
+        if all_ and self._with_usage:
+            yield sse.data(self._with([], usage=self._usage(all_), **told))
+        if all_:
             yield sse.DONE
-
-    def finish(self, index: int, done: Done) -> Iterable[bytes]:
-        """The end of one of several answers."""
-        yield self._chunk([self._choice(index, "", finish=done.finish_reason)])
-
-    def ends(self, dones: Sequence[Done]) -> Iterable[bytes]:
-        """The end of all of them."""
-        usage = {"usage": self._usage(dones)} if self._with_usage else {}
-        yield sse.data(self._with([], **usage, edgechat=truth(self._served, self._ignored, *dones)))
-        yield sse.DONE
 
     def failed(self, problem: Problem) -> Iterable[bytes]:
         yield sse.data(errors.openai(problem))

@@ -123,6 +123,8 @@ class ChatRequest(Drawn):
         yield from super().without_effect(info)
         if self.reasoning_effort in UNHEARD:
             yield "reasoning_effort"
+        if self.stop and self._schema() is not None:  # JSON of a schema is whole or none
+            yield "stop"
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for. What the request leaves open comes from `defaults`, the model's own."""
@@ -137,13 +139,16 @@ class ChatRequest(Drawn):
             tool_choice=choice,
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,
-            schema=self.response_format.schema_text() if self.response_format else None,
+            schema=self._schema(),
             logprobs=self._logprobs(),
             thinking=self._thinking(),
             guards=Guards(**self.guards.model_dump()),
             user=self.user or "",
         )
         return checked(wanted, "messages.{at}.tool_call_id")
+
+    def _schema(self) -> str | None:
+        return self.response_format.schema_text() if self.response_format else None
 
     def _limit(self) -> int | None:
         old, new = self.max_tokens, self.max_completion_tokens
