@@ -33,7 +33,9 @@ def commands() -> str:
 
 
 def _tree(title: str, command: Any) -> Iterator[tuple[str, Any]]:
-    """`command` and, where it is a group, all below it."""
+    """`command` and, where it is a group, all below it, but for mere aliases."""
+    if command.hidden:
+        return
     yield title, command
     for name, child in sorted(getattr(command, "commands", {}).items()):
         yield from _tree(f"{title} {name}", child)

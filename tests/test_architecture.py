@@ -99,6 +99,7 @@ REACHES_OUT = {
     "bench/local.py": {"httpx", "socket"},
     "bench/restart.py": {"asyncio.open_connection"},
     "presence.py": {"httpx"},  # this home folder's own server, where a command looks for it
+    "cli/talk.py": {"httpx"},  # the same, which answers a chat
     "observe/sentry.py": {"sentry_sdk", "sentry_sdk.utils"},  # extras, off until somebody sets where to
     "observe/tracing.py": {"opentelemetry"},
     "api/doors/connection.py": {"socket"},  # constants
@@ -134,6 +135,7 @@ def test_who_could_open_a_connection_is_known() -> None:
 STARTS = {
     "process/spawn.py": {"subprocess.Popen"},
     "hub/pypi.py": {"subprocess.run"},  # pip, within the child process
+    "cli/autostart.py": {"subprocess.run"},  # the system's service manager
     "cli/doctor.py": {"subprocess.run"},  # the engine, which may be one for another processor
     "bench/company.py": {"asyncio.create_subprocess_exec"},  # load, and servers to compare with
     "bench/local.py": {"asyncio.create_subprocess_exec"},

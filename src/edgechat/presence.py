@@ -6,6 +6,7 @@ home/server.json, 0600: whoever can read it owns the home folder, so the secret 
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,6 +14,9 @@ import msgspec
 from edgechat.errors import ServiceError
 from edgechat.process import atomic
 from edgechat.types import Struct
+
+if TYPE_CHECKING:
+    import httpx
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens -> where it is asked
 PATIENCE_S = 10.0
@@ -52,8 +56,8 @@ def find(home: Path) -> Card | None:
     return card
 
 
-def ask(card: Card, path: str) -> bytes:
-    """What the server answers to GET `path`. Raises ServiceError.
+def client(card: Card) -> "httpx.Client":
+    """A client of the server, as its operator.
 
     Nobody's proxy is asked, and no certificate: whoever listens at that address could be told apart by the card only.
     """
@@ -63,9 +67,17 @@ def ask(card: Card, path: str) -> bytes:
     host = ANYWHERE.get(where.hostname or "", where.hostname or "")
     place = f"[{host}]:{where.port}" if ":" in host else f"{host}:{where.port}"
     headers = {"X-Edgechat-Card": card.secret, "Host": f"localhost:{where.port}"}
+    base = f"{where.scheme}://{place}"
+    return httpx.Client(base_url=base, headers=headers, verify=False, trust_env=False, timeout=PATIENCE_S)  # noqa: S501 - see above
+
+
+def ask(card: Card, path: str) -> bytes:
+    """What the server answers to GET `path`. Raises ServiceError."""
+    import httpx
+
     try:
-        with httpx.Client(verify=False, trust_env=False, timeout=PATIENCE_S) as client:  # noqa: S501 - see above
-            answer = client.get(f"{where.scheme}://{place}{path}", headers=headers)
+        with client(card) as server:
+            answer = server.get(path)
             answer.raise_for_status()
     except httpx.HTTPError as error:
         why = "it does not answer" if isinstance(error, httpx.TransportError) else str(error).partition("\n")[0]

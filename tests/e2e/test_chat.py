@@ -28,17 +28,18 @@ def _take_the_terminal() -> None:
 
 
 class Terminal:
-    """A terminal with `edgechat chat` in it."""
+    """A terminal with `edgechat ARGUMENTS` in it."""
 
     def __init__(self, *arguments: str) -> None:
         self.screen, inside = pty.openpty()
         self.process = subprocess.Popen(
-            [str(EDGECHAT), "chat", *arguments],
+            [str(EDGECHAT), *arguments],
             stdin=inside,
             stdout=inside,
             stderr=inside,
             start_new_session=True,
             preexec_fn=_take_the_terminal,
+            env=os.environ | {"TERM": "xterm"},
         )
         os.close(inside)
 
@@ -63,7 +64,7 @@ class Terminal:
 @pytest.fixture
 def terminal(fake_model: FakeModel) -> Iterator[Terminal]:
     script = fake_model(replies={"count": rambling(3600)}, step_ms=10)
-    terminal = Terminal("--engine", "fake", "--model", str(script))
+    terminal = Terminal("chat", "--engine", "fake", "--model", str(script))
     yield terminal
     terminal.close()
 
@@ -85,7 +86,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None
 
 
 def test_what_happens_before_the_first_word_is_told(fake_model: FakeModel) -> None:
-    terminal = Terminal("--engine", "fake", "--model", str(fake_model(reply="Read.", step_ms=50)))
+    terminal = Terminal("chat", "--engine", "fake", "--model", str(fake_model(reply="Read.", step_ms=50)))
     terminal.until("› ")
     terminal.type(f"{'much to read ' * 80}\n")
     terminal.until("reading ")
@@ -109,7 +110,7 @@ def test_a_conversation_is_kept_and_gone_on_with(fake_model: FakeModel, tmp_path
         (("--system", "Be brief."), "如何排序？", "用快速排序。"),
         (("--resume",), "more", "You said: more"),
     ]:
-        terminal = Terminal(*arguments, "--engine", "fake", "--model", script)
+        terminal = Terminal("chat", *arguments, "--engine", "fake", "--model", script)
         terminal.until("› ")
         terminal.type(f"{line}\n")
         terminal.until(answer)
@@ -124,3 +125,24 @@ def test_a_conversation_is_kept_and_gone_on_with(fake_model: FakeModel, tmp_path
     assert [one.content for one in messages] == ["如何排序？", "用快速排序。", "more", "You said: more"]
     assert [one.params for one in messages[1::2]] == [{"system": "Be brief."}] * 2
     history.close()
+
+
+def test_several_lines_are_one_question(fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pasted at once, between quotation marks, or with a backslash at the end of a line."""
+    monkeypatch.setenv("EDGECHAT_ENGINE", "fake")
+    terminal = Terminal("run", str(fake_model()))
+    terminal.until("› ")
+    for typed, heard in [
+        ("\x1b[200~def f():\n    return 1\x1b[201~\n", ["def f():", "    return 1"]),
+        ('"""one\n', []),
+        ('two"""\n', ["one", "two"]),
+        ("red\\\n", []),
+        ("green\n", ["red", "green"]),
+    ]:
+        terminal.type(typed)
+        seen = terminal.until("› " if heard else "… ")
+        if heard:
+            assert "You said: " + "\n".join(heard) in seen.replace("\r", "")
+    terminal.type("/bye\n")
+    assert terminal.process.wait(10) == 0
+    terminal.close()

@@ -16,6 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -27,13 +28,14 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(False, "--version", "-V", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """What every command has."""
 
 
 COMMANDS = (
     "serve", "chat", "models", "keep", "update", "quantize", "history", "status", "doctor", "tune", "bench", "key",
+    "autostart", "habits",
 )  # fmt: skip
 ASKED = tuple(sys.argv[1:2])
 if ASKED == ("serve",):

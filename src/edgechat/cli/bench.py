@@ -92,10 +92,11 @@ def bench(
     png: Png = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure any OpenAI-compatible servers on this machine, from the client's side.
+    """Compare OpenAI-compatible servers on this machine.
 
-    Several targets take turns, run by run; every ratio is to the first one. A target given twice shows how much
-    figures differ by chance. Ctrl-C shows the probes that are done. Ends with status 1 if a figure could not be had.
+    Measured from the client's side. Several targets take turns, run by run; every ratio is to the first one. A target
+    given twice shows how much figures differ by chance. Ctrl-C shows the probes that are done. Ends with status 1 if a
+    figure could not be had.
     """
     folder = options.load(home=home).home
     if targets[0] == "article":

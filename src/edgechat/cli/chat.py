@@ -1,20 +1,24 @@
-"""`edgechat chat`: a conversation in the terminal, kept like every other.
+"""`edgechat chat` and `run`: a REPL, or one question and its answer. Conversations are kept like every other.
 
-The main thread belongs to the person: it waits for a line, or for the answer, and Ctrl-C interrupts just that. The
-runtime and the runs live in a loop of their own, behind a portal.
+    edgechat chat                          line by line, until the person ends it
+    edgechat chat "Why is the sky blue?"   one answer
+    git diff | edgechat chat "Review:"     what comes through a pipe or a file belongs to the question
+
+Where there is one question, standard output holds the answer and nothing else.
 """
 
-from concurrent.futures import Future
+import re
+import sys
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rich.status import Status
 
 from edgechat.cli import options
-from edgechat.cli.follow import out, until_up
+from edgechat.cli.follow import Out, err, out
 from edgechat.cli.history import NOBODY, full_id
+from edgechat.cli.talk import Place, Told, place_of
 from edgechat.errors import ConfigError, EdgechatError, NotFound, from_code
 from edgechat.history import conversations
 from edgechat.history.exchange import latest_branch
@@ -22,57 +26,109 @@ from edgechat.history.records import Conversation, Turn
 from edgechat.history.store import History
 from edgechat.observe import logs
 from edgechat.runs import log
-from edgechat.runs.keeper import Runs
-from edgechat.runtime import Runtime
-from edgechat.types import Caller
 
-PERSON = Caller("terminal", NOBODY, operator=True)  # the one at the keyboard
-HELP = "/new: start over · Ctrl-C: stop an answer · Ctrl-D: end"
+HELP = '/new: start over · """ or \\: several lines · Ctrl-C: stop an answer · /exit, Ctrl-D: end'
+QUOTES = '"""'
+ID = re.compile(r"c-\w*")
+
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, or the named one.")]
+System = Annotated[str | None, typer.Option("--system", help="System message for the conversation.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(chat)
+    app.command()(run)
 
 
 def chat(
-    conversation: Annotated[
-        str | None,
+    prompt: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="With --resume: which conversation, by the first characters of its id.", show_default=False
+            help="One question, answered on standard output; standard input is added to it. "
+            "With --resume alone: which conversation, by the first characters of its id.",
+            metavar="[PROMPT]...",
+            show_default=False,
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the last conversation, or the named one.")
-    ] = False,
+    resume: Resume = False,
     model: options.Model = None,
-    system: Annotated[str | None, typer.Option("--system", help="System message for the conversation.")] = None,
+    system: System = None,
     context: options.Context = None,
     threads: options.Threads = None,
     engine: options.Engine = None,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Chat in the terminal. Ctrl-C stops the answer, not the program. Conversations are kept: `edgechat history`."""
-    if conversation and not resume:
-        raise ConfigError(f"unexpected argument {conversation!r}: to go on with a conversation, add --resume.")
-    settings = options.load(config, model=model, context=context, threads=threads, engine=engine, home=home)
+    """Chat in the terminal, or get one answer.
+
+    The server of the home folder answers where one runs. Without one, or with a model's path, --context, --threads or
+    --engine, the model is loaded for this chat alone. Conversations are kept: `edgechat history`.
+    """
+    words = " ".join(prompt or ())
+    if ID.fullmatch(words) and not resume:
+        raise ConfigError(f"{words!r} is no question: to go on with a conversation, add --resume.")
+    former = words if resume and ID.fullmatch(words) else None
+    flags = {"context": context, "threads": threads, "engine": engine}
+    _chat("" if former else words, flags | {"model": model}, resume, former, system, {"home": home, "config": config})
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="Which model: as in --model.", show_default=False)],
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(help="One question; a chat without.", metavar="[PROMPT]...", show_default=False),
+    ] = None,
+    system: System = None,
+    context: options.Context = None,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Chat with a model by name, or get one answer from it."""
+    _chat(
+        " ".join(prompt or ()),
+        {"model": model, "context": context},
+        False,
+        None,
+        system,
+        {"home": home, "config": config},
+    )
+
+
+def _chat(
+    words: str, flags: dict[str, Any], resume: bool, start: str | None, system: str | None, where: dict[str, Any]
+) -> None:
+    settings = options.load(where["config"], home=where["home"], **flags)
     if settings.log_level == "info":  # what is no trouble has no place between question and answer
         logs.configure("warning", settings.log_format)
+    model = flags["model"]
+    alone = any(flags.get(name) for name in ("context", "threads", "engine")) or bool(model and _is_path(model))
     history = History(settings.home)
     history.open()
-    with start_blocking_portal() as portal:
-        runtime = Runtime(settings)
-        runs = Runs(runtime, history)
-        try:
-            former = _former(history, conversation) if resume else None
-            portal.call(runs.start)
-            portal.call(until_up, runtime)
-            out.print(f"{runtime.find(None, PERSON).served.name}  {HELP}", style="dim", soft_wrap=True)
-            Dialogue(portal, runs, system, former).converse()
-        finally:
-            portal.call(runs.close)
-            portal.call(runtime.stop)
+    former = _former(history, start) if resume else None
+    question = _question(words)
+    with place_of(settings, history, model, alone, out if question is None else err) as place:
+        dialogue = Dialogue(place, system, former)
+        if question is not None:
+            dialogue.answer_once(question)
+        else:
+            out.print(f"{place.model}  {HELP}", style="dim", soft_wrap=True, markup=False)
+            dialogue.converse()
+
+
+def _question(words: str) -> str | None:
+    """The one question, with what comes through standard input; None where a person sits there and said nothing."""
+    if sys.stdin.isatty():
+        return words or None
+    question = "\n\n".join(part for part in (words, sys.stdin.read().strip()) if part)
+    if not question:
+        raise ConfigError("nothing was asked: standard input is empty.")
+    return question
+
+
+def _is_path(model: str) -> bool:
+    """Whether a server, which knows models by their names, could not find it."""
+    return model.endswith(".gguf") or model.startswith((".", "/", "~"))
 
 
 def _former(history: History, start: str | None) -> Conversation:
@@ -90,77 +146,103 @@ def _former(history: History, start: str | None) -> Conversation:
 class Dialogue:
     """What is said between a person and the model, line by line."""
 
-    def __init__(self, portal: BlockingPortal, runs: Runs, system: str | None, former: Conversation | None) -> None:
-        self._portal = portal
-        self._runs = runs
+    def __init__(self, place: Place, system: str | None, former: Conversation | None) -> None:
+        self._place = place
         self._params: dict[str, Any] = {"system": system} if system else {}
-        self._conversation_id: str | None = None
-        if former is not None:
-            self._take_up(former)
-
-    def _take_up(self, former: Conversation) -> None:
-        """Show what was said, and go on under the same system message."""
-        self._conversation_id = former.id
-        out.print(former.title, style="bold", markup=False)
-        for node in latest_branch(former):
-            said = node.content or f"[{node.status}]"
-            out.print(f"› {said}" if node.role == "user" else said, style="dim", markup=False)
+        self._former = former
+        self._conversation_id = former.id if former else None
+        for node in latest_branch(former) if former else ():
             if not self._params and node.params and node.params.get("system"):
-                self._params = {"system": node.params["system"]}
+                self._params = {"system": node.params["system"]}  # it goes on under the same one
+
+    def answer_once(self, question: str) -> None:
+        """The answer to standard output. Raises what went wrong; Ctrl-C stops it and ends the program."""
+        started = self._place.begin(self._turn(question))
+        told = self._place.tell(started.run_id)
+        try:
+            _show(told, err)
+        except KeyboardInterrupt:
+            self._place.stop(started.run_id)
+            raise
+        out.print()
 
     def converse(self) -> None:
         """Read and answer until the person ends it."""
         with suppress(ImportError):
-            import readline  # noqa: F401 - gives input() line editing and history
+            import readline  # gives input() line editing and history
+
+            readline.parse_and_bind("set enable-bracketed-paste on")  # several lines that are pasted are one question
+        if self._former:
+            out.print(self._former.title, style="bold", markup=False)
+            for node in latest_branch(self._former):
+                said = node.content or f"[{node.status}]"
+                out.print(f"› {said}" if node.role == "user" else said, style="dim", markup=False)
         while True:
             try:
-                line = input("› ").strip()
+                line = _read()
             except KeyboardInterrupt:
-                out.print(f"\n{HELP}", style="dim")
+                out.print(f"\n{HELP}", style="dim", markup=False)
                 continue
             except EOFError:
                 out.print()
                 return
-            if line == "/exit":
+            if line in ("/exit", "/bye", "/quit"):
                 return
             if line == "/new":
                 self._conversation_id = None
             elif line.startswith("/"):
-                out.print(HELP, style="dim")
+                out.print(HELP, style="dim", markup=False)
             elif line:
                 self._answer(line)
 
+    def _turn(self, content: str) -> Turn:
+        known = self._conversation_id
+        return Turn(conversation_id=known, after_latest=known is not None, content=content, params=self._params)
+
     def _answer(self, line: str) -> None:
         """Store the line, and show its answer as it comes."""
-        known = self._conversation_id
-        turn = Turn(conversation_id=known, after_latest=known is not None, content=line, params=self._params)
         try:
-            started = self._portal.call(self._runs.begin, PERSON, turn)
+            started = self._place.begin(self._turn(line))
             self._conversation_id = started.conversation_id
-            self._follow(started.run_id)
+            told = self._place.tell(started.run_id)
+            try:
+                _show(told, out)
+            except KeyboardInterrupt:
+                self._place.stop(started.run_id)
+                with suppress(KeyboardInterrupt):
+                    _show(told, out)
         except EdgechatError as error:
             out.print(f"edgechat: {error}", style="red", markup=False, end="")
         out.print()
 
-    def _follow(self, run_id: str) -> None:
-        showing: Future[None] = self._portal.start_task_soon(_show, self._runs, run_id)
-        try:
-            showing.result()
-        except KeyboardInterrupt:
-            self._portal.call(self._runs.stop, NOBODY, run_id)
-            with suppress(KeyboardInterrupt):
-                showing.result()
+
+def _read() -> str:
+    """What a person types: a line, or more where it ends with a backslash or begins with three quotation marks."""
+    text = input("› ").strip()
+    if text.startswith(QUOTES):
+        text = text.removeprefix(QUOTES)
+        while not text.endswith(QUOTES):
+            text += "\n" + input("… ").rstrip()
+        return text.removesuffix(QUOTES).strip()
+    while text.endswith("\\"):
+        text = text.removesuffix("\\") + "\n" + input("… ").rstrip()
+    return text
 
 
-async def _show(runs: Runs, run_id: str) -> None:
-    """Print an answer as it comes; on a terminal, one line that goes away says what happens before its first word."""
-    with Status("", console=out) as status:
-        async for _, event in await runs.events(NOBODY, run_id):
+def _show(told: Told, aside: Out) -> None:
+    """Print an answer as it comes; on a terminal, one line that goes away says what happens before its first word.
+
+    What is no answer goes to `aside`. Raises what the run ended with.
+    """
+    with Status("", console=aside) as status:
+        while (event := told.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
             if text := _waiting(event):
                 status.update(text)
             else:
                 status.stop()
-                _print(event)
+                _print(event, aside)
 
 
 def _waiting(event: log.Event) -> str:
@@ -176,13 +258,16 @@ def _waiting(event: log.Event) -> str:
     return ""
 
 
-def _print(event: log.Event) -> None:
+ENDS = {"stopped": "stopped", "length": "longest answer reached", "loop": "it repeated itself"}
+
+
+def _print(event: log.Event, aside: Out) -> None:
     match event:
         case log.Delta(t=text):
             out.print(text, end="", markup=False, soft_wrap=True)
         case log.Unsaved(message=message):
-            out.print(f"\n[not saved: {message}]", style="red", markup=False)
-        case log.Done(finish_reason="stopped"):
-            out.print(" [stopped]", style="dim", markup=False, end="")
+            aside.print(f"\n[not saved: {message}]", style="red", markup=False)
+        case log.Done(finish_reason=reason) if reason in ENDS:
+            aside.print(f" [{ENDS[reason]}]", style="dim", markup=False, end="" if aside is out else "\n")
         case log.Error():
             raise from_code(event.code, event.message)

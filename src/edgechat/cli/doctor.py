@@ -17,7 +17,7 @@ from rich.table import Table
 
 from edgechat import machine, presence
 from edgechat.cli import options
-from edgechat.cli.follow import out
+from edgechat.cli.follow import WIDE, out, show_table
 from edgechat.engine.llama.memory import embeds
 from edgechat.errors import ConfigError, EdgechatError, ModelFileInvalid, ServiceError
 from edgechat.gguf.header import read_header
@@ -89,7 +89,9 @@ def doctor(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Look at processor, engine, cores, memory, disk and models, and say what to do.
+    """Check this machine and installation, and say what to do.
+
+    Looks at processor, engine, cores, memory, disk and models.
 
     Ends with status 1 if something keeps edgechat from working.
     """
@@ -100,15 +102,24 @@ def doctor(
         about = {"version": engine.version, "kernels": engine.kernels}
         typer.echo(json.dumps({"engine": about, "checks": msgspec.to_builtins(checks)}, ensure_ascii=False))
     else:
-        table = Table("", "", "found", "what to do", box=None, pad_edge=False)
-        for check in checks:
-            table.add_row(MARKS[check.verdict], check.name, check.found, check.todo or "")
-        out.print(table)
+        tell(checks)
     if bundle is not None:
         _write(bundle, settings, checks)
         typer.echo(f"{bundle} is written: look through it before you pass it on.", err=True)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+def tell(checks: list[Check]) -> None:
+    """A row each; on a narrow terminal what to do stands below, on lines that can be copied."""
+    wide = out.width >= WIDE
+    table = Table("", "", "found", *(["what to do"] if wide else []), box=None, pad_edge=False)
+    for check in checks:
+        table.add_row(MARKS[check.verdict], check.name, check.found, *([check.todo or ""] if wide else []))
+    show_table(table)
+    for check in () if wide else checks:
+        if check.todo:
+            out.print(f"{check.name}: {check.todo}", markup=False)
 
 
 def _write(path: Path, settings: Settings, checks: list[Check]) -> None:

@@ -5,25 +5,37 @@ import sys
 
 from rich.console import Console
 from rich.status import Status
+from rich.table import Table
 
 from edgechat.runtime import Runtime
 from edgechat.startup import Readiness
 
 
-class _Out(Console):
+class Out(Console):
     """A reader that has gone, of a pipe say, stops nothing: a server goes on without it."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # or Python complains at its end
 
 
 # A pipe or a log file has no width: nothing is broken or cut there.
-out = _Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+out = Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+err = Out(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 200)
 
 
-async def follow(runtime: Runtime) -> Readiness:
-    """Show the state until the model answers or cannot; returns the last one."""
+WIDE = 100  # columns of a terminal, from which on tables have all of theirs
+
+
+def show_table(table: Table) -> None:
+    """Print `table` within the width there is: lines are broken, and nothing is cut off."""
+    for column in table.columns:
+        column.overflow = "fold"
+    out.print(table, soft_wrap=False)
+
+
+async def follow(runtime: Runtime, out: Out = out) -> Readiness:
+    """Show the state on `out` until the model answers or cannot; returns the last one."""
     shown: Readiness | None = None
     with Status("", console=out) as status:
         while True:
@@ -49,10 +61,10 @@ def _line(now: Readiness) -> str:
     return f"{WORDS.get(now.state, now.state)} {now.model}{done}"
 
 
-async def until_up(runtime: Runtime) -> Readiness:
+async def until_up(runtime: Runtime, out: Out = out) -> Readiness:
     """Start `runtime`, show how it goes, and raise what makes it impossible."""
     runtime.start()
-    readiness = await follow(runtime)
+    readiness = await follow(runtime, out)
     if runtime.failure is not None:
         raise runtime.failure
     return readiness

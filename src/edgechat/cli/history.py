@@ -12,7 +12,7 @@ import typer
 from rich.table import Column, Table
 
 from edgechat.cli import options
-from edgechat.cli.follow import out
+from edgechat.cli.follow import out, show_table
 from edgechat.errors import ConfigError, NotFound, StorageError
 from edgechat.history import conversations, exchange, intake, rescue
 from edgechat.history.records import Head
@@ -80,7 +80,7 @@ def search(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Find conversations by their words; two characters of Chinese are enough."""
+    """Find conversations by words. Two characters of Chinese are enough."""
     with opened(home, config, of) as (history, owner, _):
         heads = history.read(conversations.page, owner, query=" ".join(words), limit=limit).result().conversations
     _print(heads, as_json)
@@ -94,7 +94,7 @@ def show(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Print a conversation: the branch that was written to last, or with --json the whole tree."""
+    """Print a conversation. The branch that was written to last, or with --json the whole tree."""
     with opened(home, config, of) as (history, owner, _):
         id = full_id(history, conversation, owner)
         if as_json:
@@ -158,7 +158,7 @@ def give(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Hand all conversations over to a key: the terminal's own with those from before the first key, or a key's."""
+    """Hand all conversations over to a key. The terminal's own with those from before the first key, or a key's."""
     new_owner = keys_of(options.load(config, home=home)).get(to)
     with opened(home, config, of) as (history, owner, _):
         count = history.write(conversations.hand_over, owner, new_owner.id).result()
@@ -171,7 +171,7 @@ def backup(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Copy all conversations into one file, whole and consistent, also while a server runs."""
+    """Back up all conversations into one file. Whole and consistent, also while a server runs."""
     if file.exists():
         raise ConfigError(f"{file} exists: take another name.")
     with opened(home, config) as (history, *_):
@@ -191,7 +191,7 @@ def recover(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Begin again with what can be read of a damaged file, or with a backup. The old file is kept beside it."""
+    """Recover from a damaged file, or from a backup. Takes what can be read; the old file is kept beside it."""
     saved = rescue.recover(History(options.load(config, home=home).home), source)
     if saved.kept is not None:
         out.print(f"The old file is kept as {saved.kept}", markup=False)
@@ -223,4 +223,4 @@ def _print(heads: tuple[Head, ...], as_json: bool) -> None:
         changed = datetime.fromtimestamp(head.updated / 1000).strftime("%Y-%m-%d %H:%M")
         line = head.title if head.snippet is None else f"{head.title}: {''.join(piece.t for piece in head.snippet)}"
         table.add_row(head.id, changed, " ".join(line.split()))
-    out.print(table, markup=False)
+    show_table(table)

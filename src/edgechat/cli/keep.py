@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 def verify(
     names: Names = None, home: options.Home = None, config: options.Config = None, as_json: options.Json = False
 ) -> None:
-    """Read every byte again and compare it with what was published. Ends with status 1 if something is wrong."""
+    """Check every byte of a model against what was published. Ends with status 1 if something is wrong."""
     settings = options.load(config, home=home)
     store = Store(settings.home)
     verdicts = []
@@ -81,7 +81,7 @@ def gc(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Delete what stopped pulls left, and bytes that no model needs."""
+    """Delete leftovers of interrupted downloads and unused files."""
     settings = options.load(config, home=home)
     out.print(_given_back(versions.gc(Store(settings.home), previous)), markup=False)
 

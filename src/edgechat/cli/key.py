@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from edgechat.cli import options
-from edgechat.cli.follow import out
+from edgechat.cli.follow import out, show_table
 from edgechat.keys import Key, Keys, keys_of
 from edgechat.types import Limits
 
@@ -18,9 +18,7 @@ Count = Annotated[int | None, typer.Option(min=0, help="0: no limit; otherwise t
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(
-        help="Add, list and revoke the keys that clients and the page come in with.", no_args_is_help=True
-    )
+    group = typer.Typer(help="API keys: add, list, revoke.", no_args_is_help=True)
     group.command("add")(add)
     group.command("list")(list_)
     group.command("revoke")(revoke)
@@ -77,7 +75,7 @@ def list_(home: options.Home = None, config: options.Config = None, as_json: opt
         table.add_row(
             key.name, key.id, key.created, "yes" if key.operator else "", models, _words(key), key.revoked or ""
         )
-    out.print(table)
+    show_table(table)
 
 
 def revoke(
@@ -85,7 +83,7 @@ def revoke(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Close the door to a key, and end its logins. A running server knows it at once."""
+    """Revoke a key and end its sessions. A running server knows it at once."""
     key = _keys(home, config).revoke(name)
     out.print(f"{key.name} is revoked.")
 

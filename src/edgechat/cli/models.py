@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from edgechat import registry
 from edgechat.cli import options
-from edgechat.cli.follow import out
+from edgechat.cli.follow import WIDE, out, show_table
 from edgechat.engine.fit import LEAST_CONTEXT
 from edgechat.engine.llama import memory
 from edgechat.errors import ConfigError, ModelError, ModelFileInvalid, ModelUnsupported
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 def pull_model(
     model: Annotated[str, typer.Argument(help=str(Settings.model_fields["model"].description), show_default=False)],
     copy: Annotated[
-        bool, typer.Option("--copy", help="Take a file or folder of this machine in; else it stays where it lies.")
+        bool, typer.Option("--copy", help="Copy the file into the home folder instead of using it in place.")
     ] = False,
     home: options.Home = None,
     config: options.Config = None,
@@ -121,7 +121,7 @@ def models(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the models that are here, and those that have a name in the catalog."""
+    """List installed and available models."""
     settings = options.load(config, home=home)
     store, catalog = Store(settings.home), Catalog.load(settings.home)
     here = [_row(kept, store, settings) for kept in store.kept()]
@@ -134,12 +134,15 @@ def models(
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
         return
-    table = Table(Column("name", no_wrap=True), "state", "size", "weights", "context", "RAM", "licence", box=None)
+    table = Table(Column("name", no_wrap=True), "state", "size", box=None)
+    wide = ("weights", "context") if out.width >= WIDE else ()
+    for name in (*wide, "RAM", "licence"):
+        table.add_column(name)
     for row in rows:
         size, ram = (megabytes(count) if count else "?" for count in (row.size, row.ram))
-        weights, context = row.quantisation or "?", str(row.context or "?")
-        table.add_row(row.name, _state(row), size, weights, context, ram, row.licence)
-    out.print(table)
+        more = (row.quantisation or "?", str(row.context or "?")) if wide else ()
+        table.add_row(row.name, _state(row), size, *more, ram, row.licence)
+    show_table(table)
     for row in rows:
         if row.why:
             out.print(f"{row.name}: {row.why}", markup=False)

@@ -4,8 +4,10 @@ import asyncio
 import errno
 import signal
 import socket
+import webbrowser
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import psutil
 import typer
@@ -18,7 +20,7 @@ from edgechat.cli.tuning import check as check_tuning
 from edgechat.cli.tuning import told, tune_beside
 from edgechat.errors import AddressInUse, ConfigError, HomeInUse
 from edgechat.history.store import History
-from edgechat.keys import check_exposure
+from edgechat.keys import check_exposure, is_loopback
 from edgechat.prompt.template import UNTAUGHT
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
@@ -50,6 +52,9 @@ def serve(
         bool,
         typer.Option("--tune", help="Find the fastest way to run the model meanwhile, in time that nobody else wants."),
     ] = False,
+    browser: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser once the model answers.")
+    ] = False,
     check_config: Annotated[bool, typer.Option("--check-config", help="Check the settings and stop.")] = False,
 ) -> None:
     """Serve a model: chat page, OpenAI-compatible API.
@@ -69,10 +74,10 @@ def serve(
     if check_config:
         out.print("The settings are good.")
         return
-    asyncio.run(_serve(settings, tune))
+    asyncio.run(_serve(settings, tune, browser))
 
 
-async def _serve(settings: Settings, tune: bool) -> None:
+async def _serve(settings: Settings, tune: bool, browser: bool) -> None:
     listener = listen(settings.host, settings.port)
     history = claimed(settings)
     runtime = Runtime(settings)
@@ -82,19 +87,28 @@ async def _serve(settings: Settings, tune: bool) -> None:
     config = registry.load(registry.DOORS, "uvicorn", "door")(settings, app)
     server: Server = registry.load(registry.DOORS, "server", "door")(config, runtime)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(name, server.stop)
+        asyncio.get_running_loop().add_signal_handler(name, _stop, server, runtime)
     url = url_of(settings, listener)
     card = presence.leave(settings.home, url)
     app.state.secret = card.secret
     out.print(f"edgechat listens on {url}")
-    announcer = asyncio.create_task(_announce(runtime, server, url, tune))
+    announcer = asyncio.create_task(_announce(runtime, server, url, tune, browser))
     try:
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()
         presence.take_back(settings.home)
+    out.print("edgechat has stopped.")
     if runtime.failure is not None:
         raise runtime.failure
+
+
+def _stop(server: "Server", runtime: Runtime) -> None:
+    """Begin to end, and say what that may wait for."""
+    if not runtime.draining:
+        seconds = f"{runtime.settings.drain:g}"
+        out.print(f"Stopping: answers under way have {seconds} seconds to end. Ctrl-C again stops at once.")
+    server.stop()
 
 
 def claimed(settings: Settings) -> History:
@@ -117,7 +131,19 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
     return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
 
 
-async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool) -> None:
+def pages_of(url: str) -> list[str]:
+    """Where a browser finds a server that listens on every address: at this machine's own; else at `url`."""
+    where = urlsplit(url)
+    if where.hostname not in presence.ANYWHERE:
+        return [url]
+    family = socket.AF_INET6 if ":" in where.hostname else socket.AF_INET
+    found = [one.address for addresses in psutil.net_if_addrs().values() for one in addresses if one.family == family]
+    outside = [one for one in found if not is_loopback(one) and "%" not in one]
+    hosts = [f"[{one}]" if ":" in one else one for one in outside or [presence.ANYWHERE[where.hostname]]]
+    return [f"{where.scheme}://{host}:{where.port}" for host in hosts]
+
+
+async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool, browser: bool) -> None:
     """Say when the model answers; end the server if it never will. Then tune it, if that is wished."""
     last = await follow(runtime)
     if last.state == "failed":
@@ -131,7 +157,13 @@ async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool) ->
     stored = runtime.library.get(served.name)
     for line in told(runtime.library, stored, tune):
         out.print(line)
-    out.print(f"Page: {url}/   API: {url}/v1   Stop: Ctrl-C")
+    pages = pages_of(url)
+    out.print(f"Page: {pages[0]}/   API: {pages[0]}/v1   Stop: Ctrl-C")
+    if pages[0] != url:
+        others = "".join(f"   {page}/" for page in pages[1:])
+        out.print(f"From other machines: the same{others}. Without TLS, keys and words cross the network in clear.")
+    if browser:
+        await asyncio.to_thread(webbrowser.open, f"{pages[0]}/")
     if tune and runtime.library.tuned(stored) is None:
         await tune_beside(runtime.library, stored)
 

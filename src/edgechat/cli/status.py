@@ -37,8 +37,9 @@ def status(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what the running server does: state, model, answers, speed, memory, last errors.
+    """Show what the running server does now.
 
+    State, model, answers, speed, memory, last errors.
     Ends with status 1 if none runs from this home folder, or if its model cannot be served.
     """
     if watch and as_json:

@@ -59,7 +59,9 @@ def tune_model(
     png: Png = None,
     as_json: options.Json = False,
 ) -> None:
-    """Find the fastest way to run a model on this machine, and remember it: `serve` uses it from then on.
+    """Find the fastest way to run a model on this machine.
+
+    The result is remembered, and `serve` uses it from then on.
 
     Tries other types for the model's weights, measures speed and quality, and publishes the best as a model of its
     own. Takes minutes and some gigabytes of disk while it works. Ctrl-C stops it; called again, it goes on.

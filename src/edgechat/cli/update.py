@@ -39,7 +39,9 @@ def update(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Take newer versions of models, once they have answered a probe; the old ones stay for `rollback`.
+    """Update models; each must answer a test prompt first.
+
+    The version before stays for `rollback`.
 
     Ends with status 1 if one could not be asked for, or did not answer: that model stays as it was.
     """
@@ -120,7 +122,7 @@ async def answers(model: Stored, settings: Settings, store: Store) -> None:
 
 
 def rollback(name: Name, home: options.Home = None, config: options.Config = None) -> None:
-    """Return to the version before the last update; called again, to the later one."""
+    """Go back to the version before the last update. Called again, it returns to the later one."""
     settings = options.load(config, home=home)
     stored = versions.rollback(Store(settings.home), name)
     out.print(f"{name} is SHA-256 {stored.sha256[:12]}… again, pulled {stored.pulled}.", markup=False)

@@ -1,0 +1,68 @@
+"""Aliases: what fingers know from other programs. The help has only the real names; and `edgechat stop`."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import psutil
+import typer
+
+from edgechat import presence
+from edgechat.cli import options
+from edgechat.cli.follow import out
+from edgechat.cli.keep import remove
+from edgechat.cli.models import models
+from edgechat.cli.status import status
+from edgechat.errors import ServiceError, from_code
+
+SAME: dict[str, Callable[..., None]] = {"list": models, "ls": models, "rm": remove, "ps": status}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for name, command in SAME.items():
+        app.command(name, hidden=True)(command)
+    app.command("help", hidden=True)(show_help)
+    app.command()(stop)
+
+
+def show_help(context: typer.Context) -> None:
+    """Show what there is."""
+    assert context.parent is not None
+    typer.echo(context.parent.get_help())
+
+
+def stop(
+    model: Annotated[
+        str | None, typer.Argument(help="A model to unload; the server itself without.", show_default=False)
+    ] = None,
+    home: options.Home = None,
+    config: options.Config = None,
+) -> None:
+    """Stop the running server, or unload a model from it.
+
+    Answers under way may end first; a second Ctrl-C where it was started ends it at once.
+    """
+    settings = options.load(config, home=home)
+    card = presence.find(settings.home)
+    if card is None:
+        raise ServiceError(f"no server runs from {settings.home}.")
+    if model:
+        _unload(card, model)
+        out.print(f"{model} is unloaded once its answers are over.", markup=False)
+        return
+    os.kill(card.pid, signal.SIGTERM)
+    out.print(f"Stopping the server at {card.url}: answers under way may end first.")
+    while psutil.pid_exists(card.pid) and presence.find(settings.home) == card:
+        time.sleep(0.05)
+    out.print("Stopped.")
+
+
+def _unload(card: presence.Card, model: str) -> None:
+    with presence.client(card) as client:
+        answer = client.post(f"/api/models/{model}/unload", json={})
+    if answer.is_error:
+        problem = answer.json()["error"]
+        raise from_code(problem["code"] or "", problem["message"], problem["param"])

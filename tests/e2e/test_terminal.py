@@ -1,0 +1,226 @@
+"""The terminal in pipes, and beside a server: what goes to standard output is the answer, to the byte."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgechat.history import conversations
+from edgechat.history.store import History
+from tests.conftest import FakeModel, rambling
+from tests.e2e.conftest import EDGECHAT, Server, free_port, serve
+from tests.e2e.test_chat import Terminal
+
+FAKE = {"EDGECHAT_ENGINE": "fake"}
+
+
+def ask(*arguments: str, given: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A command with `given` at its standard input, which is empty else."""
+    return subprocess.run(
+        [str(EDGECHAT), *arguments],
+        input=given or "",
+        capture_output=True,
+        text=True,
+        env=os.environ | environ,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def model(fake_model: FakeModel) -> str:
+    return str(fake_model(replies={"count": rambling(40_000)}, step_ms=5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "answer"),
+    [
+        (["chat", "What is 2+2?"], None, "You said: What is 2+2?\n"),
+        (["chat", "What", "is", "it?"], None, "You said: What is it?\n"),
+        (["chat"], "def f():\n\n    return 1\n", "You said: def f():\n\n    return 1\n"),
+        (["chat", "Explain:"], "x = 1\n", "You said: Explain:\n\nx = 1\n"),
+        (["chat", "你好"], None, "You said: 你好\n"),
+        (["chat", "[bold]x[/bold] :smile:"], None, "You said: [bold]x[/bold] :smile:\n"),
+    ],
+)
+def test_one_question_gets_its_answer_and_nothing_else(
+    model: str, arguments: list[str], given: str | None, answer: str
+) -> None:
+    told = ask(*arguments, given=given, EDGECHAT_MODEL=model, **FAKE)
+    assert (told.returncode, told.stdout) == (0, answer), told.stderr
+
+
+def test_run_takes_the_model_first(model: str) -> None:
+    told = ask("run", model, "Hello", **FAKE)
+    assert (told.returncode, told.stdout) == (0, "You said: Hello\n"), told.stderr
+    assert "fake" in told.stderr  # how it was loaded is told there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word", "status"),
+    [
+        (["chat"], "nothing was asked", 2),
+        (["chat", "c-12ab"], "--resume", 2),
+        (["chat", "--resume", "More"], "no conversation to go on with", 1),
+        (["run", "no-such-model", "Hello"], "no-such-model", 2),
+    ],
+)
+def test_mistakes_are_one_line_on_standard_error(arguments: list[str], word: str, status: int) -> None:
+    told = ask(*arguments)
+    assert told.stdout == ""
+    assert word in told.stderr
+    assert [line for line in told.stderr.splitlines() if "edgechat:" in line] == told.stderr.splitlines()[-1:]
+    assert told.returncode == status
+
+
+def test_a_conversation_goes_on_from_a_pipe(model: str, tmp_path: Path) -> None:
+    ask("chat", "One", EDGECHAT_MODEL=model, **FAKE)
+    told = ask("chat", "--resume", given="Two", EDGECHAT_MODEL=model, **FAKE)
+    assert told.stdout == "You said: Two\n"
+    history = History(tmp_path / "home")
+    history.open()
+    (head,) = history.read(conversations.page, "").result().conversations
+    messages = history.read(conversations.get, "", head.id).result().messages
+    assert [one.content for one in messages if one.role == "user"] == ["One", "Two"]
+    history.close()
+
+
+@pytest.fixture
+def server(model: str) -> Iterator[Server]:
+    with serve("--model", model, **FAKE) as server:
+        server.ready()
+        yield server
+
+
+def test_chat_talks_to_the_running_server(server: Server, tmp_path: Path) -> None:
+    """Without another worker, whatever else the settings of the command would say."""
+    told = ask("chat", "Hello", EDGECHAT_MODEL="no-such-model")
+    assert (told.returncode, told.stdout, told.stderr) == (0, "You said: Hello\n", "")
+    terminal = Terminal("chat")
+    terminal.until("› ")
+    terminal.type("count\n")
+    terminal.until("1 2 3 4")
+    terminal.type("\x03")
+    terminal.until("[stopped]")
+    terminal.until("› ")
+    terminal.type("more\n")
+    terminal.until("You said: more")
+    terminal.until("› ")
+    terminal.type("\x04")
+    assert terminal.process.wait(10) == 0
+    terminal.close()
+    history = History(tmp_path / "home")
+    history.open()
+    assert len(history.read(conversations.page, "").result().conversations) == 2
+    history.close()
+
+
+def test_ctrl_c_ends_one_answer_on_the_server_too(server: Server) -> None:
+    asking = subprocess.Popen([str(EDGECHAT), "chat", "count"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert asking.stdout is not None
+    assert asking.stdout.read(7) == b"0 1 2 3"
+    asking.send_signal(signal.SIGINT)
+    assert asking.wait(10) == 130
+    asking.stdout.close()
+    (head,) = json.loads(ask("history", "list", "--json").stdout)
+    tree = json.loads(ask("history", "show", head["id"], "--json").stdout)
+    assert [one["status"] for one in tree["messages"]] == ["complete", "stopped"]
+
+
+def test_a_server_that_goes_is_told(server: Server) -> None:
+    asking = subprocess.Popen(
+        [str(EDGECHAT), "chat", "count"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert asking.stdout is not None
+    assert asking.stdout.read(7) == b"0 1 2 3"
+    server.process.kill()
+    _, complained = asking.communicate(timeout=20)
+    assert asking.returncode == 1
+    assert b"does not answer any more" in complained
+    assert b"Traceback" not in complained
+
+
+def test_stop_ends_the_server_and_both_say_so(server: Server) -> None:
+    told = ask("stop")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.endswith("Stopped.\n")
+    assert server.process.wait(20) == 0
+    server.finish()
+    assert "Stopping: answers under way have 10 seconds to end." in server.words
+    assert server.output[-1] == "edgechat has stopped.\n"
+    again = ask("stop")
+    assert again.returncode == 1
+    assert "no server runs from" in again.stderr
+
+
+def test_open_shows_the_page_in_the_browser(model: str, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
+    browser.chmod(0o755)
+    with serve("--model", model, "--open", BROWSER=f"{browser} %s", **FAKE) as server:
+        url = server.ready()
+        deadline = time.monotonic() + 20
+        while not (seen.exists() and seen.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert seen.read_text().strip() == f"{url}/"
+
+
+def test_a_server_for_everybody_names_an_address_that_can_be_opened(model: str) -> None:
+    """Where the machine has no other than its own, that one."""
+    assert ask("key", "add", "me", "--operator").returncode == 0
+    with serve("--model", model, "--host", "0.0.0.0", "--port", str(free_port()), **FAKE) as server:
+        page = server.said(r"Page: http://(\S+)/ ", 30)
+        assert not page.startswith("0.0.0.0")
+
+
+@pytest.mark.parametrize("name", ["list", "ls", "rm", "ps", "help"])
+def test_other_programs_names_lead_to_ours(name: str) -> None:
+    told = ask(name, "-h")
+    assert told.returncode == 0
+    assert "Usage: edgechat" in told.stdout
+    assert f"\n  {name} " not in ask("-h").stdout
+
+
+def test_help_is_whole_at_80_columns() -> None:
+    for group in ([], ["history"], ["key"]):
+        told = ask(*group, "-h", COLUMNS="80")
+        assert "..." not in told.stdout.partition("Commands:")[2]
+        assert all(len(line) <= 80 for line in told.stdout.splitlines())
+    assert ask("-V").stdout == ask("--version").stdout
+    assert ask("help").stdout.startswith("Usage: edgechat [OPTIONS] COMMAND")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="systemd is Linux's")
+def test_autostart_writes_a_user_s_service_and_takes_it_away(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    manager = tmp_path / "bin" / "systemctl"
+    manager.parent.mkdir()
+    manager.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    manager.chmod(0o755)
+    there = {"PATH": f"{manager.parent}:{os.environ['PATH']}", "XDG_CONFIG_HOME": str(tmp_path / "config of me")}
+    unit = Path(there["XDG_CONFIG_HOME"]) / "systemd" / "user" / "edgechat.service"
+    printed = ask("autostart", "--print", **there)
+    assert not unit.exists()
+    told = ask("autostart", **there)
+    assert told.returncode == 0, told.stderr
+    assert unit.read_text() == printed.stdout
+    assert f'ExecStart="{EDGECHAT}" "serve" "--home" "{tmp_path / "home"}"' in printed.stdout
+    assert ask("autostart", "--off", **there).returncode == 0
+    assert not unit.exists()
+    assert said.read_text().splitlines() == [
+        "--user daemon-reload",
+        "--user enable --now edgechat.service",
+        "--user disable --now edgechat.service",
+    ]
+    manager.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    failed = ask("autostart", **there)
+    assert failed.returncode == 1
+    assert "Failed to connect to bus" in failed.stderr
