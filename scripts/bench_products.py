@@ -25,8 +25,14 @@ ROUNDS = 40
 ANY = b"\x11"  # values do not change how long it takes
 SIZE, COLUMNS = 1536, 512  # weights of a column; columns
 BLOCK, TOGETHER = 32, 4  # weights that share a scale; rows that lie interleaved where there are several
-SUPER = 256  # weights of a super-block
-KQUANTS = {"q4_k": (12, 144), "q5_k": (13, 176), "q6_k": (14, 210)}  # ggml's number of each, a super-block's bytes
+# ggml's number of each type, the bytes of a block, its weights
+IN_PLACE = {
+    "q4_k": (12, 144, 256),
+    "q5_k": (13, 176, 256),
+    "q6_k": (14, 210, 256),
+    "q5_0": (6, 22, 32),
+    "q8_0": (8, 34, 32),
+}
 
 
 def fastest(run: Run) -> float:
@@ -53,13 +59,16 @@ def interleaved(kind: str, rows: int) -> tuple[Run, Run]:
     return made(library[f"stock_{name}"]), made(library[name])
 
 
-def of_kquants(kind: str, rows: int) -> tuple[Run, Run]:
-    """(ggml's, ours): products with super-blocks as they lie in a file. Those of two matrices at once are ggml's."""
-    number, size = KQUANTS[kind]
+def in_place(kind: str, rows: int) -> tuple[Run, Run]:
+    """(ggml's, ours): products with blocks as they lie in a file. Those of two matrices at once are ggml's.
+
+    But of Q5_0 and Q8_0 with two rows or more both are ours.
+    """
+    number, size, span = IN_PLACE[kind]
 
     def made(matrices: int) -> Run:
         graph, columns = Graph(), COLUMNS // matrices
-        weights = graph.tensor(number, (matrices, columns, SIZE), ANY * (SIZE // SUPER * COLUMNS * size))
+        weights = graph.tensor(number, (matrices, columns, SIZE), ANY * (SIZE // span * COLUMNS * size))
         given = graph.array(np.ones((matrices, rows, SIZE), dtype=np.float32))
         return graph.ready(1, "ggml_mul_mat", weights, given, size=4 * rows * COLUMNS)[1]
 
@@ -72,9 +81,9 @@ def main() -> None:
         sys.exit("This engine has ggml's functions only.")
     library.ggml_cpu_init()
     print(f"{'':8}{'rows':>5}{'ggml':>8}{'ours':>8}   10^9 multiplications a second")
-    for kind in ("iq4_nl", "q4_0", *KQUANTS):
+    for kind in ("iq4_nl", "q4_0", *IN_PLACE):
         for rows in ROWS:
-            pair = map(fastest, (of_kquants if kind in KQUANTS else interleaved)(kind, rows))
+            pair = map(fastest, (in_place if kind in IN_PLACE else interleaved)(kind, rows))
             old, new = (SIZE * COLUMNS * rows / seconds / 1e9 for seconds in pair)
             print(f"{kind:8}{rows:5}{old:8.1f}{new:8.1f}   {new / old:.2f}x")
 

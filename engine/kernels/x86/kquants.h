@@ -19,20 +19,28 @@ namespace {
 
 constexpr int SUPER = 256;  // weights of a super-block
 
-struct Q4_K {
+struct Activations;  // as many of a row
+
+struct KQuant {
+    using Row = Activations;
+    static constexpr int SPAN = SUPER;   // weights of a Block, activations of a Row
+    static constexpr bool TILES = true;  // there are tiles of several rows
+};
+
+struct Q4_K : KQuant {
     using Block = block_q4_K;
     static constexpr int GROUP = 32;     // weights that share a scale
     static constexpr bool MINS = true;   // each group has a least value, which is subtracted
     static constexpr bool PAIRS = true;  // two weights stay in one byte
 };
 
-struct Q5_K {
+struct Q5_K : KQuant {
     using Block = block_q5_K;
     static constexpr int GROUP = 32;
     static constexpr bool MINS = true, PAIRS = false;
 };
 
-struct Q6_K {
+struct Q6_K : KQuant {
     using Block = block_q6_K;
     static constexpr int GROUP = 16;
     static constexpr bool MINS = false, PAIRS = false;  // but all weights have 32 added

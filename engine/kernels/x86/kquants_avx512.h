@@ -14,7 +14,7 @@ namespace {
 constexpr int COLUMNS = 16;  // computed at once: the lanes of a register
 constexpr int MOST = 16;     // rows of a tile
 
-struct Activations {  // a row's super-block
+struct alignas(64) Activations {  // a row's super-block
     int8_t values[SUPER];
     int32_t starts[SUPER / 16];  // -32 times the sums of sixteen: where sums of weights with 32 added begin
     int16_t sums[SUPER / 32];    // for the least values

@@ -1,4 +1,4 @@
-"""Products of K-quants (kernels/x86/kquants.cpp, where the processor has the instructions).
+"""Products with weights as they lie in a file (kernels/x86/products.cpp, where the processor has the instructions).
 
 Held against double precision, the weights being unpacked here once more, from the bytes. Activations are such that
 eight bits hold them exactly.
@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 from graph import Graph
 
 SUPER = 256  # weights of a super-block
-I32, Q4_K, Q5_K, Q6_K = 26, 12, 13, 14  # ggml_type
+I32, Q5_0, Q8_0, Q4_K, Q5_K, Q6_K = 26, 6, 8, 12, 13, 14  # ggml_type
 TOLERANCE = 1e-6  # of the largest result: sums are rounded to 24 bits on the way
 Bytes = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
 
 
 class Layout(NamedTuple):
-    """Where things lie in a super-block: offsets."""
+    """Where things lie in a block, or in a super-block: offsets."""
 
     kind: int
     size: int
     halves: tuple[int, ...]  # scales in float16
+    span: int = SUPER  # weights
 
 
-LAYOUTS = {"q4_k": Layout(Q4_K, 144, (0, 2)), "q5_k": Layout(Q5_K, 176, (0, 2)), "q6_k": Layout(Q6_K, 210, (208,))}
+KQUANTS = {"q4_k": Layout(Q4_K, 144, (0, 2)), "q5_k": Layout(Q5_K, 176, (0, 2)), "q6_k": Layout(Q6_K, 210, (208,))}
+LAYOUTS = KQUANTS | {"q5_0": Layout(Q5_0, 22, (0,), 32), "q8_0": Layout(Q8_0, 34, (0,), 32)}
 
 
 def half(raw: Bytes, at: int) -> Doubles:
@@ -44,14 +46,23 @@ def six_bits(raw: Bytes) -> tuple[Bytes, Bytes]:
 
 
 def unpacked(name: str, raw: Bytes) -> Doubles:
-    """(super-blocks, SUPER) the numbers that they stand for."""
+    """(super-blocks, SUPER) the numbers that they stand for; of blocks (blocks, 32)."""
     count = len(raw)
+    meant: Doubles
+    if name == "q8_0":
+        meant = half(raw, 0)[:, 0] * raw[:, 2:].copy().view(np.int8)
+        return meant
+    if name == "q5_0":
+        fifth = np.unpackbits(raw[:, 2:6], axis=1, bitorder="little")
+        four = np.hstack([raw[:, 6:] & 15, raw[:, 6:] >> 4])
+        meant = half(raw, 0)[:, 0] * ((four | fifth << 4) - 16.0)
+        return meant
     if name == "q6_k":
         low, high = raw[:, :128].reshape(count, 2, 2, 32), raw[:, 128:192].reshape(count, 2, 1, 32)
         lower = np.concatenate([low & 15, low >> 4], axis=2)
         upper = np.concatenate([high >> shift & 3 for shift in (0, 2, 4, 6)], axis=2)
         numbers = (lower | upper << 4).reshape(count, 16, 16) - 32.0
-        meant: Doubles = half(raw, 208) * raw[:, 192:208].copy().view(np.int8)[:, :, None] * numbers
+        meant = half(raw, 208) * raw[:, 192:208].copy().view(np.int8)[:, :, None] * numbers
         return meant.reshape(count, SUPER)
     scales, mins = six_bits(raw[:, 4:16])
     four = raw[:, -128:].reshape(count, 4, 1, 32)
@@ -64,7 +75,8 @@ def unpacked(name: str, raw: Bytes) -> Doubles:
 
 def weights(dice: np.random.Generator, name: str, columns: int, size: int) -> tuple[bytes, Doubles]:
     """(the super-blocks, the numbers they stand for: (columns, size)): any bits, in every third one extreme ones."""
-    layout, count = LAYOUTS[name], columns * size // SUPER
+    layout = LAYOUTS[name]
+    count = columns * size // layout.span
     raw = dice.integers(0, 256, (count, layout.size), dtype=np.uint8)
     raw[::3] = dice.choice(np.array([0x00, 0x7F, 0x80, 0xFF], dtype=np.uint8), raw[::3].shape)
     for at in layout.halves:
@@ -74,17 +86,18 @@ def weights(dice: np.random.Generator, name: str, columns: int, size: int) -> tu
     return raw.tobytes(), unpacked(name, raw).reshape(columns, size)
 
 
-def activations(dice: np.random.Generator, rows: int, size: int) -> NDArray[np.float32]:
-    """(rows, size): in each super-block whole numbers times a power of two, the largest of which is 127.
+def activations(dice: np.random.Generator, rows: int, size: int, every: int = SUPER) -> NDArray[np.float32]:
+    """(rows, size): in each super-block whole numbers times a power of two, the largest of `every` so many being 127.
 
     Every third row has nothing but 127 and its opposite, so that sums are as large as they can be.
     """
-    numbers = dice.integers(-127, 128, (rows, size // SUPER, SUPER))
+    some = min(size, SUPER)
+    numbers = dice.integers(-127, 128, (rows, -(-size // some), some))
     numbers[::3] = np.where(numbers[::3] % 8, 127, -127)
-    numbers[:, :, 7] = 127
-    scales = np.exp2(dice.integers(-20, 20, (rows, size // SUPER, 1)))
+    numbers[:, :, 7::every] = 127
+    scales = np.exp2(dice.integers(-20, 20, (rows, numbers.shape[1], 1)))
     scales[dice.random(scales.shape) < 0.1] = 0
-    return (numbers * scales).reshape(rows, size).astype(np.float32)
+    return (numbers * scales).reshape(rows, -1)[:, :size].astype(np.float32)
 
 
 def product(
@@ -101,7 +114,7 @@ def near(found: NDArray[np.float32], expected: Doubles) -> None:
     assert np.all(np.abs(found - expected) <= TOLERANCE * largest)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", KQUANTS)
 @pytest.mark.parametrize("size", [256, 1280, 2304])
 @pytest.mark.parametrize("columns", [3, 8, 16, 17, 40])
 @pytest.mark.parametrize("rows", [1, 2, 5, 7, 16, 17, 40])
@@ -113,7 +126,18 @@ def test_they_are_the_sums(name: str, size: int, columns: int, rows: int, thread
     near(product(name, blocks, (columns, size), given, threads), given.astype(np.float64) @ meant.T)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", ["q5_0", "q8_0"])
+@pytest.mark.parametrize("size", [64, 576, 896])
+@pytest.mark.parametrize("columns", [16, 17, 40])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_one_row_with_blocks(name: str, size: int, columns: int, threads: int) -> None:
+    dice = np.random.default_rng(size + columns)
+    blocks, meant = weights(dice, name, columns, size)
+    given = activations(dice, 1, size, 32)
+    near(product(name, blocks, (columns, size), given, threads), given.astype(np.float64) @ meant.T)
+
+
+@pytest.mark.parametrize("name", KQUANTS)
 @pytest.mark.parametrize("group", range(8))
 def test_every_scale_and_every_min(name: str, group: int) -> None:
     """Each byte of the scales takes every value, each in a column of its own; one group alone has activations."""
@@ -129,24 +153,24 @@ def test_every_scale_and_every_min(name: str, group: int) -> None:
     near(product(name, raw.tobytes(), (columns, SUPER), given, 1), given.astype(np.float64) @ unpacked(name, raw).T)
 
 
-@pytest.mark.parametrize("rows", [1, 6])
-def test_numbers_that_are_none_stay_seen(rows: int) -> None:
+@pytest.mark.parametrize("name, rows", [("q4_k", 1), ("q4_k", 6), ("q5_0", 1), ("q8_0", 1)])
+def test_numbers_that_are_none_stay_seen(name: str, rows: int) -> None:
     dice = np.random.default_rng(rows)
-    blocks, meant = weights(dice, "q4_k", 16, 512)
-    given = activations(dice, rows, 512)
+    blocks, meant = weights(dice, name, 16, 512)
+    given = activations(dice, rows, 512, LAYOUTS[name].span)
     given[0, 300] = np.nan
-    found = product("q4_k", blocks, (16, 512), given, 1)
+    found = product(name, blocks, (16, 512), given, 1)
     assert np.all(np.isnan(found[0]))
     near(found[1:], given[1:].astype(np.float64) @ meant.T)
 
 
 @pytest.mark.parametrize("scale", [1e-38, 1e-44, 0.0])
-@pytest.mark.parametrize("rows", [1, 6])
-def test_activations_too_small_for_a_scale_give_next_to_nothing(scale: float, rows: int) -> None:
+@pytest.mark.parametrize("name, rows", [("q6_k", 1), ("q6_k", 6), ("q5_0", 1), ("q8_0", 1)])
+def test_activations_too_small_for_a_scale_give_next_to_nothing(scale: float, name: str, rows: int) -> None:
     dice = np.random.default_rng(rows)
-    blocks, _ = weights(dice, "q6_k", 16, 512)
+    blocks, _ = weights(dice, name, 16, 512)
     given = np.full((rows, 512), scale, dtype=np.float32)
-    assert np.abs(product("q6_k", blocks, (16, 512), given, 1)).max() <= 512 * 64 * 2 * scale
+    assert np.abs(product(name, blocks, (16, 512), given, 1)).max() <= 512 * 64 * 2 * scale
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -159,7 +183,7 @@ def test_experts(name: str, tokens: int, own: bool, threads: int) -> None:
     dice = np.random.default_rng(tokens)
     parts = [weights(dice, name, columns, size) for _ in range(experts)]
     chosen = np.array([dice.permutation(experts - 1)[:used] for _ in range(tokens)], dtype=np.int32)
-    given = activations(dice, tokens * (used if own else 1), size).reshape(tokens, -1, size)
+    given = activations(dice, tokens * (used if own else 1), size, LAYOUTS[name].span).reshape(tokens, -1, size)
     graph = Graph()
     tensors = (
         graph.tensor(LAYOUTS[name].kind, (experts, columns, size), b"".join(blocks for blocks, _ in parts)),

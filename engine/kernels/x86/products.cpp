@@ -1,4 +1,5 @@
-// Products of matrices of K-quants (Q4_K, Q5_K, Q6_K) and activations, taken as they lie in a file.
+// Products of matrices and activations, the weights taken as they lie in a file: K-quants (Q4_K, Q5_K, Q6_K), and one row
+// with Q5_0 or Q8_0, whose products with several rows are in blocks.cpp.
 //
 // ggml interleaves some of them in memory once more, and turns others into tiles anew for every few rows. Here a few
 // super-blocks of a strip of columns are unpacked into the processor's nearest cache and multiplied with all rows, before
@@ -26,7 +27,8 @@ bool stock_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *
 
 #include "kernels.h"
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-#include "kquants_avx512.h"
+#include "pairs_avx512.h"
+#define PAIRS
 #else
 #include "kquants_avx2.h"
 #endif
@@ -47,14 +49,15 @@ struct Row {
 struct Plan {
     const ggml_tensor *weights, *given, *chosen, *into;
     int columns, supers, rows, experts;
+    size_t each;  // bytes of the activations that meet a block
 
-    explicit Plan(const ggml_tensor *op)
+    Plan(const ggml_tensor *op, int span, size_t each)
         : weights(op->src[0]), given(op->src[1]), chosen(op->op == GGML_OP_MUL_MAT_ID ? op->src[2] : nullptr), into(op),
-          columns((int)weights->ne[1]), supers((int)weights->ne[0] / SUPER), rows((int)ggml_nrows(op)),
-          experts(chosen ? (int)weights->ne[2] : 1) {}
+          columns((int)weights->ne[1]), supers((int)weights->ne[0] / span), rows((int)ggml_nrows(op)),
+          experts(chosen ? (int)weights->ne[2] : 1), each(each) {}
 
     static size_t lines(size_t size) { return (size + LINE - 1) / LINE * LINE; }
-    size_t shared() const { return lines(sizeof(Activations) * rows * supers); }
+    size_t shared() const { return lines(each * rows * supers); }
     size_t sums() const { return lines(sizeof(float) * COLUMNS * rows); }
     size_t unpacked() const { return STRETCH * std::max(sizeof(Unpacked<Q5_K>), sizeof(Unpacked<Q6_K>)); }
     size_t listed() const { return lines(sizeof(Row) * rows); }
@@ -84,6 +87,9 @@ void rows_of(int count, int supers, const Unpacked<Kind> *columns, const Activat
 
 template <class Kind>
 class Product {
+    using Activations = typename Kind::Row;
+    static constexpr int HIGH = Kind::TILES ? MOST : 1;
+
 public:
     Product(const ggml_compute_params *params, const Plan &plan) : params(params), plan(plan) {
         char *at = (char *)Plan::lines((size_t)params->wdata);
@@ -135,7 +141,7 @@ private:
     }
 
     // Rows of an expert are cut into tiles of about the same size. A tile's rows lie side by side.
-    static int tiles(int count) { return (count + MOST - 1) / MOST; }
+    static int tiles(int count) { return (count + HIGH - 1) / HIGH; }
     static int start(int tile, int count) { return (int)((int64_t)count * tile / tiles(count)); }
     Activations *tile_at(int row, int super, int high) const {
         return activations + (size_t)row * plan.supers + (size_t)super * high;
@@ -146,17 +152,19 @@ private:
         const int count = starts[expert + 1] - starts[expert], at = row - starts[expert];
         const int tile = (int)(((int64_t)(at + 1) * tiles(count) - 1) / count), first = start(tile, count);
         const int high = start(tile + 1, count) - first;
-        quantise(listed[row].from + super * SUPER, tile_at(starts[expert] + first, super, high) + at - first);
+        quantise(listed[row].from + super * Kind::SPAN, tile_at(starts[expert] + first, super, high) + at - first);
     }
 
     void compute(int expert, int column) {
         const size_t stride = plan.weights->nb[1];
         const char *weights = (const char *)plan.weights->data + expert * plan.weights->nb[2] + column * stride;
         const int count = starts[expert + 1] - starts[expert];
-        if (count == 1)
-            strip<Kind>(plan.supers, weights, stride, tile_at(starts[expert], 0, 1), sums);
-        else
-            multiply(weights, starts[expert], count);
+        if constexpr (Kind::TILES) {
+            if (count > 1) multiply(weights, starts[expert], count);
+        }
+        if (count == 1 || !Kind::TILES)
+            for (int row = 0; row < count; row++)
+                strip<Kind>(plan.supers, weights, stride, tile_at(starts[expert] + row, 0, 1), sums + row * COLUMNS);
         for (int row = 0; row < count; row++)
             memcpy(listed[starts[expert] + row].into + column, sums + row * COLUMNS, COLUMNS * sizeof(float));
     }
@@ -190,13 +198,23 @@ void compute(const ggml_compute_params *params, const Plan &plan) {
 struct Type {
     ggml_type weights;
     decltype(&compute<Q4_K>) compute;
-    Kernel kernel;
+    int span;
+    size_t each;
+    bool tiles;
 };
+
+template <class Kind>
+constexpr Type type_of(ggml_type weights) {
+    return {weights, compute<Kind>, Kind::SPAN, sizeof(typename Kind::Row), Kind::TILES};
+}
+
 const Type TYPES[] = {
-    {GGML_TYPE_Q4_K, compute<Q4_K>, Kernel("matmul-q4_k")},
-    {GGML_TYPE_Q5_K, compute<Q5_K>, Kernel("matmul-q5_k")},
-    {GGML_TYPE_Q6_K, compute<Q6_K>, Kernel("matmul-q6_k")},
+    type_of<Q4_K>(GGML_TYPE_Q4_K), type_of<Q5_K>(GGML_TYPE_Q5_K), type_of<Q6_K>(GGML_TYPE_Q6_K),
+#ifdef PAIRS
+    type_of<Q5_0>(GGML_TYPE_Q5_0), type_of<Q8_0>(GGML_TYPE_Q8_0),
+#endif
 };
+const Kernel KERNELS[] = {Kernel("matmul-q4_k"), Kernel("matmul-q5_k"), Kernel("matmul-q6_k")};
 
 const Type *ours(const ggml_tensor *op) {
     if (op->op != GGML_OP_MUL_MAT && op->op != GGML_OP_MUL_MAT_ID) return nullptr;
@@ -205,7 +223,9 @@ const Type *ours(const ggml_tensor *op) {
                       weights->ne[3] == 1 && (weights->ne[2] == 1 || op->op == GGML_OP_MUL_MAT_ID);
     if (!laid || weights->ne[1] < COLUMNS || given->type != GGML_TYPE_F32 || given->nb[0] != sizeof(float)) return nullptr;
     for (const Type &type : TYPES)
-        if (type.weights == weights->type) return &type;
+        if (type.weights == weights->type && weights->ne[0] % type.span == 0 &&
+            (type.tiles || op->op == GGML_OP_MUL_MAT_ID || ggml_nrows(op) == 1))
+            return &type;
     return nullptr;
 }
 
@@ -214,13 +234,14 @@ const Type *ours(const ggml_tensor *op) {
 bool ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
     const Type *type = params->use_ref ? nullptr : ours(op);
     if (!type) return stock_ggml_cpu_extra_compute_forward(params, op);
-    type->compute(params, Plan(op));
+    type->compute(params, Plan(op, type->span, type->each));
     return true;
 }
 
 bool ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) {
-    if (!ours(op)) return stock_ggml_cpu_extra_work_size(threads, op, size);
-    *size = Plan(op).size(threads);
+    const Type *type = ours(op);
+    if (!type) return stock_ggml_cpu_extra_work_size(threads, op, size);
+    *size = Plan(op, type->span, type->each).size(threads);
     return true;
 }
 
