@@ -8,28 +8,52 @@ import math
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "fuse.sshfs", "fuse.rclone", "glusterfs", "virtiofs", "webdav")
 
 
-def cores(cgroup: Path = CGROUP) -> int:
-    """How many threads can run at once here: affinity, cut by the cgroup's CPU quota; at least 1."""
+def groups(controller: str, root: Path = CGROUP, own: Path = OWN) -> Iterator[Path]:
+    """Folders of this process's control groups (cgroup v2, v1) for `controller`, its own first, each parent after it.
+
+    A limit stands in any of them: a systemd unit's in its own, a container's at the top of what it sees.
+    """
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines() if line.count(":") >= 2]
+    except OSError:
+        lines = []
+    mine = [(kinds, place) for _, kinds, place in lines if not kinds or controller in kinds.split(",")]
+    for kinds, place in [*mine, ("", "/"), (controller, "/")]:
+        base = root / controller if kinds else root
+        parts = [part for part in place.split("/") if part not in ("", "..")]
+        yield from (base.joinpath(*parts[:end]) for end in range(len(parts), -1, -1))
+
+
+def cores(root: Path = CGROUP, own: Path = OWN) -> int:
+    """How many threads can run at once here: affinity, cut by the control groups' CPU quota; at least 1."""
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota(cgroup)
+    quota = cpu_quota(root, own)
     return granted if quota is None else max(1, min(granted, math.floor(quota)))
 
 
-def cpu_quota(cgroup: Path = CGROUP) -> float | None:
-    """The cgroup's CPU quota in cores (version 2, then 1), or None without one."""
+def cpu_quota(root: Path = CGROUP, own: Path = OWN) -> float | None:
+    """The tightest CPU quota of the control groups, in cores, or None without one."""
+    return min((quota for group in groups("cpu", root, own) if (quota := _quota(group)) is not None), default=None)
+
+
+def _quota(group: Path) -> float | None:
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
+        quota, period = (group / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
     if quota in ("max", "-1"):
@@ -53,15 +77,23 @@ class Idleness:
         return (self._idle - before) / passed if 0 < passed < self.LONGEST_S else 0.0
 
 
-def memory_limit(cgroup: Path = CGROUP) -> int:
-    """Bytes this process may use: the machine's memory, cut by the cgroup's limit."""
-    total = int(psutil.virtual_memory().total)
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            return min(total, int((cgroup / name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return total
+def memory_limit(root: Path = CGROUP, own: Path = OWN) -> int:
+    """Bytes this process may use: the machine's memory, cut by the control groups' limits."""
+    limits = [int(psutil.virtual_memory().total)]
+    for group in groups("memory", root, own):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):
+                limits.append(int((group / name).read_text()))
+    return min(limits)
+
+
+def network_filesystem(place: Path) -> str | None:
+    """The kind of the network file system that `place` lies on, such as nfs4; None where it lies on none."""
+    place = place.expanduser().absolute()
+    parents = {str(parent) for parent in (place, *place.parents)}
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if mount.mountpoint in parents]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
+    return kind if kind.startswith(NETWORK) else None
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str]]:

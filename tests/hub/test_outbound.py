@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from edgechat.errors import UnsafeListing
-from edgechat.hub.outbound import check, is_public, places, proxies
+from edgechat.errors import HubUnreachable, UnsafeListing
+from edgechat.hub.outbound import check, check_proxies, is_public, places, proxies
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_guard_stands_below_every_library() -> None:
     """In a process of its own: a guard cannot be taken away."""
     code = (
         "import sys, socket, urllib.request\n"
-        "from edgechat.errors import UnsafeListing\n"
+        "from edgechat.errors import HubUnreachable, UnsafeListing\n"
         "from edgechat.hub.outbound import guard\n"
         "guard([f'http://127.0.0.1:{sys.argv[1]}'])\n"
         "socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()\n"
@@ -66,3 +66,28 @@ def test_the_guard_stands_below_every_library() -> None:
         canary.settimeout(0)
         with pytest.raises(BlockingIOError):
             canary.accept()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks://127.0.0.1:7891/"),
+        ("all_proxy", "socks5://127.0.0.1:7891"),
+        ("HTTPS_PROXY", "http://[::1"),
+        ("https_proxy", "http://"),
+        ("HTTP_PROXY", "http://host:port"),
+        ("ALL_PROXY", "ftp://127.0.0.1:21"),
+    ],
+)
+def test_a_proxy_that_cannot_be_asked_is_named_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setattr("edgechat.hub.outbound.find_spec", lambda module: None)
+    with pytest.raises(HubUnreachable, match=name) as refused:
+        check_proxies({"PATH": "/bin", name: value})
+    assert "\n" not in str(refused.value)
+
+
+def test_proxies_that_can_be_asked_are_left_alone() -> None:
+    check_proxies({"HTTPS_PROXY": "127.0.0.1:7891", "http_proxy": "http://[::1]:3128", "ALL_PROXY": ""})
+    check_proxies({"NO_PROXY": "localhost,::1,[::1]", "no_proxy": "*"})

@@ -219,6 +219,9 @@ def disk(settings: Settings) -> Check:
         return Check(
             "disk", "warn", f"{megabytes(free)} free in {settings.home}", "a model needs up to 1 GB: make room"
         )
+    if kind := machine.network_filesystem(settings.home):
+        why = f"{settings.home} lies on a network file system ({kind}): the conversations' database may fail there"
+        return Check("disk", "warn", why, "set --home or EDGECHAT_HOME to a local folder")
     return Check("disk", "ok", f"{megabytes(free)} free in {settings.home}")
 
 

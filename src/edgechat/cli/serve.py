@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import psutil
+import structlog
 import typer
 
-from edgechat import presence, registry
+from edgechat import machine, presence, registry
 from edgechat.api.doors.tls import check_tls
 from edgechat.cli import options
 from edgechat.cli.follow import follow, out
@@ -27,6 +28,9 @@ from edgechat.settings import Settings
 
 if TYPE_CHECKING:
     from edgechat.cli.server import Server
+
+
+log = structlog.get_logger("serve")
 
 
 def register(app: typer.Typer) -> None:
@@ -113,6 +117,13 @@ def _stop(server: "Server", runtime: Runtime) -> None:
 
 def claimed(settings: Settings) -> History:
     """The home folder's conversations, for this process alone. Raises HomeInUse, which says whose they are."""
+    if kind := machine.network_filesystem(settings.home):
+        log.warning(
+            "the home folder lies on a network file system: the conversations' database may fail there; set `home` to "
+            "a local folder",
+            home=str(settings.home),
+            kind=kind,
+        )
     history = History(settings.home)
     history.open()
     try:

@@ -10,11 +10,13 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgechat.errors import UnsafeListing
+from edgechat.errors import HubUnreachable, UnsafeListing
 
+PROXIES = {"http", "https", "socks5", "socks5h"}  # schemes that the hubs' own libraries speak
 PORTS = {"http": 80, "https": 443}
 # Not public, but nobody's home either: proxies on the user's own machine answer names with addresses of this net.
 _STAND_IN = ipaddress.ip_network("198.18.0.0/15")
@@ -65,6 +67,33 @@ def places(url: str) -> set[Place]:
     except (OSError, ValueError, UnicodeError):
         return set()
     return {(str(row[4][0]), port) for row in rows}
+
+
+def check_proxies(environ: Mapping[str, str]) -> None:
+    """Raise HubUnreachable, naming the variable, for a proxy that no library here could be told of."""
+    for name, value in environ.items():
+        if not name.lower().endswith("_proxy") or name.lower() == "no_proxy" or not value:
+            continue
+        scheme = _scheme(value)
+        if scheme not in PROXIES:
+            raise HubUnreachable(
+                f"the variable {name} names no proxy that can be asked ({value[:100]!r}): write it as "
+                "http://host:port or socks5://host:port, or unset it."
+            )
+        if scheme.startswith("socks") and find_spec("socksio") is None:
+            raise HubUnreachable(
+                f"the variable {name} names a SOCKS proxy, which needs `pip install 'httpx[socks]' pysocks`; or set an "
+                "http:// proxy."
+            )
+
+
+def _scheme(proxy: str) -> str:
+    """How a proxy is spoken to; "" for what is no address."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        return parts.scheme if parts.hostname and parts.port != 0 else ""
+    except ValueError:
+        return ""
 
 
 def proxies(environ: Mapping[str, str]) -> list[str]:

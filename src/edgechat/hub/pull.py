@@ -5,6 +5,7 @@ on disk, and whole? ─► Published
 offline? ─► one source after the other (transfer.py), or the file or folder that lies here already (local.py)
 """
 
+import os
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 import structlog
 
 from edgechat.errors import HubError, ModelDamaged, Offline, StorageError, UnknownName
-from edgechat.hub import local
+from edgechat.hub import local, outbound
 from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import writing
 from edgechat.hub.publish import check_room, publish
@@ -85,6 +86,7 @@ async def first_that_works(
     refused: Collection[str] = (),
 ) -> AsyncGenerator[AnyPullEvent, None]:
     """Transfer from one reference after the other until one can be had. Raises what all of them complained about."""
+    outbound.check_proxies(os.environ)
     failures: list[HubError] = []
     limit = patience(references, settings)
     for reference in references:

@@ -1,6 +1,7 @@
 """Below ASGI: every wait ends, no crowd keeps others out, and nobody is cut off without a word."""
 
 import json
+import re
 import socket
 import struct
 import threading
@@ -195,3 +196,27 @@ def test_clients_that_reset_at_any_moment_harm_nobody(base: str) -> None:
     with connect(base) as sock:
         sock.sendall(asking(3, stream=False).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert b'"0 1"' in everything(sock)
+
+
+def test_a_proxys_connection_stays_longer_than_the_proxy_keeps_it(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = (Path(__file__).parents[3] / "deploy" / "nginx.conf").read_text()
+    (kept,) = re.findall(r"keepalive_timeout (\d+)s;", conf)
+    assert int(kept) < connection.PROXY_IDLE_S
+    monkeypatch.setattr(connection, "PROXY_IDLE_S", 1)  # in place of uvicorn's five
+    with connect(base) as sock:
+        sock.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        began = time.monotonic()
+        assert everything(sock).startswith(b"HTTP/1.1 200")
+        assert time.monotonic() - began < 4
+
+
+def test_an_offer_of_another_protocol_is_passed_over(base: str, capsys: pytest.CaptureFixture[str]) -> None:
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    request = asking(2, stream=False).replace(b"Host:", f"{offer}Host:".encode(), 1)
+    chunked = f"{POST}{offer}Transfer-Encoding: chunked\r\n\r\n".encode()
+    body = request.partition(b"\r\n\r\n")[2]
+    for sent in (request, chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)):
+        with connect(base) as sock:
+            sock.sendall(sent)
+            assert sock.recv(64).startswith(b"HTTP/1.1 200")
+    assert "upgrade" not in "".join(capsys.readouterr()).lower()

@@ -4,6 +4,8 @@ uvicorn waits for a request as long as a byte comes now and then. Here every wai
 
     connected ─► head (10 s) ─► body (60 s, a part in 15 s) ─► answer (30 s without reading) ─► idle (5 s) ─► head …
 
+A proxy waits longer between two requests: it would send the next one while the connection is closed (a 502).
+
 Where there are too many connections, a newcomer takes the place of the one that has dawdled longest over its head; if
 all of them are being answered, the newcomer is told to come back.
 """
@@ -27,6 +29,8 @@ from edgechat.api.routes import Table
 from edgechat.api.watch.metrics import Metrics
 
 HEAD_S = 10.0  # from the first moment to the last header
+PROXY_IDLE_S = 75  # of a proxy's connection: nginx keeps one for 60 s
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
 GRACE_S = 1.0  # in which nobody dawdles yet: in a burst, heads that came wait unread
 BODY_S = 60.0  # from the last header to the last byte
 PART_S = 15.0  # between two parts of a body
@@ -82,6 +86,8 @@ class Connection(H11Protocol):
             )  # or small writes wait 40 ms for an acknowledgement
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.address = self.client[0] if self.client else ""
+        if self.address in self.bounds.trusted | LOOPBACK:
+            self.timeout_keep_alive = PROXY_IDLE_S
         self.crowd[self.address] += 1
         self._turned_away = None if self._make_room() else CROWDED
         self._enter("head", FAREWELL_S if self._turned_away else HEAD_S)
@@ -107,6 +113,9 @@ class Connection(H11Protocol):
         return (other for other in self.connections if isinstance(other, Connection) and other is not self)
 
     # ── what comes in ──
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An offer of another protocol (h2c, websocket) may be passed over: the answer comes as it was asked for."""
 
     def data_received(self, data: bytes) -> None:
         if self._turned_away is None and self._between_requests():
