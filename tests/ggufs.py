@@ -53,6 +53,12 @@ def gguf(
     return head + b"\0" * (-len(head) % 32) + body
 
 
+def unserved() -> bytes:
+    """A model of an architecture that is refused by its header."""
+    numbers = {"context_length": 512, "block_count": 2, "embedding_length": 64, "wkv.head_size": 32}
+    return gguf({"general.architecture": "rwkv7"} | {f"rwkv7.{key}": number for key, number in numbers.items()})
+
+
 Numbers = dict[str, object]
 Shapes = dict[str, tuple[int, ...]]
 WIDTH, WORDS = 32, 8  # of the models below

@@ -76,10 +76,10 @@ def test_a_model_that_cannot_be_loaded_is_an_error_and_the_others_answer(fake_mo
 
 def test_a_kind_of_model_that_is_not_served_is_named_where_one_looks(tmp_path: Path) -> None:
     """Whoever asks for it by name hears the same as whoever looks why the server does not answer."""
-    model = ggufs.write(tmp_path / "hybrid.gguf", ggufs.recurrent("lfm2"))
+    model = ggufs.write(tmp_path / "hybrid.gguf", ggufs.unserved())
     with serving(model, tmp_path / "home", engine="llama_cpp") as base, httpx.Client(base_url=base) as client:
         readiness = client.get("/readyz").json()
         assert readiness["state"] == "failed"
-        assert "models of architecture lfm2 are not served yet" in readiness["why"]
+        assert "models of architecture rwkv7 are not served yet" in readiness["why"]
         error = ask(client, "hybrid").json()["error"]
         assert (error["code"], error["message"]) == ("model_unsupported", readiness["why"])

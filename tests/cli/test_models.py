@@ -112,13 +112,13 @@ def test_a_file_that_is_no_gguf_is_damaged_in_the_list(hub: Bench, command: Comm
 def test_a_kind_of_model_that_is_not_served_is_named_when_it_comes_and_in_the_list(
     hub: Bench, command: Command
 ) -> None:
-    hub.put(f"Qwen/Tiny-GGUF/{TINY_FILE}", ggufs.recurrent("qwen35"))
+    hub.put(f"Qwen/Tiny-GGUF/{TINY_FILE}", ggufs.unserved())
     ran = command("pull", TINY)
     assert ran.status == 0
-    assert "models of architecture qwen35 are not served yet" in ran.said.replace("\n", " ")
+    assert "models of architecture rwkv7 are not served yet" in ran.said.replace("\n", " ")
     found = row(command)
     assert (found["state"], found["ram"]) == ("here", None)
-    assert "models of architecture qwen35 are not served yet" in str(found["why"])
+    assert "models of architecture rwkv7 are not served yet" in str(found["why"])
 
 
 def test_removing_and_clearing(pulled: Bench, command: Command) -> None:

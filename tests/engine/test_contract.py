@@ -10,6 +10,7 @@ from edgechat.engine.base import Engine, Slice
 from edgechat.engine.fake import Fake
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.types import Loading, Sampling
+from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 
@@ -23,6 +24,7 @@ RECURRENT = "with a running state"
     params=[
         *(pytest.param(name, marks=pytest.mark.model if name != "fake" else ()) for name in registry.ENGINES),
         f"fake {RECURRENT}",
+        f"llama_cpp {RECURRENT}",
     ]
 )
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
@@ -30,6 +32,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if name == "fake":
         path = tmp_path / "script.json"
         path.write_text('{"checkpoints": 8}' if kind else "{}")
+    elif kind:
+        path = tiny.model(tmp_path / "tiny.gguf", "qwen35")
     else:
         path = request.getfixturevalue("smollm2_folder" if name == "transformers" else "smollm2")
     stages: list[Loading] = []

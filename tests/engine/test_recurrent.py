@@ -1,19 +1,20 @@
 """Models that keep a running state (recurrent, hybrid): from what they read nothing can be taken back.
 
-Conversations that share a beginning would go on from what is not theirs, so such a model is refused in one line: by its
-header, before anything is loaded, where that tells, and by llama.cpp's own word in any case.
+A conversation that shares a beginning goes on from a checkpoint, or the model is refused in one line: by its header,
+before anything is loaded, where that tells, or by a trial. That answers are right is shown by test_families.py.
 """
 
 from pathlib import Path
 
 import pytest
 
-from edgechat.engine.llama import memory
+from edgechat.engine.llama import memory, states
 from edgechat.engine.llama.engine import LlamaCpp, load_model
-from edgechat.errors import ModelUnsupported
+from edgechat.errors import ConfigError, EngineFailed, ModelUnsupported
 from edgechat.gguf.header import Header, read_header
+from edgechat.gguf.shape import state_bytes
 from edgechat_engine import lib
-from tests import ggufs
+from tests import ggufs, tiny
 
 ARCHITECTURES = ["mamba2", "qwen35", "lfm2"]
 
@@ -23,19 +24,56 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return ggufs.write(tmp_path / f"{request.param}.gguf", ggufs.recurrent(request.param))
 
 
-def test_the_header_tells_it_before_anything_is_loaded(model: Path) -> None:
-    forecast = memory.Forecast(model)
-    with pytest.raises(ModelUnsupported, match=f"architecture {model.stem} are not served yet") as refused:
-        forecast.plan(0, 1 << 30)
+@pytest.mark.parametrize("keys", [{"wkv.head_size": 64}, {"ssm.conv_kernel": 4}])
+def test_the_header_tells_what_is_refused_before_anything_is_loaded(keys: dict[str, int]) -> None:
+    """RWKV, and one whose state is of an unknown size."""
+    metadata = {f"new.{key}": number for key, number in ({"context_length": 512, "block_count": 2} | keys).items()}
+    header = Header({"general.architecture": "new", **metadata}, ())
+    with pytest.raises(ModelUnsupported, match="architecture new are not served yet") as refused:
+        memory.plan(header, 0, 1 << 30)
     assert "\n" not in str(refused.value)
-    with pytest.raises(ModelUnsupported):
-        forecast.describe(0)
 
 
 def test_the_library_tells_it_where_the_header_does_not(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Header, "is_recurrent", False)
     with pytest.raises(ModelUnsupported, match=f"architecture {model.stem} are not served yet"):
         LlamaCpp(model, 256, 0, 1, lambda _: None)
+
+
+def test_what_does_not_branch_in_a_trial_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the library to share cells, and to leave the state as it is."""
+    monkeypatch.setattr(LlamaCpp, "_check_states", lambda *_: None)
+    monkeypatch.setattr(states, "put", lambda *_: None)
+    with pytest.raises(ModelUnsupported, match="architecture qwen35 are not served yet"):
+        LlamaCpp(tiny.model(tmp_path / "m.gguf", "qwen35"), 256, 0, 1, lambda _: None)
+
+
+def test_a_step_that_fails_in_the_trial_is_no_branch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise EngineFailed("no.")
+
+    monkeypatch.setattr(states, "take", refuse)
+    with pytest.raises(ModelUnsupported):
+        LlamaCpp(tiny.model(tmp_path / "m.gguf", "mamba2"), 256, 0, 1, lambda _: None)
+
+
+def test_how_many_are_answered_at_once_follows_the_memory(tmp_path: Path) -> None:
+    """llama.cpp allocates a state for each sequence, and checkpoints are as large."""
+    whole = read_header(tiny.model(tmp_path / "m.gguf", "qwen35"))
+    header = Header(whole.metadata | {"qwen35.ssm.state_size": 1 << 17}, whole.tensors)
+    state, rooms = state_bytes(header), []
+    assert state > 30_000_000
+    least = memory.fixed_bytes(header) + 2048 * memory.cell_bytes(header)
+    for more in (0, 8, 20, 80):
+        size = least + more * state + 1_000_000
+        planned = memory.plan(header, 2048, size)
+        assert planned.bytes <= size
+        assert planned.bytes == memory.fixed_bytes(header, planned.room) + planned.cells * memory.cell_bytes(header)
+        rooms.append(planned.room)
+    assert rooms == sorted(rooms)
+    assert [room.sequences for room in rooms] == [2, 2, 3, 9]
+    with pytest.raises(ConfigError, match="it takes --memory"):
+        memory.plan(header, 2048, least - 1_000_000)
 
 
 def test_the_library_does_not_cut_such_a_model(model: Path) -> None:

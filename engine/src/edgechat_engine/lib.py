@@ -47,6 +47,7 @@ llama_model_load_from_file = function("llama_model_load_from_file", _model, c_ch
 llama_model_n_params = function("llama_model_n_params", c_uint64, _model)
 llama_model_is_recurrent = function("llama_model_is_recurrent", c_bool, _model)
 llama_model_is_hybrid = function("llama_model_is_hybrid", c_bool, _model)
+llama_model_n_swa = function("llama_model_n_swa", c_int32, _model)
 llama_model_get_vocab = function("llama_model_get_vocab", _vocabulary, _model)
 llama_model_free = function("llama_model_free", None, _model)
 llama_model_quantize_default_params = function("llama_model_quantize_default_params", llama_model_quantize_params)
@@ -82,6 +83,7 @@ llama_get_embeddings_seq = function("llama_get_embeddings_seq", _floats, _contex
 llama_get_memory = function("llama_get_memory", _memory, _context)
 llama_memory_clear = function("llama_memory_clear", None, _memory, c_bool)
 llama_memory_seq_rm = function("llama_memory_seq_rm", c_bool, _memory, _sequence, _position, _position)
+llama_memory_seq_pos_min = function("llama_memory_seq_pos_min", _position, _memory, _sequence)
 llama_memory_seq_cp = function("llama_memory_seq_cp", None, _memory, _sequence, _sequence, _position, _position)
 llama_state_seq_get_size = function("llama_state_seq_get_size", c_size_t, _context, _sequence)
 llama_state_seq_get_data = function(
@@ -89,6 +91,13 @@ llama_state_seq_get_data = function(
 )
 llama_state_seq_set_data = function(
     "llama_state_seq_set_data", c_size_t, _context, POINTER(c_uint8), c_size_t, _sequence
+)
+llama_state_seq_get_size_ext = function("llama_state_seq_get_size_ext", c_size_t, _context, _sequence, c_uint32)
+llama_state_seq_get_data_ext = function(
+    "llama_state_seq_get_data_ext", c_size_t, _context, POINTER(c_uint8), c_size_t, _sequence, c_uint32
+)
+llama_state_seq_set_data_ext = function(
+    "llama_state_seq_set_data_ext", c_size_t, _context, POINTER(c_uint8), c_size_t, _sequence, c_uint32
 )
 
 ggml_get_type_traits = function("ggml_get_type_traits", POINTER(ggml_type_traits), c_int)

@@ -29,8 +29,8 @@ Cuts = Literal["anywhere", "checkpoints"]
 def uncuttable(architecture: str) -> ModelUnsupported:
     """Why a model is refused whose memory cannot be cut: a conversation would go on from what is not its own."""
     return ModelUnsupported(
-        f"models of architecture {architecture} are not served yet: they keep a running state, of which nothing can be "
-        "taken back. Choose one that has attention only."
+        f"models of architecture {architecture} are not served yet: they keep a running state, and a conversation "
+        "cannot branch off from another one there. Choose one that has attention only."
     )
 
 

@@ -183,7 +183,8 @@ def _race(engines: Sequence[Scorer], told: Told) -> list[Speed]:
             alone[number] += decode(engine, DEPTH + done, 4, 1)
         told(0.7 + 0.15 * done / STEPS)
     for engine in engines:
-        engine.trim(0, DEPTH)
+        engine.trim(0)  # whole, and taken back: a running state cannot be stepped back
+        engine.share(1, 0, 0, DEPTH)
     for done in range(0, TOGETHER, 2):
         for number, engine in enumerate(engines):
             together[number] += decode(engine, DEPTH + done, 2, USERS)

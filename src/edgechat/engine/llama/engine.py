@@ -22,10 +22,12 @@ import psutil
 from edgechat.engine.base import Cuts, Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
 from edgechat.engine.llama import memory as memory_plan
-from edgechat.engine.llama.memory import SEQUENCES, UBATCH
+from edgechat.engine.llama import states
+from edgechat.engine.llama.memory import UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
-from edgechat.gguf.header import read_header
-from edgechat.gguf.shape import kv_bytes
+from edgechat.gguf.header import Header, read_header
+from edgechat.gguf.shape import kv_bytes, state_bytes
+from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.types import Loading, ModelInfo, Sampling
 from edgechat_engine import clears_lazily, kernels, lib
 
@@ -102,9 +104,6 @@ class LlamaCpp:
     """A GGUF model in llama.cpp; `Engine` of base.py."""
 
     max_batch = MAX_BATCH
-    sequences = SEQUENCES
-    cuts: Cuts = "anywhere"
-    checkpoints = 0
 
     def __init__(
         self,
@@ -126,12 +125,15 @@ class LlamaCpp:
         progress(Loading(stage="header"))
         header = read_header(path)
         planned = memory_plan.plan(header, context, memory, flash)
+        self.sequences, self.checkpoints = planned.room
         self.template = header.template
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             pool.submit(import_module, "numpy")  # nobody's first answer waits for it
             self._model = load_model(path, progress)
-            if lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model):
-                raise uncuttable(header.architecture)  # its header did not tell
+            has_states = states.has_states(self._model)
+            self.cuts: Cuts = "checkpoints" if has_states else "anywhere"
+            if has_states and (not self.checkpoints or lib.llama_model_n_swa(self._model)):
+                raise uncuttable(header.architecture)  # its header did not tell; or its window would be copied, too
             memory_plan.give_back(header, path)
             vocabulary = pool.submit(Vocabulary, self._model)
             self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
@@ -142,14 +144,14 @@ class LlamaCpp:
             self.step([Slice(0, 0, [0])])  # reads every weight once: the first writer need not wait for the disk
             touched = psutil.Process().memory_info().rss - before  # of the cache, most of all: its pages may be large
             self.trim(0)
-            self.tokenizer = vocabulary.result()
+            self.tokenizer: Tokenizer = vocabulary.result()
         self._enlarging = memory_plan.enlarge(header, path)
         self.set_threads(threads)
         self.info = ModelInfo(
             context=planned.context,
             cells=planned.cells,
             memory=planned.bytes,
-            later=max(0, planned.cells * (kv_bytes(header) or 0) - touched) if clears_lazily else 0,
+            later=max(0, self._grows(header, planned.cells) - touched) if clears_lazily else 0,
             notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
@@ -159,14 +161,21 @@ class LlamaCpp:
             kernels=kernels(),
             family=header.architecture,
         )
+        if has_states and not states.branches(self):
+            raise uncuttable(header.architecture)
+
+    def _grows(self, header: Header, cells: int) -> int:
+        """Bytes of what conversations fill."""
+        states = self.sequences + self.checkpoints if self.checkpoints else 0
+        return cells * (kv_bytes(header) or 0) + states * state_bytes(header)
 
     def _new_context(self, cells: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = cells
         parameters.n_batch = MAX_BATCH
         parameters.n_ubatch = ubatch
-        parameters.n_seq_max = SEQUENCES
-        parameters.n_outputs_max = SEQUENCES
+        parameters.n_seq_max = self.sequences
+        parameters.n_outputs_max = self.sequences
         parameters.n_threads = parameters.n_threads_batch = 1  # for the warm-up: others use the cores, too
         parameters.flash_attn_type = int(flash)
         parameters.kv_unified = True
@@ -180,6 +189,7 @@ class LlamaCpp:
         return Draw(sampling, self.tokenizer, guide, top)
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:
+        self._check_states(batch)
         rows = self._fill(batch)
         status = lib.llama_decode(self._context, self._batch)
         if status:
@@ -194,6 +204,14 @@ class LlamaCpp:
         import numpy as np
 
         return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, row), (self.info.vocabulary,))
+
+    def _check_states(self, batch: Sequence[Slice]) -> None:
+        """A running state of another place would be gone on from without a word. Raises EngineFailed."""
+        for part in batch if self.checkpoints else ():
+            if (end := states.end(self._memory, part.seq)) != part.start:
+                raise EngineFailed(
+                    f"the running state of sequence {part.seq} is that of {end} tokens, not {part.start}."
+                )
 
     def _fill(self, batch: Sequence[Slice]) -> list[int]:
         """Write `batch` into the C structure; returns the row of each slice's last token."""
@@ -214,6 +232,7 @@ class LlamaCpp:
     def logits(self, seq: int, start: int, tokens: Sequence[int]) -> "NDArray[np.float32]":
         import numpy as np
 
+        self._check_states([Slice(seq, start, tokens)])
         (row,) = self._fill([Slice(seq, start, tokens)])
         for each in range(row + 1):
             self._batch.logits[each] = 1
@@ -228,12 +247,15 @@ class LlamaCpp:
             raise EngineFailed(f"llama.cpp does not cut sequence {seq} from {start} to {end}.")
 
     def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
-        del checkpoint  # nobody has one
         # It says nothing; but a step that goes on from positions that are not there is refused.
         lib.llama_memory_seq_cp(self._memory, source, target, start, end)
+        if checkpoint is not None:
+            states.put(self._context, target, checkpoint)
 
     def checkpoint(self, seq: int) -> bytes:
-        raise EngineFailed(f"sequence {seq} has keys and values, and no running state.")
+        if not self.checkpoints:
+            raise EngineFailed(f"sequence {seq} has keys and values, and no running state.")
+        return states.take(self._context, seq)
 
     def save(self, seq: int) -> bytes:
         size = lib.llama_state_seq_get_size(self._context, seq)

@@ -1,29 +1,39 @@
 """One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
 
-    memory = process + vocabulary + weights + outputs + step buffers + sequences * state
+    memory = process + vocabulary + weights + outputs + step buffers + (sequences + checkpoints) * running state
            + cells * (KV + mask + attention buffer)
 
 Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
 measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
 came from (pages.py), except for an embedding that is the head as well: its rows are still looked up there. What steps
 read in the mapped file moves to huge pages (huge.py), and is nobody's where it came from.
+
+Where layers keep a running state (states.py), llama.cpp allocates one for each sequence that there may be, and each is
+as large as thousands of tokens: how many people are answered at once, and how many checkpoints are held, follows what
+memory there is.
 """
 
 import platform
+from contextlib import suppress
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from edgechat.engine.base import uncuttable
-from edgechat.engine.fit import DEFAULT_CONTEXT, ENDLESS, Plan, fit
+from edgechat.engine.fit import CONVERSATIONS, DEFAULT_CONTEXT, ENDLESS, fit
 from edgechat.engine.llama import huge, pages
+from edgechat.errors import ConfigError
 from edgechat.gguf.header import Header, Tensor, parts, read_header
 from edgechat.gguf.shape import inner_width, kv_bytes, state_bytes
 from edgechat.types import ModelInfo
 
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory
 SEQUENCES = 32  # running and kept conversations; each costs about half a megabyte
+ANSWERED = (8, 4, 2, 1)  # at once, where each has a running state: the most that there is memory for
+CHECKPOINTS = (2, 6)  # of a conversation, and in its whole context beside them, or one in SPARSE tokens if that is less
+SPARSE = 256
 EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are computed at once
 
 PROCESS = 44 << 20  # Python, numpy, the libraries, the books of the scheduler
@@ -36,19 +46,55 @@ REPACKED = frozenset(
 )
 
 
-def plan(header: Header, context: int, memory: int, flash: bool = True) -> Plan:
+class Room(NamedTuple):
+    """How many sequences there are, and how many checkpoints of a running state are held beside them."""
+
+    sequences: int = SEQUENCES
+    checkpoints: int = 0
+
+
+LEAST = Room(2, 2)  # of a running state, to answer anybody
+
+
+class Planned(NamedTuple):
+    """`Plan` of fit.py, and its room."""
+
+    context: int
+    cells: int
+    bytes: int
+    notes: tuple[str, ...]
+    room: Room
+
+
+def plan(header: Header, context: int, memory: int, flash: bool = True) -> Planned:
     """How many tokens fit. `context` 0 and `memory` 0 were not asked for; `flash` needs no attention buffer.
 
     Raises ConfigError when the asked context is more than the model knows, or nothing sensible fits: with the number
     that would; ModelUnsupported where no number would do.
     """
     trained = header.context or DEFAULT_CONTEXT
-    if embeds(header):
+    pools = embeds(header)
+    if pools:
         context = context or min(EMBEDDING_CONTEXT, trained)
-    elif header.is_recurrent:
-        raise uncuttable(header.architecture)
-    per_cell = cell_bytes(header, flash and not embeds(header))
-    return fit(trained, fixed_bytes(header), per_cell, context, memory)
+    elif header.is_recurrent and (not state_bytes(header) or header.number("wkv.head_size")):
+        raise uncuttable(header.architecture)  # RWKV's answers change with the slices that llama.cpp reads a prompt in
+    per_cell = cell_bytes(header, flash and not pools)
+    if pools or not header.is_recurrent:
+        return Planned(*fit(trained, fixed_bytes(header), per_cell, context, memory), Room())
+    for answered in ANSWERED:
+        full = min(answered, CONVERSATIONS)
+        room = Room(answered + 1, full * _checkpoints(context or min(trained, DEFAULT_CONTEXT)))
+        with suppress(ConfigError):
+            planned = fit(trained, fixed_bytes(header, room), per_cell, context, memory)
+            if planned.cells >= full * planned.context and not planned.notes:
+                return Planned(*planned, room)
+    return Planned(*fit(trained, fixed_bytes(header), per_cell, context, memory), LEAST)
+
+
+def _checkpoints(context: int) -> int:
+    """Of one conversation that fills its `context`."""
+    least, most = CHECKPOINTS
+    return least + min(most, context // SPARSE)
 
 
 class Forecast:
@@ -64,7 +110,7 @@ class Forecast:
         trained = self.header.context or DEFAULT_CONTEXT
         return self._info(plan(self.header, min(context, trained), ENDLESS))
 
-    def _info(self, planned: Plan) -> ModelInfo:
+    def _info(self, planned: Planned) -> ModelInfo:
         header = self.header
         return ModelInfo(
             context=planned.context,
@@ -86,13 +132,14 @@ def embeds(header: Header) -> bool:
     return bool(header.number("pooling_type"))
 
 
-def fixed_bytes(header: Header) -> int:
-    """Bytes that do not depend on the context."""
+def fixed_bytes(header: Header, room: Room | None = None) -> int:
+    """Bytes that do not depend on the context; in the least `room` that answers anybody, if none is given."""
+    room = room or (LEAST if header.is_recurrent else Room())
     weights = sum(tensor.size or 0 for tensor in header.tensors)
     again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
-    outputs = SEQUENCES * header.vocabulary * 4
+    outputs = room.sequences * header.vocabulary * 4
     step = UBATCH * 4 * max(5 * (header.number("embedding_length") or 0), 2 * inner_width(header))
-    states = (1 if embeds(header) else SEQUENCES) * state_bytes(header)
+    states = (1 if embeds(header) else sum(room)) * state_bytes(header)
     return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step) + states
 
 

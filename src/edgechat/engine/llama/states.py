@@ -1,0 +1,80 @@
+"""Recurrent state: what layers of a recurrent or hybrid model (Mamba, gated delta nets, short convolutions) keep of a
+sequence. It is that of the end: llama.cpp copies it whole, or not at all, and takes nothing back out of it.
+
+    share(0, 1, 0, L)                  1 attends to the same cells, but has the state of the end of 0
+    put(1, what was taken at L)        and now that of L
+
+That this holds for a model is not believed but tried, before it answers anybody: its architecture may be younger than
+the library's word for it.
+"""
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from edgechat.engine.base import Scorer, Slice
+from edgechat.errors import EngineFailed
+from edgechat_engine import lib
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
+CLOSE = 1e-3  # of the logits: rounding; a foreign state moves them by far more
+
+
+def has_states(model: ctypes.c_void_p) -> bool:
+    """Whether layers of the model keep a running state."""
+    return bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
+
+
+def take(context: ctypes.c_void_p, seq: int) -> bytes:
+    """A copy of the state of `seq`. Raises EngineFailed."""
+    size = lib.llama_state_seq_get_size_ext(context, seq, PARTIAL_ONLY)
+    state = (ctypes.c_uint8 * size)()
+    written = lib.llama_state_seq_get_data_ext(context, state, size, seq, PARTIAL_ONLY)
+    if not written:
+        raise EngineFailed(f"llama.cpp does not tell the running state of sequence {seq}.")
+    return memoryview(state)[:written].tobytes()
+
+
+def put(context: ctypes.c_void_p, seq: int, state: bytes) -> None:
+    """`seq` goes on from `state`, whatever it had. Raises EngineFailed."""
+    data = ctypes.cast(ctypes.c_char_p(state), ctypes.POINTER(ctypes.c_uint8))
+    if lib.llama_state_seq_set_data_ext(context, data, len(state), seq, PARTIAL_ONLY) != len(state):
+        raise EngineFailed(f"llama.cpp does not take the running state of sequence {seq}.")
+
+
+def end(memory: ctypes.c_void_p, seq: int) -> int:
+    """How many tokens the state of `seq` is that of; 0 where it has none."""
+    return int(lib.llama_memory_seq_pos_min(memory, seq)) + 1  # of cells and state together, the later beginning
+
+
+def branches(engine: Scorer) -> bool:
+    """Whether a branch of `engine` goes on as a fresh sequence does, and leaves the one it parted from unharmed."""
+    first, other, third, fourth = 1, 2, 3, 4
+    try:
+        opinions = []
+        for with_branch in (False, True):
+            engine.step([Slice(0, 0, [first, other])])
+            checkpoint = engine.checkpoint(0)
+            if with_branch:
+                engine.step([Slice(0, 2, [third])])
+                engine.share(0, 1, 0, 2, checkpoint)
+                opinions.append((engine.logits(1, 2, [fourth]), engine.logits(0, 3, [first])))
+            else:
+                alone = engine.logits(0, 2, [fourth])
+                engine.trim(0)
+                engine.step([Slice(0, 0, [first, other])])
+                engine.step([Slice(0, 2, [third])])
+                opinions.append((alone, engine.logits(0, 3, [first])))
+            for seq in (0, 1):
+                engine.trim(seq)
+    except EngineFailed:
+        return False
+    (alone, onward), (branch, unharmed) = opinions
+    return _close(alone, branch) and _close(onward, unharmed)
+
+
+def _close(one: "NDArray[np.float32]", other: "NDArray[np.float32]") -> bool:
+    return bool(abs(one - other).max() <= CLOSE * max(1.0, float(abs(one).max())))
