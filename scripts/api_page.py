@@ -25,7 +25,8 @@ slip of a known name is a 400 with the name that was meant. The setting `strict`
 routes do that always. On those dialects' routes a body is JSON whatever its Content-Type says.
 
 Every answer has an `X-Request-Id`, the client's own where it sent one that is fit for a log. On event streams, queue
-and prefill progress are comments (`: queued 2 of 4`), told after a second of silence. A failure after the first byte is an error event, and nothing
+and prefill progress are comments (`: queued 2 of 4`), told after a second of
+silence. A failure after the first byte is an error event, and nothing
 that looks like an end follows.
 
 The `edgechat` object says what was really done: `model_sha256` and `recipe` (which weights), `queue_ms`, `prefill_ms`
