@@ -75,6 +75,7 @@ class Script:
     records: Records = field(default_factory=Records)
     runs: dict[str, Run] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
+    imports: list[dict[str, Any]] = field(default_factory=list)  # what comes of lists of conversations
     models: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # of the models
     key: str = ""  # that a browser has to give, if there is one
@@ -234,6 +235,8 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     @app.post("/api/import")
     async def load(request: Request) -> Response:
         body = await request.json()
+        if isinstance(body, list):
+            return JSONResponse(script.imports.pop(0), 201)
         if "conversations" not in body:
             return Response(problem("invalid_request", "messages[3].role: <img src=x onerror=alert(1)>"), 400)
         return JSONResponse({"imported": len(body["conversations"])}, 201)

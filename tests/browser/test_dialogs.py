@@ -1,6 +1,7 @@
 """Settings, presets, data, models, shortcuts, the way in with a key."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,42 @@ def test_import_is_all_or_nothing_and_says_what_is_wrong(chat: Chat, tmp_path: P
     for name, said in expected.items():
         choose.set_input_files(tmp_path / f"{name}<img src=x onerror=alert(1)>.json")
         expect(report).to_contain_text(said)
+
+
+def test_several_files_and_archives_are_imported_and_what_is_missing_is_named(
+    chat: Chat, script: Script, tmp_path: Path
+) -> None:
+    conversation = {"title": "One", "mapping": {}}
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("user.json", "{}")
+        archive.writestr("conversations-000.json", json.dumps([conversation]))
+        archive.writestr("conversations-001.json", json.dumps([conversation | {"title": "字" * 3_000_000}] * 4))
+    (tmp_path / "other.json").write_text('{"conversations": [{}, {}]}')
+    with zipfile.ZipFile(tmp_path / "strange.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing here")
+    script.imports = [
+        {"imported": 1, "skipped": 2, "left_out": [{"place": "[4]", "title": "", "why": "no_conversation"}]},
+        {"imported": 2, "without": {"pictures": 3}},
+        {"imported": 2, "left_out": [{"place": "[1]", "title": "<b>Old", "why": "no_text"}]},
+    ]
+    settings(chat)
+    chat.page.locator("input[type=file]").set_input_files(
+        [tmp_path / name for name in ("export.zip", "other.json", "strange.zip")]
+    )
+    report = chat.page.locator(".report").first
+    expect(report.locator("p, li")).to_have_text(
+        [
+            "5 conversations imported.",
+            "2 were there already.",
+            "3 pictures were left out: only text is imported.",
+            "2 entries were not imported:",
+            "[4]: it is no conversation in a known format",
+            "<b>Old: it has no message with text",
+            "2 conversations imported.",
+            "strange.zip is not a JSON file, so nothing was imported: conversations.json?",
+        ],
+        timeout=30_000,
+    )
 
 
 def test_everything_goes_only_by_the_word(chat: Chat, script: Script) -> None:

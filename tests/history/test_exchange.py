@@ -154,7 +154,6 @@ def test_a_file_of_before_attachments_is_taken_too(history: History) -> None:
         {"messages": []},
         {"messages": [{"role": "user"}]},
         {"messages": [{"role": "robot", "content": "x"}]},
-        [{"messages": MESSAGES}, {"title": "no messages"}],
         {"mapping": {}},
         {"format": "edgechat", "version": 3, "conversations": []},
         {"format": "other", "version": 1},

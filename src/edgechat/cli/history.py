@@ -1,6 +1,8 @@
 """`edgechat history`: look at, search, export, import and back up the conversations, also while a server runs."""
 
+import re
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +21,8 @@ from edgechat.history.records import Head
 from edgechat.history.store import History, export_copy
 from edgechat.keys import keys_of
 
+CONVERSATIONS = re.compile(r"(^|/)conversations[^/]*\.json$")  # in the archives of ChatGPT and Claude
+MOST_UNPACKED = 2 << 30  # bytes
 NOBODY = ""  # the terminal's own conversations, and those from before the first key, belong to no key
 
 app = typer.Typer(help="Conversations: list, show, search, export, import, back up.", no_args_is_help=True)
@@ -134,21 +138,53 @@ def export(
 
 @app.command("import")
 def take(
-    file: Annotated[Path, typer.Argument(help="An edgechat export, OpenAI-style messages, or a ChatGPT export.")],
+    exports: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="What edgechat, ChatGPT, Claude, Open WebUI, LibreChat or llama.cpp exported, or OpenAI-style "
+            "messages: JSON, or a zip with conversations.json in it.",
+            show_default=False,
+        ),
+    ],
     of: Of = None,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Import conversations from a file: all of it, or nothing."""
+    """Import conversations from edgechat or other programs. What cannot be read is named; the rest comes in."""
+    documents = [(name, document) for file in exports for name, document in _documents(file)]
+    with opened(home, config, of) as (history, owner, most):
+        for name, document in documents:
+            taken = intake.take_in(history, owner, document, most)
+            before = f"{name}: " if len(documents) > 1 else ""
+            out.print(f"{before}Imported {taken.imported}; {taken.skipped} were there already.", markup=False)
+            for one in taken.left_out:
+                out.print(f"Not imported: {one.title or one.place} {intake.WHY[one.why]}.", markup=False)
+            if taken.without:
+                lost = " and ".join(f"{count} {kind}" for kind, count in sorted(taken.without.items()))
+                out.print(f"Left out of messages: {lost}.")
+
+
+def _documents(file: Path) -> Iterator[tuple[str, Any]]:
+    """(name, content) of every document in `file`, which may be an archive of some."""
     try:
-        document: Any = msgspec.json.decode(file.read_bytes())
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                found = [one for one in archive.infolist() if CONVERSATIONS.search(one.filename)]
+                if sum(one.file_size for one in found) > MOST_UNPACKED:
+                    raise ConfigError(f"{file} unpacks to more than {MOST_UNPACKED >> 30} GiB.")
+                if not found:
+                    raise ConfigError(f"{file} holds no conversations.json.")
+                for one in found:
+                    yield one.filename, msgspec.json.decode(archive.read(one))
+        else:
+            yield file.name, msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
+    except zipfile.BadZipFile as error:
+        raise ConfigError(f"{file} is damaged: {error}.") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not JSON: {error}.") from None
-    with opened(home, config, of) as (history, owner, most):
-        taken = intake.take_in(history, owner, document, most)
-    out.print(f"Imported {taken.imported}; {taken.skipped} were there already.")
 
 
 @app.command()

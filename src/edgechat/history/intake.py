@@ -1,50 +1,57 @@
-"""What others wrote, taken in: all of a file or nothing of it.
-
-ours                     {"format": "edgechat", …}                      as exported: comes back identical
-OpenAI-style messages    {"messages": [{"role", "content"}, …]}         or a list of such, or of messages
-a ChatGPT export         [{"title", "mapping": {…}}, …]                 a tree, its branches kept
+"""What was exported, taken in: of ours all or nothing, identical; of what other programs wrote (foreign.py) whatever
+can be read, with a word on the rest. Either way in one transaction.
 """
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from edgechat.errors import EdgechatError, InvalidRequest
-from edgechat.history import attachments, conversations, files, search, turns
+from edgechat.history import attachments, conversations, files, foreign, search, turns
 from edgechat.history.exchange import FORMAT, VERSION, Enclosed, File, settled
 from edgechat.history.files import Incoming, Kept
+from edgechat.history.foreign import Found, LeftOut
 from edgechat.history.records import Conversation, Node
 from edgechat.history.store import History
 from edgechat.types import Struct
 
-ROLES = ("system", "user", "assistant")
 
-
-class Taken(Struct, frozen=True):
-    """What became of a file. `skipped` were there already, word for word."""
+class Taken(Struct, frozen=True, omit_defaults=True):
+    """What became of a file. `skipped` were there already, word for word; `left_out` and `without` as in foreign.py."""
 
     imported: int
     skipped: int
     conversation_ids: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    without: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 # ── reading: pure ──
 
 
+WHY = {"no_conversation": "is in none of the forms that are known", "no_text": "has no message with text"}
+
+
 def conversations_in(document: Any) -> list[Conversation]:
-    """The conversations of a decoded file. Raises InvalidRequest, which says where it is not as it should be."""
+    """The conversations of a decoded file; see found_in."""
+    return found_in(document).conversations
+
+
+def found_in(document: Any, owner: str = "") -> Found:
+    """What a decoded file holds. Raises InvalidRequest where that is nothing, and says why."""
     if isinstance(document, dict) and "format" in document:
-        return _ours(document)
-    items = document if isinstance(document, list) else [document]
-    if items and all(isinstance(item, dict) and "role" in item for item in items):
-        items = [{"messages": items}]
-    if not items:
-        raise InvalidRequest("the file holds no conversation.")
-    return [_foreign(item, f"[{at}]" if isinstance(document, list) else "") for at, item in enumerate(items)]
+        return Found(_ours(document))
+    found = foreign.read(document, owner)
+    if not found.conversations:
+        first = next(iter(found.left_out), None)
+        why = f"{first.place or 'the file'} {WHY[first.why]}" if first else "the file holds no conversation"
+        raise InvalidRequest(f"{why}.", first.place or None if first else None)
+    return found
 
 
 def _ours(document: dict[str, Any]) -> list[Conversation]:
@@ -92,105 +99,25 @@ def _check(one: Conversation, place: str) -> None:
             raise InvalidRequest(f"{place} has a time that is none.", place)
 
 
-def _foreign(item: Any, place: str) -> Conversation:
-    """A conversation in one of the other two shapes."""
-    if isinstance(item, dict) and isinstance(item.get("mapping"), dict):
-        nodes = list(_mapped(item["mapping"]))
-    elif isinstance(item, dict) and isinstance(item.get("messages"), list):
-        nodes = list(_listed(item["messages"], place))
-    else:
-        raise InvalidRequest(
-            f"{place or 'the file'} is no conversation: neither an edgechat export nor messages nor a ChatGPT export.",
-            place or None,
-        )
-    if not nodes:
-        raise InvalidRequest(f"{place or 'the file'} has no message with text.", place or None)
-    created = _milliseconds(item.get("create_time"))
-    title = item["title"] if isinstance(item.get("title"), str) else ""
-    title = conversations.one_line(title) or conversations.one_line(nodes[0].content) or "…"
-    updated = _milliseconds(item.get("update_time"))
-    return Conversation(turns.new_id("c"), title, 1, False, created, updated, messages=tuple(nodes))
-
-
-def _listed(messages: list[Any], place: str) -> Iterator[Node]:
-    """A straight line of messages."""
-    parent = None
-    for at, message in enumerate(messages):
-        role = message.get("role") if isinstance(message, dict) else None
-        role = "system" if role == "developer" else role
-        text = _text(message.get("content")) if role in ROLES else None
-        if text is None:
-            raise InvalidRequest(f"{place}messages[{at}] is no message with a known role and text.", f"messages[{at}]")
-        node = _node(role, text, parent, at + 1, message.get("created"))
-        parent = node.id
-        yield node
-
-
-def _mapped(mapping: dict[str, Any]) -> Iterator[Node]:
-    """A tree by `parent` and `children`. What has no text is left out; what hung on it hangs on what it hung on."""
-    seen: set[str] = set()
-    roots = [id for id, entry in mapping.items() if isinstance(entry, dict) and entry.get("parent") not in mapping]
-    waiting: list[tuple[str, str | None]] = [(id, None) for id in reversed(roots)]
-    while waiting:
-        id, parent = waiting.pop()
-        entry = mapping.get(id)
-        if id in seen or not isinstance(entry, dict):
-            continue
-        seen.add(id)
-        message = entry.get("message")
-        message = message if isinstance(message, dict) else {}
-        author = message.get("author")
-        role = author.get("role") if isinstance(author, dict) else None
-        text = _text(message.get("content"))
-        if role in ROLES and text:
-            node = _node(role, text, parent, len(seen), message.get("create_time"))
-            parent = node.id
-            yield node
-        children = entry.get("children")
-        names = [child for child in children if isinstance(child, str)] if isinstance(children, list) else []
-        waiting += [(child, parent) for child in reversed(names)]
-
-
-def _node(role: Any, text: str, parent: str | None, seq: int, created: Any) -> Node:
-    return Node(turns.new_id("m"), seq, parent, role, text, "complete", _milliseconds(created))
-
-
-def _text(content: Any) -> str | None:
-    """Text in any of its shapes: itself, parts with a type, or {"parts": [strings]}; None where there is none."""
-    if isinstance(content, dict):
-        content = content.get("parts")
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        content = "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else None
-
-
-def _milliseconds(seconds: Any) -> int:
-    """A time that others give in seconds; now where they give none."""
-    if isinstance(seconds, int | float) and 0 < seconds < 1 << 40:
-        return int(seconds * 1000)
-    return conversations.now()
-
-
 # ── storing ──
 
 
 def take_in(history: History, owner: str, document: Any, most: int) -> Taken:
-    """Store what a decoded file holds, all of it or nothing; `most` bytes of attachments are kept in all. Blocks.
+    """Store what a decoded file holds; `most` bytes of attachments are kept in all. Blocks.
 
     Raises InvalidRequest, NoSpace, StorageError.
     """
-    found, folder = conversations_in(document), history.attachments
+    found, folder = found_in(document, owner), history.attachments
     incoming: list[Incoming] = []
     try:
         incoming.extend(files.stored(folder, one.bytes) for one in _enclosed(document))
-        taken, kept = history.write(take, owner, found, incoming, most).result()
+        taken, kept = history.write(take, owner, found.conversations, incoming, most).result()
     except EdgechatError:
         files.delete(folder, [new.file for new in incoming])
         raise
     for new, there in zip(incoming, kept, strict=True):
         files.settle(folder, new, there)
-    return taken
+    return replace(taken, left_out=found.left_out, without=found.without)
 
 
 def take(
@@ -204,7 +131,25 @@ def take(
             skipped += 1
         else:
             ids.append(_put(db, owner, one if _is_free(db, one) else _renamed(one)))
+    _order(db, owner, set(ids))
     return Taken(len(ids), skipped, tuple(reversed(ids))), kept
+
+
+def _order(db: sqlite3.Connection, owner: str, new: set[str]) -> None:
+    """Put the new ones among the others by their time; among themselves either keep their order."""
+    sql = "SELECT rowid, id, touched, updated FROM conversation WHERE owner = ? ORDER BY touched"
+    rows = db.execute(sql, (owner,)).fetchall()
+    fresh = deque(row for row in rows if row[1] in new)
+    ordered = []
+    for row in rows:
+        if row[1] in new:
+            continue
+        while fresh and fresh[0][3] <= row[3]:
+            ordered.append(fresh.popleft())
+        ordered.append(row)
+    places = zip([*ordered, *fresh], (row[2] for row in rows), strict=True)
+    moved = [(touched, row[0]) for row, touched in places if touched != row[2]]
+    db.executemany("UPDATE conversation SET touched = ? WHERE rowid = ?", moved)
 
 
 def _is_there(db: sqlite3.Connection, owner: str, one: Conversation) -> bool:

@@ -27,7 +27,7 @@ POLICY = (
 )
 BUDGET_BYTES = 90_000
 # By kind: what comes with the page up to the end of its first plain answer, compressed.
-BUDGET = {"html": 3_000, "css": 9_000, "svg": 5_000, "js": 38_000, "vendor": 35_000, "i18n": 4_000}
+BUDGET = {"html": 3_000, "css": 9_000, "svg": 5_000, "js": 38_000, "vendor": 35_000, "i18n": 5_000}
 BUDGET_REQUESTS = 20
 INDEX = (WEB / "index.html").read_text(encoding="utf-8")
 DASHBOARD = (WEB / "dashboard.html").read_text(encoding="utf-8")
@@ -314,7 +314,7 @@ def test_languages_have_the_same_keys_and_placeholders(folder: Path) -> None:
         texts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
         assert all(text.strip() for text in texts.values())
         assert list(texts) == sorted(texts)
-        assert len(texts) <= 200
+        assert len(texts) <= 240
         return {key: sorted(re.findall(r"\{(\w+)\}", text)) for key, text in texts.items()}
 
     english, *others = [shape(file) for file in files]
@@ -330,6 +330,8 @@ BUILT = (
     "status.",
     "settings.",
     "data.export_",
+    "data.why_",
+    "data.without_",
     "list.",
 )
 

@@ -54,12 +54,13 @@ async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_
 @router.post(
     "/import",
     Facts(Need.KEY, max_body=64 << 20, most_groups=4_000_000),
-    "Take in a file: ours, OpenAI-style messages, a ChatGPT export; all of it or nothing",
+    "Take in what edgechat exported, all of it or nothing, or what other programs did, as far as it can be read",
 )
 async def take(document: Annotated[Any, Body()], runs: TheRuns, owner: Owner, runtime: TheRuntime) -> dict[str, Any]:
     most = runtime.settings.attachment_bytes
     taken = await asyncio.to_thread(intake.take_in, runs.history, owner, document, most)  # years of them take a while
-    return msgspec.structs.asdict(taken)
+    told: dict[str, Any] = msgspec.to_builtins(taken)
+    return told
 
 
 @router.get("/presets", Facts(Need.KEY), "System prompts to choose from")

@@ -7,6 +7,7 @@ import { h } from "./dom.js";
 import { current, LANGUAGES, put, putLabel, t } from "./i18n.js";
 import * as preferences from "./preferences.js";
 
+const MOST_NAMED = 20; // entries of a file that did not come in
 const NAMES = { en: "English", "zh-CN": "简体中文" };
 // name, smallest, largest, step; the first three are shown, the others folded.
 const PARAMS = [
@@ -169,40 +170,39 @@ async function list(row, text, use) {
 
 function data({ onImport, onDeleted }) {
   const download = (format) => h("a", { class: "button", href: conversations.exported(format), download: "" }, put(h("span"), `data.export_${format}`));
-  const file = putLabel(h("input", { type: "file", accept: ".json,application/json", class: "sr", tabindex: "-1" }), "data.import");
-  const report = h("p", { class: "report", role: "status" });
+  const file = putLabel(h("input", { type: "file", accept: ".json,.zip,application/json,application/zip", multiple: "", class: "sr", tabindex: "-1" }), "data.import");
+  const report = h("div", { class: "report", role: "status" });
   file.addEventListener("change", async () => {
-    const [chosen] = file.files;
-    if (!chosen) return;
-    await load(chosen, report, onImport);
+    await load([...file.files], report);
     file.value = "";
+    onImport();
   });
   const row = h("div", { class: "row" }, download("json"), download("md"), textButton("up", "data.import", () => file.click()), file);
   return section("settings.data", put(h("p", { class: "default" }), "data.note"), row, report, ...removal(onDeleted));
 }
 
-/** All of a file or nothing of it; what is wrong is said by line or field. */
-async function load(file, report, onImport) {
+/** Every file that can be read; what came of it, what did not and why stands in `report`. */
+async function load(files, report) {
+  report.replaceChildren();
   report.className = "report";
-  let content;
-  try {
-    content = JSON.parse(await file.text());
-  } catch (error) {
-    return bad(report, "data.no_json", { name: file.name, why: error.message });
-  }
-  try {
-    const { imported = 0 } = await conversations.load(content);
-    put(report, "data.imported", { n: imported });
-    onImport();
-  } catch (error) {
-    bad(report, "data.not_imported", { name: file.name, why: error.message });
+  const { importFile } = await import("./import.js");
+  for (const file of files) {
+    try {
+      report.append(...told(await importFile(file)));
+    } catch (error) {
+      const key = error instanceof SyntaxError ? "data.no_json" : "data.not_imported";
+      report.append(put(h("p", { class: "bad", role: "alert" }), key, { name: file.name, why: error.message }));
+    }
   }
 }
 
-function bad(report, key, params) {
-  report.className = "report bad";
-  report.setAttribute("role", "alert");
-  put(report, key, params);
+function told({ imported, skipped, left_out: out, without }) {
+  const lines = [put(h("p"), "data.imported", { n: imported })];
+  if (skipped) lines.push(put(h("p"), "data.skipped", { n: skipped }));
+  for (const [kind, n] of Object.entries(without)) lines.push(put(h("p"), `data.without_${kind}`, { n }));
+  if (!out.length) return lines;
+  const items = out.slice(0, MOST_NAMED).map(({ place, title, why }) => put(h("li"), `data.why_${why}`, { name: title || place }));
+  return [...lines, put(h("p"), "data.left_out", { n: out.length }), h("ul", {}, ...items)];
 }
 
 /** Everything goes only if the word is typed. */
