@@ -129,7 +129,7 @@ def _shapes(path: Path, keys: Keys) -> dict[str, tuple[int, ...]]:
     assert loaded, f"llama.cpp makes no model of {keys['general.architecture']}"
     lib.llama_model_free(loaded)
     lib.gguf_free(header)
-    return found
+    return {name: shape for name, shape in found.items() if not name.endswith("scale") and "dense" not in name}
 
 
 def _random(name: str, shape: tuple[int, ...]) -> bytes:
@@ -140,6 +140,6 @@ def _random(name: str, shape: tuple[int, ...]) -> bytes:
     elif name.endswith("ssm_a"):
         values = -np.abs(values) / np.float32(2)
     else:
-        values *= np.float32(0.5 if "conv" in name else 1.5 / shape[0] ** 0.5)
+        values *= np.float32(0.5 if "conv" in name else (6 if "attn_output" in name else 1) / shape[0] ** 0.5)
     data: bytes = values.astype(np.float32).tobytes()
     return data

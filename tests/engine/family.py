@@ -35,6 +35,7 @@ PAGE = ROOT / "docs" / "models.md"
 SAID = 6  # tokens of each answer
 NEAR = 1e-3  # nats: rounding, which differs with what else is in a step
 CONTEXT = 1024
+NO_END = {257 + at: -100.0 for at in range(len(tiny.CONTROL))}  # an answer that ends at once tells nothing
 COLUMNS = ("cold", "again", "next turn", "branch", "edit", "five at once", "restart")
 
 
@@ -124,7 +125,7 @@ def turns(*texts: str) -> GenRequest:
 
 
 def asked(messages: tuple[Message, ...] = (), prompt: tuple[int, ...] | None = None) -> GenRequest:
-    return GenRequest(messages, Sampling(temperature=0), max_tokens=SAID, prompt=prompt, logprobs=2)
+    return GenRequest(messages, Sampling(temperature=0, logit_bias=NO_END), max_tokens=SAID, prompt=prompt, logprobs=2)
 
 
 FIRST = turns(words(1))
@@ -192,6 +193,9 @@ def judge(path: Path, folder: Path) -> Verdict:
             verdict.wrong[name] = wrong
         verdict.cached[name] = min(cached, verdict.cached.get(name, cached))
 
+    heard = [reference.ask(request)[0][0] for request in (FIRST, EDIT, NEXT, BRANCH)]
+    said = {tuple((one.token, round(one.logprob, 3)) for one in scores) for scores in heard}
+    assert len(said) == len(heard), "it does not hear what it is told, so nothing could be wrong"
     first = Life(path, folder)
     for answer in steps(first):
         look(*answer)
