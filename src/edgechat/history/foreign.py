@@ -60,7 +60,7 @@ class Entry(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """What a document holds: newest first. `without`: how many pictures and files of its messages did not come."""
+    """What a document holds: newest first. `without`: how many pictures, files and messages of it did not."""
 
     conversations: list[Conversation]
     left_out: tuple[LeftOut, ...] = ()
@@ -179,6 +179,8 @@ def _entry(message: dict[str, Any], parent: Any, lost: Counter[str]) -> Entry:
     if role in ("tool", "function") and text:
         text = f"```\n{text}\n```"
     parts = [text, *_calls(message.get("tool_calls")), *_attached(message, lost)]
+    if known is None and text:
+        lost["messages"] += 1  # of a role that nobody knows
     created = next(
         (message[name] for name in ("created", "created_at", "createdAt", "timestamp") if name in message), None
     )
