@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgechat.engine.base import Slice
 from edgechat.engine.llama import memory, states
 from edgechat.engine.llama.engine import LlamaCpp, load_model
 from edgechat.errors import ConfigError, EngineFailed, ModelUnsupported
@@ -55,6 +56,25 @@ def test_a_step_that_fails_in_the_trial_is_no_branch(tmp_path: Path, monkeypatch
     monkeypatch.setattr(states, "take", refuse)
     with pytest.raises(ModelUnsupported):
         LlamaCpp(tiny.model(tmp_path / "m.gguf", "mamba2"), 256, 0, 1, lambda _: None)
+
+
+def test_a_window_is_cut_at_checkpoints_where_a_conversation_can_outgrow_it(tmp_path: Path) -> None:
+    path = tiny.model(tmp_path / "m.gguf", "gemma3")
+    for context, cuts in ((32, "anywhere"), (256, "checkpoints")):
+        engine = LlamaCpp(path, context, 0, 1, lambda _: None)
+        assert (engine.cuts, bool(engine.checkpoints)) == (cuts, cuts == "checkpoints")
+        engine.close()
+
+
+def test_a_window_that_has_lost_cells_is_not_gone_on_from(tmp_path: Path) -> None:
+    """Those that it has passed are anybody's: here they are taken away."""
+    engine = LlamaCpp(tiny.model(tmp_path / "m.gguf", "gemma3"), 256, 0, 1, lambda _: None)
+    engine.step([Slice(0, 0, list(range(100)))])
+    engine.trim(0, 0, 50)
+    engine.share(0, 1, 50, 60)
+    with pytest.raises(EngineFailed, match="not that of 60 tokens"):
+        engine.step([Slice(1, 60, [1])])
+    engine.close()
 
 
 def test_how_many_are_answered_at_once_follows_the_memory(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from edgechat.engine.llama import states
 from edgechat.engine.llama.memory import UBATCH
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.gguf.header import Header, read_header
-from edgechat.gguf.shape import kv_bytes, state_bytes
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.types import Loading, ModelInfo, Sampling
 from edgechat_engine import clears_lazily, kernels, lib
@@ -130,10 +129,7 @@ class LlamaCpp:
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             pool.submit(import_module, "numpy")  # nobody's first answer waits for it
             self._model = load_model(path, progress)
-            has_states = states.has_states(self._model)
-            self.cuts: Cuts = "checkpoints" if has_states else "anywhere"
-            if has_states and (not self.checkpoints or lib.llama_model_n_swa(self._model)):
-                raise uncuttable(header.architecture)  # its header did not tell; or its window would be copied, too
+            self._set_cuts(header, planned.context)
             memory_plan.give_back(header, path)
             vocabulary = pool.submit(Vocabulary, self._model)
             self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
@@ -151,7 +147,7 @@ class LlamaCpp:
             context=planned.context,
             cells=planned.cells,
             memory=planned.bytes,
-            later=max(0, self._grows(header, planned.cells) - touched) if clears_lazily else 0,
+            later=max(0, memory_plan.growing(header, planned) - touched) if clears_lazily else 0,
             notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
@@ -161,13 +157,17 @@ class LlamaCpp:
             kernels=kernels(),
             family=header.architecture,
         )
-        if has_states and not states.branches(self):
+        if self.checkpoints and not states.branches(self):
             raise uncuttable(header.architecture)
 
-    def _grows(self, header: Header, cells: int) -> int:
-        """Bytes of what conversations fill."""
-        states = self.sequences + self.checkpoints if self.checkpoints else 0
-        return cells * (kv_bytes(header) or 0) + states * state_bytes(header)
+    def _set_cuts(self, header: Header, context: int) -> None:
+        """Note where memory can be cut: the library's word. Raises ModelUnsupported where the plan knows nothing of it."""
+        self._window, has_states = int(lib.llama_model_n_swa(self._model)), states.has_states(self._model)
+        self.cuts: Cuts = "checkpoints" if has_states or 0 < self._window < context else "anywhere"
+        if self.cuts == "anywhere":
+            self.checkpoints = 0
+        elif not self.checkpoints or (has_states and self._window):  # of the two, nobody knows which one is cut
+            raise uncuttable(header.architecture)
 
     def _new_context(self, cells: int, path: Path, ubatch: int, flash: bool) -> ctypes.c_void_p:
         parameters = lib.llama_context_default_params()
@@ -208,10 +208,8 @@ class LlamaCpp:
     def _check_states(self, batch: Sequence[Slice]) -> None:
         """A running state of another place would be gone on from without a word. Raises EngineFailed."""
         for part in batch if self.checkpoints else ():
-            if (end := states.end(self._memory, part.seq)) != part.start:
-                raise EngineFailed(
-                    f"the running state of sequence {part.seq} is that of {end} tokens, not {part.start}."
-                )
+            if not states.goes_on(self._memory, part.seq, part.start, self._window):
+                raise EngineFailed(f"the running state of sequence {part.seq} is not that of {part.start} tokens.")
 
     def _fill(self, batch: Sequence[Slice]) -> list[int]:
         """Write `batch` into the C structure; returns the row of each slice's last token."""

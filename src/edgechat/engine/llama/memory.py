@@ -1,7 +1,7 @@
 """One memory number: how many tokens fit beside the weights. Pure arithmetic over a GGUF's header.
 
-    memory = process + vocabulary + weights + outputs + step buffers + (sequences + checkpoints) * running state
-           + cells * (KV + mask + attention buffer)
+    memory = process + vocabulary + weights + outputs + step buffers + sequences * running state
+           + checkpoints * (running state, or sliding window) + cells * (KV + mask + attention buffer)
 
 Sizes of buffers are those that llama.cpp 0.3.36 itself tells in a dry load; what a process takes beside them was
 measured. Weights count once, wherever they lie: what llama.cpp copied into a layout of its own is given back where it
@@ -79,16 +79,17 @@ def plan(header: Header, context: int, memory: int, flash: bool = True) -> Plann
     elif header.is_recurrent and (not state_bytes(header) or header.number("wkv.head_size")):
         raise uncuttable(header.architecture)  # RWKV's answers change with the slices that llama.cpp reads a prompt in
     per_cell = cell_bytes(header, flash and not pools)
-    if pools or not header.is_recurrent:
+    wanted = context or min(trained, DEFAULT_CONTEXT)
+    if pools or not (header.is_recurrent or 0 < window(header) < wanted):
         return Planned(*fit(trained, fixed_bytes(header), per_cell, context, memory), Room())
     for answered in ANSWERED:
         full = min(answered, CONVERSATIONS)
-        room = Room(answered + 1, full * _checkpoints(context or min(trained, DEFAULT_CONTEXT)))
+        room = Room(answered + 1, full * _checkpoints(wanted))
         with suppress(ConfigError):
             planned = fit(trained, fixed_bytes(header, room), per_cell, context, memory)
             if planned.cells >= full * planned.context and not planned.notes:
                 return Planned(*planned, room)
-    return Planned(*fit(trained, fixed_bytes(header), per_cell, context, memory), LEAST)
+    return Planned(*fit(trained, fixed_bytes(header, LEAST), per_cell, context, memory), LEAST)
 
 
 def _checkpoints(context: int) -> int:
@@ -127,6 +128,23 @@ class Forecast:
         )
 
 
+def window(header: Header) -> int:
+    """Tokens that some layers attend to at most; 0 where all attend to all."""
+    return header.number("attention.sliding_window") or 0
+
+
+def checkpoint_bytes(header: Header) -> int:
+    """Bytes of a copy of what a sequence has at its end alone."""
+    return state_bytes(header) or window(header) * (kv_bytes(header) or 0)
+
+
+def growing(header: Header, planned: Planned) -> int:
+    """Bytes of `planned` that are taken only as conversations grow."""
+    sequences, checkpoints = planned.room
+    states = sequences * state_bytes(header) + checkpoints * checkpoint_bytes(header)
+    return planned.cells * (kv_bytes(header) or 0) + states
+
+
 def embeds(header: Header) -> bool:
     """Whether the model pools what it reads into one vector: then it gives no answers."""
     return bool(header.number("pooling_type"))
@@ -139,7 +157,8 @@ def fixed_bytes(header: Header, room: Room | None = None) -> int:
     again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
     outputs = room.sequences * header.vocabulary * 4
     step = UBATCH * 4 * max(5 * (header.number("embedding_length") or 0), 2 * inner_width(header))
-    states = (1 if embeds(header) else sum(room)) * state_bytes(header)
+    states = (1 if embeds(header) else room.sequences) * state_bytes(header)
+    states += room.checkpoints * checkpoint_bytes(header)
     return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step) + states
 
 

@@ -4,6 +4,8 @@ sequence. It is that of the end: llama.cpp copies it whole, or not at all, and t
     share(0, 1, 0, L)                  1 attends to the same cells, but has the state of the end of 0
     put(1, what was taken at L)        and now that of L
 
+So do layers that attend to a sliding window: cells that the window has passed are given to others, and are not saved.
+
 That this holds for a model is not believed but tried, before it answers anybody: its architecture may be younger than
 the library's word for it.
 """
@@ -45,9 +47,10 @@ def put(context: ctypes.c_void_p, seq: int, state: bytes) -> None:
         raise EngineFailed(f"llama.cpp does not take the running state of sequence {seq}.")
 
 
-def end(memory: ctypes.c_void_p, seq: int) -> int:
-    """How many tokens the state of `seq` is that of; 0 where it has none."""
-    return int(lib.llama_memory_seq_pos_min(memory, seq)) + 1  # of cells and state together, the later beginning
+def goes_on(memory: ctypes.c_void_p, seq: int, start: int, window: int) -> bool:
+    """Whether the state of `seq` is that of its first `start` tokens, or its `window` is whole there (0: has none)."""
+    first = int(lib.llama_memory_seq_pos_min(memory, seq))  # of cells and state together, or of the window's cells
+    return first <= max(0, start - window + 1) if window else first == start - 1
 
 
 def branches(engine: Scorer) -> bool:
