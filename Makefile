@@ -8,7 +8,7 @@ CODE   := src tests scripts engine
 ENGINE := $(shell find engine -type f -not -path "engine/build/*" -not -path "engine/tests/*" -not -name "*.pyc")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test torture check format docs bench engine wheels lock clean
+.PHONY: help setup serve test torture check format docs bench clients engine wheels lock clean
 
 help:     ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ docs: .venv/.ready-dev  ## write the generated pages in docs/
 
 bench: .venv/.ready-dev  ## measure start-up (more probes come with `edgechat bench`)
 	$(BIN)/python scripts/bench_startup.py $(ARGS)
+
+clients: .venv/.ready  ## real client packages against a server, each installed apart (ARGS="--model … openai claude")
+	$(BIN)/python scripts/clients.py $(ARGS)
 
 engine:   ## compile what changed in engine/, for this processor, and install it
 	@$(PYTHON) scripts/setup.py

@@ -25,6 +25,9 @@ from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
 
 CHOICES: dict[str, ToolChoice] = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}
+# Claude Code's note to Anthropic's billing, first in its system prompt. It changes with each question: read with the
+# rest, nothing that follows it would be found read already.
+BILLING = "x-anthropic-billing-header:"
 THINKS = {"enabled": True, "disabled": False, "adaptive": None}
 CACHE_CONTROL = ("cache_control",)  # prefixes are kept without being asked to
 
@@ -187,11 +190,15 @@ class Prompt(Body):
     thinking: ThinkingChoice | None = None
     output_config: OutputConfig | None = None
 
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        yield from (f"system.{at}" for at, block in enumerate(self.system or []) if block.text.startswith(BILLING))
+
     def asked(self) -> GenRequest:
         """The question, without what only the answer needs. Raises InvalidRequest for what a shape cannot say."""
         self._check()
         choice = self.tool_choice or Choice(type="auto")
-        system = "\n\n".join(block.text for block in self.system or [])
+        system = "\n\n".join(block.text for block in self.system or [] if not block.text.startswith(BILLING))
         form = self.output_config.format if self.output_config else None
         wanted = GenRequest(
             messages=(
