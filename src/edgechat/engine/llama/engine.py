@@ -161,7 +161,7 @@ class LlamaCpp:
             raise uncuttable(header.architecture)
 
     def _set_cuts(self, header: Header, context: int) -> None:
-        """Note where memory can be cut: the library's word. Raises ModelUnsupported where the plan knows nothing of it."""
+        """Note where memory can be cut, by the library's word. Raises ModelUnsupported where the plan had none."""
         self._window, has_states = int(lib.llama_model_n_swa(self._model)), states.has_states(self._model)
         self.cuts: Cuts = "checkpoints" if has_states or 0 < self._window < context else "anywhere"
         if self.cuts == "anywhere":
