@@ -18,8 +18,7 @@ from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.stored import Stored
 from edgechat.models.keeper import Keeper
 from edgechat.models.library import Library
-from edgechat.prompt.template import UNTAUGHT
-from edgechat.types import Struct
+from edgechat.types import UNTAUGHT, Struct
 
 State = Literal["starting", "downloading", "loading", "ready", "paused", "failed", "draining"]
 

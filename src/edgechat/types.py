@@ -103,6 +103,7 @@ class Guards(Struct, frozen=True):
     close: bool = True  # constrained JSON cut off by the limit is closed legally
 
 
+UNTAUGHT = "its file has no chat template: it is talked to in ChatML, which it may never have learned."
 CAP = 1024  # tokens of an answer whose length nobody chose
 
 

@@ -26,11 +26,10 @@ from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
 from edgechat.observe import bundle
 from edgechat.process.spawn import plain_environment
-from edgechat.prompt.template import UNTAUGHT
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth
 from edgechat.tune.record import Records
-from edgechat.types import Struct
+from edgechat.types import UNTAUGHT, Struct
 
 # What llama.cpp calls a feature it was built with -> what the kernel calls it.
 FEATURES = {

@@ -21,12 +21,11 @@ from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
 from edgechat.hub.store import Kept, Store, Stored
-from edgechat.prompt.template import UNTAUGHT
 from edgechat.settings import Settings
 from edgechat.tune.advice import advice
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
 from edgechat.tune.record import Records
-from edgechat.types import Struct
+from edgechat.types import UNTAUGHT, Struct
 
 
 class Row(Struct, frozen=True):

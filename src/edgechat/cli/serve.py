@@ -22,9 +22,9 @@ from edgechat.cli.tuning import told, tune_beside
 from edgechat.errors import AddressInUse, ConfigError, HomeInUse
 from edgechat.history.store import History
 from edgechat.keys import check_exposure, is_loopback
-from edgechat.prompt.template import UNTAUGHT
 from edgechat.runtime import Runtime
 from edgechat.settings import Settings
+from edgechat.types import UNTAUGHT
 
 if TYPE_CHECKING:
     from edgechat.cli.server import Server

@@ -33,7 +33,6 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-UNTAUGHT = "its file has no chat template: it is talked to in ChatML, which it may never have learned."
 # A word or phrase of which no control token can be made. Left without marks: some templates look at such words.
 _HARMLESS = re.compile(r"[\w .,:;'()/+*=?!-]*")
 
