@@ -33,6 +33,7 @@ class Entry(Struct, frozen=True):
     context: int = 0  # tokens it was trained to read
     languages: tuple[str, ...] = ()
     senses: tuple[Kind, ...] = ()  # what it takes beside text, with its projector
+    beside: int = 350 << 20  # bytes that serving takes beside the weights, about: vocabulary, cache, states
     sampling: Sampling = Sampling()
     thinking: bool | None = None  # before it answers, where nobody says; None: as its template has it
 

@@ -17,7 +17,6 @@ from edgechat.tune import bandwidth
 from edgechat.tune.record import Records
 from edgechat.types import Struct
 
-BESIDE = 350 << 20  # bytes that serving takes beside the weights, about
 SHARE = 0.5  # of the memory's speed that writing takes, where nothing was tuned here
 PACE = 10.0  # tokens per second
 
@@ -38,7 +37,7 @@ def advised(catalog: Catalog, memory: int, bandwidth: float, share: float = SHAR
     for entry in map(catalog.get, catalog.newcomers):
         if entry.size is None:
             continue
-        found = Advice(entry.name, entry.size + BESIDE, bandwidth * share / entry.size)
+        found = Advice(entry.name, entry.size + entry.beside, bandwidth * share / entry.size)
         if found.memory <= memory and found.speed >= PACE:
             return found
     return None
