@@ -66,14 +66,16 @@ def counts(cores: int) -> list[int]:
 
 async def article(models: Sequence[str], cores: int, runs: int, home: Path, tell: Callable[[str], None]) -> Article:
     """Measure `models`, the smallest first. One that cannot be served is left out, and it is said why."""
-    of_models = await _each([Model(*each) for each in zip(LABELS, models, strict=False)], OF_MODELS, runs, home, tell)
+    of_models = await each_alone(
+        [Model(*each) for each in zip(LABELS, models, strict=False)], OF_MODELS, runs, home, tell
+    )
     threads = [Model(label, models[0], ("--threads", str(n))) for label, n in zip(LABELS, counts(cores), strict=False)]
-    of_threads = await _each(threads, OF_THREADS, runs, home, tell)
+    of_threads = await each_alone(threads, OF_THREADS, runs, home, tell)
     named = dict(zip(LABELS, models, strict=False))
     return Article(of_models, of_threads, tuple(_claims(of_models, named)), tuple(_stand_ins(named)))
 
 
-async def _each(
+async def each_alone(
     models: Sequence[Model], probes: Sequence[str], runs: int, home: Path, tell: Callable[[str], None]
 ) -> Report:
     """`models`, each served alone: together they might not fit."""

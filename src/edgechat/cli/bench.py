@@ -17,6 +17,7 @@ from edgechat import machine
 from edgechat.bench import picture
 from edgechat.bench.article import Article, article, compared, models_here
 from edgechat.bench.client import Address
+from edgechat.bench.family import Family, family, told
 from edgechat.bench.local import Model, served
 from edgechat.bench.probes import PROBES
 from edgechat.bench.report import Report, markdown, report, show
@@ -33,7 +34,8 @@ Targets = Annotated[
         metavar="TARGET...",
         help="Base addresses on this machine, such as http://127.0.0.1:8080, or models: bench serves those meanwhile. "
         "After the word soak: the probe of that name alone. After the word article: models for the article's table; "
-        "without any, those of its three that are here.",
+        "without any, those of its three that are here. After the word family: models whose speed is measured, and "
+        "whose answers are compared with those of their own weights in float32.",
     ),
 ]
 Versus = Annotated[
@@ -104,6 +106,13 @@ def bench(
             raise ConfigError("bench article takes models, --runs, --home, --markdown and --json, and nothing else.")
         _article(targets[1:] or models_here(folder), runs, folder, page, as_json)
         return
+    if targets[0] == "family":
+        if against or serve or probe or model or key or restart or png:
+            raise ConfigError("bench family takes models, --runs, --home, --markdown and --json, and nothing else.")
+        if not targets[1:]:
+            raise ConfigError("name the models: edgechat bench family qwen3.5-0.8b.")
+        _family(targets[1:], runs, folder, page, as_json)
+        return
     if targets[0] == "soak":
         targets, probe = targets[1:], [*(probe or []), "soak"]
     if not targets:
@@ -168,6 +177,28 @@ def _article(models: list[str], runs: int, home: Path, page: Path | None, as_jso
         out.print("\n".join(compared(found)), markup=False)
     if page is not None:
         _write(page, "\n".join([markdown(found.models), markdown(found.threads), *compared(found), ""]))
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _family(models: list[str], runs: int, home: Path, page: Path | None, as_json: bool) -> None:
+    kept: list[Family] = []
+
+    async def work(tell: Tell) -> None:
+        kept.append(await family(models, runs, home, tell))
+
+    try:
+        _run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+    (found,) = kept
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        show(found.models, out)
+        out.print("\n".join(told(found)), markup=False)
+    if page is not None:
+        _write(page, "\n".join([markdown(found.models), *told(found), ""]))
     if found.failed:
         raise typer.Exit(1)
 
