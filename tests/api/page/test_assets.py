@@ -444,3 +444,11 @@ def test_contrast(scheme: str) -> None:
 
 def test_the_policy_is_the_specified_one() -> None:
     assert assets.CONTENT_SECURITY_POLICY == POLICY
+
+
+def test_the_pages_work_under_a_path_since_every_address_is_relative() -> None:
+    """A proxy may have them at https://host/chat/."""
+    absolute = re.compile(r"""["'`(]/(?:api|v1|ui|dashboard|readyz)\b|(?:href|src|action)="/""")
+    own = [path for path in WEB.rglob("*") if path.suffix in (".html", ".js", ".css") and "vendor" not in path.parts]
+    assert len(own) > 20
+    assert not {path.name: found[0] for path in own if (found := absolute.search(path.read_text(encoding="utf-8")))}

@@ -46,7 +46,7 @@ function button(key, does, act) {
 }
 
 export function requests(all, lost) {
-  const end = (id) => fetch(`/api/dash/requests/${id}`, { method: "DELETE", headers: JSON_BODY }).catch(lost);
+  const end = (id) => fetch(`api/dash/requests/${id}`, { method: "DELETE", headers: JSON_BODY }).catch(lost);
   table(
     byId("requests"),
     "requests.none",
@@ -74,7 +74,7 @@ export function requests(all, lost) {
 /** `changed` is called when one was sent on its way in or out. */
 export function models(all, changed) {
   const move = (name, way) =>
-    fetch(`/api/models/${encodeURIComponent(name)}/${way}`, { method: "POST", headers: JSON_BODY, body: "{}" })
+    fetch(`api/models/${encodeURIComponent(name)}/${way}`, { method: "POST", headers: JSON_BODY, body: "{}" })
       .catch(() => null) // the stream says that the server is gone
       .then(changed);
   const mover = ({ name, state }) => {

@@ -56,7 +56,7 @@ async function listen() {
   listening?.abort();
   const own = (listening = new AbortController());
   try {
-    const answer = await fetch("/api/dash/events", { signal: own.signal, cache: "no-store" });
+    const answer = await fetch("api/dash/events", { signal: own.signal, cache: "no-store" });
     if (!answer.ok) return problem(answer.status === 401 || answer.status === 403 ? "server.locked" : "server.lost");
     problem(null);
     for await (const { event, data } of readEvents(answer.body)) take(event, JSON.parse(data));
@@ -192,7 +192,7 @@ function showTable() {
 async function look() {
   try {
     const answers = await Promise.all(
-      ["/api/dash/status", "/api/dash/settings"].map((path) => fetch(path, { cache: "no-store" })),
+      ["api/dash/status", "api/dash/settings"].map((path) => fetch(path, { cache: "no-store" })),
     );
     if (answers.some((answer) => !answer.ok)) return;
     const [status, settings] = await Promise.all(answers.map((answer) => answer.json()));
@@ -209,7 +209,7 @@ async function look() {
 /** Let the server be "serving", "paused" or "draining". What came of it is told by the stream. */
 async function become(state) {
   const sent = { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ state }) };
-  const answer = await fetch("/api/dash/state", sent).catch(() => null);
+  const answer = await fetch("api/dash/state", sent).catch(() => null);
   if (!answer?.ok) toast("server.refused", { bad: true });
 }
 
