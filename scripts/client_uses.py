@@ -152,7 +152,7 @@ def pydantic_ai(base: str, model: str) -> dict[str, Use]:
             """The weather in a city."""
             return f"-3 in {city}"
 
-        agents.Agent(served, tools=[weather], model_settings=settings).run_sync(ASK)
+        agents.Agent(served, tools=[weather], model_settings=settings, retries=3).run_sync(ASK)
 
     return {
         "plain": lambda: agents.Agent(served, model_settings=settings).run_sync("Say hi."),

@@ -4,7 +4,7 @@
     make clients ARGS="--model FILE.gguf openai claude"  another model; only these
 
 What each library does is in client_uses.py and client_uses.mjs; Claude Code and Codex do a whole small task, for which
-the model reads their prompts of 10,000 to 20,000 tokens once. Nothing here is part of the tests: it takes packages from
+the model reads their prompts of 6,300 and 18,800 tokens once. Nothing here is part of the tests: it takes packages from
 the network, and minutes.
 """
 
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 APART = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgechat-clients"
 EDGECHAT = str(Path(sys.executable).with_name("edgechat"))
 MODEL = "qwen2.5-0.5b-instruct"
-CONTEXT = 32_768  # what the prompts of Claude Code (18,800 tokens) and Codex need
+CONTEXT = 32_768  # what the prompt of Claude Code (18,800 tokens) needs
 LONGEST_S = 1800.0  # of one client
 PYTHON = {
     "openai": ["openai"],

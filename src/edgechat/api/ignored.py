@@ -25,12 +25,14 @@ MOST = 64  # kinds of members without effect in one body
 LONGEST = 64  # characters of a name; a longer one is no slip
 CLOSE = 0.88  # of 1: `max_tokenss` is as close as that, `max_output_tokens` is not
 
+ANY = ModelInfo(0, 0, 0, 0, 0, "", 0, "")  # for bodies to which no model makes a difference
+
 Place = tuple[str | int, ...]
 
 log = structlog.get_logger("api")
 
 
-def ignored_by(body: Body, request: Request, info: ModelInfo) -> tuple[str, ...]:
+def ignored_by(body: Body, request: Request, info: ModelInfo = ANY) -> tuple[str, ...]:
     """The members of `body` without effect on a model like `info`, by their path: of each kind the first.
 
     They are noted for the header (`header_of`) and counted in the log. Raises InvalidRequest for a slip, and for any of

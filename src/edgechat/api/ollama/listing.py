@@ -100,7 +100,7 @@ async def pull(body: PullRequest, request: Request, runtime: TheRuntime) -> Resp
     if runtime.catalog.find(name) is None:
         raise ModelNotFound(f"the catalog has no {name!r}; get others with `edgechat pull`.", "model")
     downloads: Downloads = request.app.state.downloads
-    ignored = ignored_by(body, request, SERVED.info)
+    ignored = ignored_by(body, request)
     if body.stream is not False:
         begin = {"status": "pulling manifest", **beginning(ignored)}
         return Streamed(pulled(downloads, name), _line, [*_line(begin)], media_type=LINES)
@@ -112,7 +112,7 @@ async def pull(body: PullRequest, request: Request, runtime: TheRuntime) -> Resp
 
 @router.delete("/delete", Facts(Need.OPERATOR, kinds=ANY), "Remove a model from this disk, in Ollama's shape")
 async def delete(body: DeleteRequest, request: Request, runtime: TheRuntime) -> dict[str, Any]:
-    ignored = ignored_by(body, request, SERVED.info)
+    ignored = ignored_by(body, request)
     if body.name not in runtime.store.names():
         raise runtime.library.missing(body.name, runtime.store.names())
     await asyncio.to_thread(versions.remove, runtime.store, body.name)
