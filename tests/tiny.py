@@ -93,10 +93,11 @@ _from_keys = function(
 )
 
 
-def model(path: Path, architecture: str, **more: object) -> Path:
+def model(path: Path, architecture: str, template: str | None = CHATML, **more: object) -> Path:
     """Write a model of `architecture` to `path`, with `more` keys of it."""
     numbers = _DENSE | ARCHITECTURES[architecture] | more
     keys = {f"{architecture}.{key}": value for key, value in numbers.items()} | vocabulary()
+    keys |= {"tokenizer.chat_template": template} if template else {}
     keys["general.architecture"], keys["general.name"] = architecture, f"tiny {architecture}"
     return write(path, gguf(keys, _shapes(path, keys), _random))
 
@@ -114,7 +115,6 @@ def vocabulary() -> Keys:
         "tokenizer.ggml.merges": ["t h"],
         "tokenizer.ggml.eos_token_id": 259,
         "tokenizer.ggml.add_bos_token": False,
-        "tokenizer.chat_template": CHATML,
     }
 
 

@@ -10,7 +10,8 @@ import openai
 import psutil
 import pytest
 
-from tests import ggufs
+from edgechat.types import UNTAUGHT
+from tests import ggufs, tiny
 from tests.conftest import FakeModel
 from tests.e2e.conftest import run, serve
 
@@ -96,3 +97,13 @@ def test_a_killed_server_leaves_no_worker(fake_model: FakeModel) -> None:
         server.process.kill()
         _, alive = psutil.wait_procs(workers, timeout=5)
         assert not alive
+
+
+def test_a_model_without_a_template_is_served_in_chatml_and_it_is_said(tmp_path: Path) -> None:
+    with serve("--model", str(tiny.model(tmp_path / "tiny.gguf", "llama", template=None))) as server:
+        assert server.ready()
+        assert server.readiness()["why"] == UNTAUGHT
+        assert server.said(f"({UNTAUGHT})", 10)
+    with serve("--model", str(tiny.model(tmp_path / "taught.gguf", "llama"))) as server:
+        assert server.ready()
+        assert server.readiness()["why"] is None
