@@ -23,7 +23,7 @@ def test_what_this_processor_can_run_is_there() -> None:
     [
         (set(), set()),
         ({"avx2", "fma"}, set()),
-        ({"avx2", "fma", "f16c"}, {"attention", "matmul-q4_k", "matmul-q5_k", "matmul-q6_k"}),
+        ({"avx2", "fma", "f16c"}, {"attention", "delta-net", "matmul-q4_k", "matmul-q5_k", "matmul-q6_k"}),
         (VNNI | {"avx2", "fma", "f16c"}, set(NEEDS) - {"lazy-clear"}),
     ],
 )

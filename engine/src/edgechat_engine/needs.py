@@ -14,6 +14,7 @@ _VNNI = frozenset({"avx512bw", "avx512vl", "avx512_vnni", "f16c"})
 # A kernel, as its row in engine/kernels/ has it, and the instructions that it needs, as Linux names them.
 NEEDS = {
     "attention": _AVX2,
+    "delta-net": _AVX2,
     "matmul-iq4_nl": _VNNI,
     "matmul-q4_0": _VNNI,
     "matmul-q4_k": _AVX2,
