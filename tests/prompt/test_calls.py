@@ -71,6 +71,9 @@ CASES: list[tuple[str, str, list[tuple[str, dict[str, Any]]]]] = [
     (call("rm", all="1"), call("rm", all="1"), []),
     ('<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>', "", [("now", {})]),
     (call("now") * 2, "", [("now", {})]),
+    ("<function=now>\n</function>\n</tool_call> Done.", "Done.", [("now", {})]),
+    ("<function=nothing>", "<function=nothing>", []),
+    ("Use <function=now> for it.", "Use <function=now> for it.", []),
     ("a <b> < c", "a <b> < c", []),
 ]
 

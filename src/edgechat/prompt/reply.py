@@ -121,6 +121,14 @@ class Reply:
             self._held = ""
             yield Delta(text)
             return
+        if self._form == "xml" and self._repair and not self._begun and text.strip():  # maybe the tag was forgotten
+            if InXml.begun(text, "", 0, self._tools):
+                self.mended = True
+                self._enter("call", text)
+                return
+            if not last and InXml.may_begin(text, self._tools):
+                self._held = text
+                return
         bare = None if self._begun or not self._repair else mend.bare(text, self._tools)
         if bare == 0 and not last:
             self._held = text
