@@ -50,7 +50,7 @@ def test_a_deleted_message_is_found_and_brought_back_later(tab: Chat, script: Sc
     tab.rows.get_by_role("button", name="Restore").click()
     expect(tab.answer).to_have_text("2")
     tab.button("Recently deleted").click()
-    expect(tab.page.locator("#none")).to_have_text("Nothing found.")
+    expect(tab.page.locator("#none")).to_have_text("Nothing was deleted in the last 30 days.")
 
 
 def test_an_edit_waits_until_the_answer_is_written(tab: Chat, script: Script) -> None:

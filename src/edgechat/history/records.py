@@ -35,7 +35,7 @@ class Node(Struct, frozen=True):
     created: int
     reasoning: str = ""
     model: str | None = None
-    finish_reason: FinishReason | Literal["stopped"] | None = None
+    finish_reason: FinishReason | Literal["stopped", "loop"] | None = None
     usage: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
     error: Failure | None = None
@@ -119,6 +119,6 @@ class Outcome(Struct, frozen=True):
     content: str
     reasoning: str = ""
     model: str | None = None
-    finish_reason: FinishReason | Literal["stopped"] | None = None
+    finish_reason: FinishReason | Literal["stopped", "loop"] | None = None
     usage: dict[str, Any] | None = None
     error: Failure | None = None

@@ -83,7 +83,7 @@ class Usage(Event, frozen=True):
 class Done(Event, frozen=True):
     """The end. `saved` False: the disk did not take the whole answer; it is tried again."""
 
-    finish_reason: FinishReason | Literal["stopped"]
+    finish_reason: FinishReason | Literal["stopped", "loop"]
     saved: bool = True
 
 

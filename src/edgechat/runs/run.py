@@ -178,7 +178,9 @@ class Run:
             status: Status = "interrupted" if isinstance(error, ShuttingDown) else "error"
             return replace(told, status=status, error=failure_of(error))
         self._usage = self._measured(work.result())
-        return replace(told, finish_reason=work.result().finish_reason, usage=log.payload(self._usage))
+        done = work.result()
+        reason = "loop" if done.stop_reason == "loop" else done.finish_reason  # the dialects know no word for it
+        return replace(told, finish_reason=reason, usage=log.payload(self._usage))
 
     def _measured(self, done: types.Done) -> log.Usage:
         assert self._served is not None

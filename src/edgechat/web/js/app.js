@@ -126,7 +126,8 @@ function showEmpty() {
 
 /** Questions to begin with, in a language that the model speaks. */
 async function showExamples() {
-  const { languages = [] } = readiness.now;
+  const other = preferences.chosen() ?? readiness.now.model;
+  const { languages = [] } = other === readiness.now.model ? readiness.now : {};
   const tag = i18n.LANGUAGES.find((known) => languages.includes(known.split("-")[0]));
   const speaks = !tag || languages.includes(i18n.current().split("-")[0]);
   const list = byId("examples");

@@ -67,19 +67,20 @@ async function remove(list, head) {
   const link = list.rowOf(head.id)?.firstElementChild;
   const links = [...byId("conversations").querySelectorAll("a")];
   const at = links.indexOf(link);
+  const wasOpen = link?.hasAttribute("aria-current");
   try {
     await conversations.remove(head.id);
   } catch {
     return toast("list.not_changed", { bad: true });
   }
   (links[at + 1] ?? links[at - 1] ?? byId("new-chat")).focus();
-  toast("list.was_deleted", { params: { title: head.title }, undo: () => restore(list, head) });
+  toast("list.was_deleted", { params: { title: head.title }, undo: () => restore(list, head, wasOpen) });
   list.tell("gone", head.id);
   list.changed(head.id);
 }
 
-/** Bring back a conversation, or a message of one. */
-export async function restore(list, head) {
+/** Bring back a conversation, or a message of one, and show it unless something else is looked at. */
+export async function restore(list, head, show = true) {
   const id = head.conversation_id ?? head.id;
   try {
     await (id === head.id ? conversations.restore(id) : conversations.restoreMessage(id, head.id));
@@ -88,5 +89,5 @@ export async function restore(list, head) {
   }
   list.showDeleted(false);
   list.changed(id);
-  list.tell("open", id);
+  if (show) list.tell("open", id);
 }

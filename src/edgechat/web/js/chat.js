@@ -28,7 +28,10 @@ export class Chat extends EventTarget {
   constructor({ follower, status, readiness }) {
     super();
     Object.assign(this, { follower, status, readiness });
-    readiness.addEventListener("reached", () => this.#missed && this.refresh());
+    readiness.addEventListener("reached", () => {
+      this.#running?.run?.wake();
+      if (this.#missed) this.refresh();
+    });
   }
 
   get busy() {
@@ -156,7 +159,7 @@ export class Chat extends EventTarget {
   }
 
   get #model() {
-    return preferences.read("model") ?? this.readiness.now.model;
+    return preferences.chosen() ?? this.readiness.now.model;
   }
 
   #begin(answer) {
@@ -285,7 +288,12 @@ export class Chat extends EventTarget {
     this.#left = Math.min(this.#left, Math.max(0, this.#path.length - AT_ONCE));
     this.#views.clear();
     this.#render();
-    const last = thread.path().findLast((message) => message.usage);
+    this.#meter();
+  }
+
+  /** How full the context is, by the last answer that is shown. */
+  #meter() {
+    const last = this.thread.path().findLast((message) => message.usage);
     this.status.context(last?.usage ?? null);
   }
 
@@ -319,6 +327,7 @@ export class Chat extends EventTarget {
     step: (id, by) => this.#switch(id, by),
     edit: (id, text) => this.ask(text, this.thread.get(id).parent_id ?? null),
     regenerate: (id) => this.regenerate(id),
+    revise: (id) => this.#views.get(this.thread.get(id)?.parent_id)?.edit(),
     continue: () => this.#tell("continue"),
     models: () => this.#tell("models"),
     branch: (id) => this.#branch(id),
@@ -363,6 +372,7 @@ export class Chat extends EventTarget {
     this.thread.choose(next);
     this.#render();
     preferences.rememberLeaf(this.id, this.thread.leaf);
+    this.#meter();
     this.#views.get(next)?.tools.querySelector(`.branches button:${by < 0 ? "first" : "last"}-child`)?.focus({ preventScroll: true });
   }
 

@@ -65,7 +65,8 @@ export function toast(key, { params, undo, bad = false } = {}) {
   for (const enter of ["mouseenter", "focusin"]) node.addEventListener(enter, () => clearTimeout(timer));
   for (const leave of ["mouseleave", "focusout"]) node.addEventListener(leave, wait);
   const modal = [...document.querySelectorAll("dialog:modal")].at(-1);
-  (modal ?? byId("toasts")).append(node); // outside a modal dialog nothing can be pressed
+  const within = modal && (modal.querySelector(":scope > .toasts") ?? modal.appendChild(h("div", { class: "toasts" })));
+  (within ?? byId("toasts")).append(node); // outside a modal dialog nothing can be pressed
   wait();
   return close;
 }

@@ -4,6 +4,7 @@ import { copyButton } from "./clipboard.js";
 import { iconButton, openMenu, textButton } from "./controls.js";
 import { h, icon, languageOf } from "./dom.js";
 import { put, putLabel } from "./i18n.js";
+import { sendsWithEnter } from "./preferences.js";
 import { Body } from "./stream.js";
 
 const KNOWN = new Set([
@@ -11,7 +12,7 @@ const KNOWN = new Set([
   "invalid_request", "busy", "forbidden", "out_of_memory", "storage", "model_not_found",
   "server_paused",
 ]);
-const TOLD_BY_DETAILS = new Set(["model_not_ready", "invalid_request", "internal_error", "storage"]);
+const TOLD_BY_DETAILS = new Set(["context_length_exceeded", "model_not_ready", "invalid_request", "internal_error", "storage"]);
 const BY_STATUS = { 401: "forbidden", 403: "forbidden", 404: "model_not_found", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };
 const OF_MODELS = new Set(["out_of_memory", "model_not_found", "model_not_ready"]); // another one may do
 const TAG = "<think>";
@@ -104,7 +105,10 @@ export class Question extends View {
         e.stopPropagation();
         close();
         this.article.focus();
-      } else if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) form.requestSubmit();
+      } else if (e.key === "Enter" && !e.shiftKey && (e.ctrlKey || e.metaKey || sendsWithEnter())) {
+        e.preventDefault();
+        form.requestSubmit();
+      }
     });
     this.#text.replaceWith(form);
     this.tools.hidden = true;
@@ -224,8 +228,10 @@ export class Answer extends View {
     this.article.removeAttribute("aria-busy");
     const code = SIMILAR[error.code] ?? error.code;
     const name = KNOWN.has(code) ? code : (BY_STATUS[error.status] ?? "internal_error");
-    const row = h("div", { class: "row" }, textButton("retry", "action.retry", retry));
-    if (name === "context_length_exceeded" && startOver) row.append(textButton("plus", "action.start_over", startOver));
+    const isTooLong = name === "context_length_exceeded"; // it would be again
+    const again = isTooLong ? ["edit", "message.edit", () => this.actions.revise(this.message.id)] : ["retry", "action.retry", retry];
+    const row = h("div", { class: "row" }, textButton(...again));
+    if (isTooLong && startOver) row.append(textButton("plus", "action.start_over", startOver));
     if (OF_MODELS.has(name)) row.append(textButton(null, "action.models", this.actions.models));
     this.#problem?.remove();
     this.#problem = h(

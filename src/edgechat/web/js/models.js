@@ -54,7 +54,7 @@ class Row {
   show(model, memory, readiness) {
     const { name, size, ram, quantisation, state, progress, why, speed } = model;
     this.#name.textContent = name;
-    const wanted = preferences.read("model") ?? readiness.now.model;
+    const wanted = preferences.chosen() ?? readiness.now.model;
     this.element.dataset.state = state;
     if (name === wanted) this.element.setAttribute("aria-current", "true");
     else this.element.removeAttribute("aria-current");
@@ -71,15 +71,21 @@ class Row {
     else if (isTight) put(this.#warning, "models.tight", { ram: bytes(ram), free: bytes(memory.available) });
     if (`${state} ${name === wanted}` === this.#state) return;
     this.#state = `${state} ${name === wanted}`;
-    this.#actions.replaceChildren(...this.#buttons(model, name === wanted));
+    this.#actions.replaceChildren(...this.#buttons(model, name === wanted, readiness));
   }
 
-  #buttons({ name, state, awaited }, isWanted) {
+  #buttons({ name, state, awaited }, isWanted, readiness) {
     if (awaited) return []; // the server itself waits for it
     if (state === "downloading") return [textButton("close", "action.cancel", () => act(models.cancel(name)))];
     if (state === "available") return [textButton("download", "models.download", () => act(models.download(name)))];
     if (isWanted) return [put(h("span", { class: "badge" }), "models.chosen")];
-    return [textButton(null, "models.choose", () => (preferences.write("model", name), (this.#state = ""), act(models.load(name))))];
+    const choose = () => {
+      preferences.write("model", name);
+      this.#state = "";
+      readiness.dispatchEvent(new Event("change")); // another one answers from now on, in the header, too
+      act(models.load(name));
+    };
+    return [textButton(null, "models.choose", choose)];
   }
 }
 

@@ -25,12 +25,15 @@ export function write(name, value) {
   }
 }
 
+/** The name of the model that was chosen here; null where the server's own answers. */
+export const chosen = () => read("model");
+
 /** What the user wants of answers beyond the server's defaults: {model?, params?}. */
 export function wanted() {
   const params = { ...read("params") };
   const system = read("system");
   if (system) params.system = system;
-  const model = read("model");
+  const model = chosen();
   return { ...(model && { model }), ...(Object.keys(params).length && { params }) };
 }
 
@@ -42,6 +45,9 @@ export function rememberLeaf(id, leaf) {
   const { [id]: _, ...others } = read("leaves") ?? {};
   write("leaves", Object.fromEntries([...Object.entries(others).slice(1 - MOST_LEAVES), [id, leaf]]));
 }
+
+/** Whether Enter sends; on a touch screen it breaks the line. */
+export const sendsWithEnter = () => read("send") !== "ctrl" && !matchMedia("(pointer: coarse)").matches;
 
 /** What was typed and not sent, per conversation; null is the new one. */
 export const draftOf = (id) => read(`draft.${id ?? "new"}`) ?? "";

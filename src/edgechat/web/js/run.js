@@ -72,6 +72,11 @@ export class Run extends EventTarget {
     }
   }
 
+  /** The server was reached: if this waits for its next attempt, it waits no longer. */
+  wake() {
+    this.#wake?.();
+  }
+
   /** Look away; the server goes on. */
   leave() {
     this.#control.abort();

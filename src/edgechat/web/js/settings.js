@@ -83,6 +83,8 @@ function number([name, min, max, step], defaults) {
   const usual = defaults[name];
   const note = h("span", { class: "default" });
   if (usual != null) put(note, "settings.default", { value: usual });
+  const wrong = put(h("span", { class: "default warning", role: "alert" }), "settings.wrong", { min: String(min), max: String(max) });
+  wrong.hidden = true;
   const reset = iconButton("undo", "settings.reset", () => {
     input.value = "";
     keep();
@@ -91,6 +93,7 @@ function number([name, min, max, step], defaults) {
   const keep = () => {
     const isGood = input.value === "" ? !input.validity.badInput : input.validity.valid || input.validity.stepMismatch;
     input.setAttribute("aria-invalid", String(!isGood));
+    wrong.hidden = isGood;
     reset.hidden = input.value === "";
     if (isGood) keepParam(name, input.value === "" ? null : Number(input.value));
   };
@@ -98,14 +101,14 @@ function number([name, min, max, step], defaults) {
   input.placeholder = usual ?? "";
   reset.hidden = input.value === "";
   input.addEventListener("input", keep);
-  return field(`settings.${name}`, input, reset, note);
+  return field(`settings.${name}`, input, reset, wrong, note);
 }
 
 function stops() {
   const input = h("input", { type: "text", autocomplete: "off" });
   input.value = (preferences.read("params")?.stop ?? []).join(", ");
   input.addEventListener("input", () => {
-    const words = input.value.split(",").map((word) => word.trim()).filter(Boolean).slice(0, 4);
+    const words = input.value.split(/[,\uff0c\u3001]/).map((word) => word.trim()).filter(Boolean).slice(0, 4);
     keepParam("stop", words.length ? words : null);
   });
   return field("settings.stop", input, put(h("span", { class: "default" }), "settings.stop_note"));
@@ -191,6 +194,7 @@ async function load(files, report) {
       report.append(...told(await importFile(file)));
     } catch (error) {
       const key = error instanceof SyntaxError ? "data.no_json" : "data.not_imported";
+      report.classList.add("bad");
       report.append(put(h("p", { class: "bad", role: "alert" }), key, { name: file.name, why: error.message }));
     }
   }

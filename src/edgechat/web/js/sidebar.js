@@ -3,7 +3,7 @@
 import { conversations, headOf, news } from "./api.js";
 import { iconButton, toast } from "./controls.js";
 import { byId, h } from "./dom.js";
-import { put } from "./i18n.js";
+import { put, putLabel } from "./i18n.js";
 
 const SETTLED = 200; // ms without a key before the search is asked
 const DAY = 86_400_000;
@@ -147,7 +147,7 @@ export class Sidebar extends EventTarget {
       ),
     );
     byId("none").hidden = rows.size > 0;
-    put(byId("none"), searching || deleted ? "list.nothing" : "list.none");
+    put(byId("none"), searching ? "list.nothing" : deleted ? "list.none_deleted" : "list.none");
     if (focused) rows.get(focused)?.querySelector("a")?.focus();
   }
 
@@ -175,7 +175,7 @@ export class Sidebar extends EventTarget {
       link,
       this.#listed.deleted
         ? iconButton("undo", "action.restore", () => this.#do("restore", head))
-        : iconButton("more", "list.more", (e) => this.#do("menu", e.currentTarget, head)),
+        : putLabel(iconButton("more", "list.more", (e) => this.#do("menu", e.currentTarget, head)), "list.more", { title: head.title }),
     );
     this.#mark(row, head.id);
     return row;

@@ -3,6 +3,7 @@
 
 import { byId } from "./dom.js";
 import { fetching, put, t } from "./i18n.js";
+import { chosen } from "./preferences.js";
 
 const HINT = 5_000; // ms
 const WARN = 0.8; // of the context
@@ -91,8 +92,9 @@ export class Status {
   #update() {
     const { state, model, wanted, why, hint } = this.#readiness.now;
     byId("model").dataset.state = state;
-    if (model) byId("model-name").textContent = model;
-    this.#notice({ model, wanted, why, hint });
+    const answers = chosen() ?? model;
+    if (answers) byId("model-name").textContent = answers;
+    this.#notice({ model, wanted: answers === model ? wanted : null, why, hint });
     this.#offline(state === "unreachable");
     this.#line();
     this.#speak();
@@ -155,9 +157,10 @@ export class Status {
         return ["status.limited", { n: run.n }];
       case "sent":
         return ["status.prefill"];
+      case "reconnecting": // that the answer goes on is known of a server that can be reached
+        return [this.#readiness.now.state === "unreachable" ? "status.lost" : "status.reconnecting"];
       case "waiting":
-      case "reconnecting":
-        return [`status.${run.stage}`];
+        return ["status.waiting"];
       case "thinking":
       case "streaming":
         return [];

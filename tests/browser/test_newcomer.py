@@ -1,0 +1,155 @@
+"""What a new user meets: who answers, what can be undone, what was wrong with what was typed."""
+
+import pytest
+
+from tests.browser.conftest import Chat, Open
+from tests.browser.scripted import MODEL, Cut, Gate, Script, delta, finish, problem
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+expect = sync_api.expect
+pytestmark = pytest.mark.browser
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def test_the_header_names_the_model_that_was_chosen(chat: Chat, script: Script) -> None:
+    """And the banner about another one, and the questions for one that knows English only, go."""
+    small = "smollm2-135m-instruct"
+    script.ready |= {"model": small, "wanted": MODEL, "why": "no network", "languages": ["en"]}
+    row = {"size": 400_000_000, "state": "installed"}
+    script.models = [row | {"name": "qwen"}, row | {"name": small, "state": "loaded"}]
+    chat.open("?lang=zh-CN")
+    expect(chat.page.locator("#model-name")).to_have_text(small)
+    expect(chat.page.locator("#notice")).to_be_visible()
+    expect(chat.page.locator("#speaks")).to_be_visible()
+    chat.page.locator("#model").click()
+    chat.page.locator(".models li").first.get_by_role("button").click()
+    expect(chat.page.locator("#model-name")).to_have_text("qwen")
+    expect(chat.page.locator("#notice")).to_be_hidden()
+    expect(chat.page.locator("#speaks")).to_be_hidden()
+    expect(chat.page.locator("#examples")).to_have_attribute("lang", "zh-CN")
+    chat.page.keyboard.press("Escape")
+    chat.open("?lang=zh-CN")
+    expect(chat.page.locator("#model-name")).to_have_text("qwen")
+
+
+def test_on_a_phone_a_deletion_is_seen_and_undone(new_chat: Open, script: Script) -> None:
+    script.records.add("A title that is much longer than any telephone is wide, and then some more", "q", "a")
+    chat = new_chat(**PHONE).open()
+    chat.button("List of conversations").tap()
+    chat.rows.first.get_by_role("button", name="More for this conversation").tap()
+    chat.button("Delete").tap()
+    toast = chat.page.locator(".toast")
+    expect(toast).to_be_in_viewport(ratio=1)
+    undo = toast.get_by_role("button", name="Undo")
+    box = undo.bounding_box()
+    assert box
+    assert box["width"] > box["height"]  # its word stands in one line
+    undo.tap()
+    expect(chat.rows).to_have_count(1)
+
+
+def test_a_toast_over_a_dialog_leaves_it_whole(chat: Chat, script: Script) -> None:
+    script.models = [{"name": "absent", "state": "available", "size": 1}]
+    chat.page.route(
+        "**/api/models/absent/download", lambda route: route.fulfill(status=403, body=problem("forbidden", "No."))
+    )
+    chat.page.locator("#model").click()
+    frame = chat.page.locator(".dialog-frame")
+    before = frame.bounding_box()
+    chat.page.get_by_role("button", name="Download").click()
+    expect(chat.page.locator("#dialog .toast")).to_be_in_viewport(ratio=1)
+    assert frame.bounding_box() == before
+
+
+def test_undoing_a_deletion_stays_where_one_is(chat: Chat, script: Script) -> None:
+    script.records.add("Other", "q", "other")
+    script.records.add("Open", "q", "open")
+    chat.open()
+    chat.rows.filter(has_text="Open").locator("a").click()
+    expect(chat.answer).to_have_text("open")
+    row = chat.rows.filter(has_text="Other")
+    row.hover()
+    row.get_by_role("button", name="More for this conversation").click()
+    chat.button("Delete").click()
+    chat.button("Undo").click()
+    expect(chat.rows).to_have_count(2)
+    expect(chat.answer).to_have_text("open")
+
+
+def test_the_end_of_a_loop_is_called_that(chat: Chat, script: Script) -> None:
+    script.will(delta("again and again"), *finish(reason="loop"))
+    chat.ask("Hello")
+    expect(chat.answers.last.locator(".badge")).to_have_text("Stopped: it was repeating itself")
+    expect(chat.button("Continue")).to_have_count(0)
+
+
+def test_a_question_that_is_too_long_can_be_shortened(chat: Chat, script: Script) -> None:
+    """The numbers are seen, and asking the same again is not offered."""
+    why = "the conversation has 8831 tokens, this model's context here is 4096"
+    script.will_refuse(400, problem("context_length_exceeded", why))
+    chat.ask("much too long")
+    expect(chat.answers.last.locator(".problem")).to_contain_text(why)
+    expect(chat.button("Try again")).to_have_count(0)
+    chat.answers.last.locator(".problem").get_by_role("button", name="Edit").click()
+    script.will_say("Yes.")
+    edit = chat.page.locator(".edit-text")
+    edit.fill("short")
+    edit.press("Enter")  # as in the box for questions
+    expect(chat.answer).to_have_text("Yes.")
+
+
+def test_a_restart_is_told_as_soon_as_the_server_is_there_again(chat: Chat, script: Script) -> None:
+    """Not after the thirty seconds that the next attempt was to wait."""
+    gate = Gate()
+    script.will(delta("Half an"), Cut(), gate, *finish())
+    chat.ask("Hello")
+    expect(chat.answer).to_contain_text("Half an")
+    for path in ("**/api/**", "**/readyz"):
+        chat.page.route(path, lambda route: route.abort())
+    script.restart()
+    expect(chat.page.locator("#offline")).to_be_visible(timeout=15_000)
+    expect(chat.status).to_have_text("Connection lost; reconnecting…")
+    chat.page.unroute_all()
+    chat.button("Try now").click()
+    expect(chat.answers.last.locator(".problem")).to_contain_text("interrupted", timeout=15_000)
+    gate.set()
+
+
+def test_a_number_that_is_none_is_told(chat: Chat) -> None:
+    chat.button("Settings").click()
+    field = chat.page.get_by_label("Temperature")
+    field.fill("9")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(chat.page.get_by_text("From 0 to 2; this is not kept.")).to_be_visible()
+    border = "node => getComputedStyle(node).borderTopColor"
+    assert field.evaluate(border) != chat.page.get_by_label("Longest answer").evaluate(border)
+    field.fill("1")
+    expect(chat.page.get_by_text("From 0 to 2; this is not kept.")).to_be_hidden()
+
+
+def test_stop_words_are_parted_by_chinese_commas_too(chat: Chat, script: Script) -> None:
+    chat.button("Settings").click()
+    chat.page.locator(".answers summary").click()
+    chat.page.get_by_label("Stop words").fill("好的，完了、END, x")
+    chat.page.keyboard.press("Escape")
+    script.will_say("Yes.")
+    chat.ask("Hello")
+    expect(chat.answer).to_have_text("Yes.")
+    assert script.requests[0]["params"]["stop"] == ["好的", "完了", "END", "x"]
+
+
+def test_the_meter_follows_the_branch_that_is_shown(chat: Chat, script: Script) -> None:
+    for used in (48, 159):
+        script.will(delta(f"answer {used}"), *finish(used=used))
+    chat.ask("Hello")
+    expect(chat.page.locator("#context-text")).to_have_text("48 / 4,096")
+    chat.answers.last.get_by_role("button", name="Answer again").click()
+    expect(chat.page.locator("#context-text")).to_have_text("159 / 4,096")
+    chat.button("Previous version").click()
+    expect(chat.page.locator("#context-text")).to_have_text("48 / 4,096")
+
+
+def test_an_empty_trash_says_so(chat: Chat) -> None:
+    chat.button("Recently deleted").click()
+    expect(chat.page.locator("#none")).to_have_text("Nothing was deleted in the last 30 days.")
