@@ -70,6 +70,21 @@ TAKEN: list[tuple[str, str, dict[str, Any]]] = [
         "/api/chat",
         {"messages": [HI, {"role": "system", "content": "In French."}, HI]},
     ),
+    (
+        "a result that is null",
+        CHAT,
+        {"messages": [*called()[:2], {"role": "tool", "tool_call_id": "call_1", "content": None}], "tools": [NOW]},
+    ),
+    (
+        "a result that is null",
+        RESPONSES,
+        {
+            "input": [
+                {"type": "function_call", "call_id": "c", "name": "now", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": None},
+            ]
+        },
+    ),
     ("a result without content", MESSAGES, {"messages": touched(), "tools": [TOUCH]}),
     ("a result that is null", MESSAGES, {"messages": touched(content=None, is_error=None), "tools": [TOUCH]}),
     ("an empty result", MESSAGES, {"messages": touched(content=""), "tools": [TOUCH]}),

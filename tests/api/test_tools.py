@@ -75,6 +75,11 @@ def test_a_result_carries_the_name_of_its_tool(server: str, dialect: Any) -> Non
 
 def asked_before(path: str, arguments: Any) -> dict[str, Any]:
     """A conversation with a call of these arguments in it."""
+    if path == "/v1/messages":
+        use = {"type": "tool_use", "id": "c1", "name": "clock", "input": arguments}
+        result = {"type": "tool_result", "tool_use_id": "c1", "content": "noon"}
+        turns: list[Any] = [("user", "Well?"), ("assistant", [use]), ("user", [result])]
+        return {"max_tokens": 50, "messages": [{"role": role, "content": content} for role, content in turns]}
     if path == "/v1/responses":
         call = {"type": "function_call", "call_id": "c1", "name": "clock", "arguments": arguments}
         result = {"type": "function_call_output", "call_id": "c1", "output": "noon"}
@@ -88,7 +93,7 @@ def asked_before(path: str, arguments: Any) -> dict[str, Any]:
     return {"messages": turns, "stream": False}
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/api/chat"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"])
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -101,11 +106,12 @@ def asked_before(path: str, arguments: Any) -> dict[str, Any]:
         ('["Beijing"]', '{"INVALID_JSON": "[\\"Beijing\\"]"}'),
         ("null", '{"INVALID_JSON": "null"}'),
         ("[" * 900, None),
+        (None, None),
     ],
     ids=lambda value: str(value)[:20],
 )
 def test_a_bad_call_in_the_past_loses_nobody_the_conversation(
-    client: httpx.Client, path: str, arguments: str, told: str | None
+    client: httpx.Client, path: str, arguments: Any, told: str | None
 ) -> None:
     assert client.post(path, json=asked_before(path, arguments)).status_code == 200
     if told is not None:

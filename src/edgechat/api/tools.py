@@ -52,20 +52,22 @@ def _named(messages: Iterable[Message], results: str) -> tuple[Message, ...]:
     return tuple(named)
 
 
-def past_arguments(text: str) -> str:
+def past_arguments(given: str | dict[str, Any]) -> str:
     """The arguments of a call that was made before, as the text of an object.
 
     What comes back from a client may be empty (a tool that takes nothing), wrapped twice, or cut off by a limit: one
     bad call may not lose its user the conversation.
     """
+    if not isinstance(given, str):
+        return msgspec.json.encode(given).decode()
     try:
-        value = json.loads(text or "{}")
+        value = json.loads(given or "{}")
         value = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):
-        return text if text.lstrip().startswith("{") else json.dumps(value, ensure_ascii=False)
-    return json.dumps({UNREADABLE: text}, ensure_ascii=False)
+        return given if given.lstrip().startswith("{") else json.dumps(value, ensure_ascii=False)
+    return json.dumps({UNREADABLE: given}, ensure_ascii=False)
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:

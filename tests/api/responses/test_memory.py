@@ -82,7 +82,7 @@ def test_store_false_keeps_nothing(client: httpx.Client) -> None:
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"previous_response_id": ""}, None),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}]}, "input.0.id"),
+        ({"input": [{"type": "item_reference", "id": "msg_gone"}, {"role": "user", "content": "x"}]}, "input.0.id"),
     ],
 )
 def test_what_is_gone_is_a_404_in_openais_words(client: httpx.Client, more: dict[str, Any], param: str | None) -> None:
@@ -134,6 +134,7 @@ def test_what_is_kept_is_bounded_in_number_bytes_and_time() -> None:
     past.keep(made("larger", before="large"), given, 1)
     with pytest.raises(ResponseGone):
         past.get("larger")  # with what it builds on, it is more than may be
+    past.get("large")  # … and nothing had to go for it
     past.keep(made("last"), given, 1)
     now += KEPT_S + 1
     with pytest.raises(ResponseGone):

@@ -19,7 +19,7 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.parts import BY_TYPE, Taken, as_blocks, content_of
-from edgechat.api.tools import ToolName, checked
+from edgechat.api.tools import ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
@@ -68,11 +68,11 @@ class ToolUse(Body):
     type: Literal["tool_use"]
     id: str
     name: ToolName
-    input: dict[str, Any]
+    input: dict[str, Any] | str = Field(default_factory=dict)  # a text in clients that know OpenAI's
 
     def value(self) -> ToolCall:
         """The call as the rest of the house knows it."""
-        return ToolCall(self.id, self.name, json_text(self.input))
+        return ToolCall(self.id, self.name, past_arguments(self.input))
 
 
 class Thinking(Body):

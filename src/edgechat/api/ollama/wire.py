@@ -42,10 +42,6 @@ class Function(Body):
     name: ToolName
     arguments: dict[str, Any] | str = Field(default_factory=dict)  # a text in clients that know OpenAI's
 
-    def text(self) -> str:
-        """The arguments as the text of an object."""
-        return past_arguments(self.arguments if isinstance(self.arguments, str) else json_text(self.arguments))
-
 
 class Called(Body):
     """A call that the assistant made."""
@@ -244,7 +240,7 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
             yield Message("tool", content_of(turn.content), name=name, tool_call_id=id)
             continue
         open_calls = [
-            ToolCall(called.id or f"call_{at}_{place}", called.function.name, called.function.text())
+            ToolCall(called.id or f"call_{at}_{place}", called.function.name, past_arguments(called.function.arguments))
             for place, called in enumerate(turn.tool_calls or ())
         ]
         yield Message(turn.role, content_of(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))

@@ -60,7 +60,7 @@ class ChatMessage(Body):
     @field_validator("content")
     @classmethod
     def _needed(cls, content: Any, info: ValidationInfo) -> Any:
-        if content is None and "role" in info.data and not info.data.get("tool_calls"):
+        if content is None and info.data.get("role", "tool") != "tool" and not info.data.get("tool_calls"):
             raise ValueError("a message has content, unless it calls tools")
         return content
 

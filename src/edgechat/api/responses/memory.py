@@ -44,6 +44,8 @@ class Past:
         before = self._kept.get(response["previous_response_id"] or "")
         said = _SAID.validate_python(response["output"])
         size += before.size if before else 0
+        if size > MOST_BYTES:
+            return  # the others stay
         kept = Kept(response, (*given, *(item for item in said if not isinstance(item, Reference))), size, 0)
         self._kept[response["id"]] = kept._replace(used=self._clock())
         while len(self._kept) > MOST or sum(one.size for one in self._kept.values()) > MOST_BYTES:

@@ -72,7 +72,7 @@ class Call(Echoed):
     type: Literal["function_call"]
     call_id: str
     name: ToolName
-    arguments: str
+    arguments: str = ""
 
 
 class CallOutput(Echoed):
@@ -82,7 +82,7 @@ class CallOutput(Echoed):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: Parts
+    output: Parts = Field(default_factory=list)
 
 
 class ReasoningPart(Body):
