@@ -1,19 +1,22 @@
 """Startup and readiness: get the default model, load it, tell the truth.
 
 choose ─► pull (downloading) ─► load (loading) ─► ready
-   │         └─ the default cannot be had: the small model that comes as a package, and why
+   │         └─ the default cannot be had: a model on disk that speaks as many languages, and why
+   │              └─ none is: the small model that comes as a package, and why
    └─ a model that the user named is never replaced: failed, and why
 """
 
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 import structlog
 
-from edgechat.errors import EdgechatError, HubError, StorageError
+from edgechat.errors import EdgechatError, HubError, ModelFileInvalid, StorageError
+from edgechat.gguf.header import read_header
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.stored import Stored
 from edgechat.models.keeper import Keeper
@@ -99,8 +102,17 @@ class Startup:
             return await self._pull(default)
         except (HubError, StorageError) as error:
             hint = f"edgechat pull {default}"
-            self._tell(model=fallback, wanted=default, why=str(error), hint=hint)
-        return await self._pull(fallback)
+            instead = await asyncio.to_thread(self._on_disk) or fallback
+            self._tell(model=instead, wanted=default, why=str(error), hint=hint)
+        return await self._pull(instead)
+
+    def _on_disk(self) -> str | None:
+        """A model that is here and speaks more than English: the catalog's first, else a Qwen of the user's own."""
+        catalog = self._library.catalog
+        here = {kept.model.name: kept.model.path for kept in self._library.store.kept() if kept.wrong is None}
+        known = [entry.name for entry in catalog.model if entry.name in here and "zh" in entry.languages]
+        others = [name for name, path in here.items() if catalog.find(name) is None and _is_qwen(path)]
+        return next(iter([*known, *others]), None)
 
     async def _pull(self, reference: str) -> Stored:
         self._tell(state="starting", model=reference, progress=None, download=None)
@@ -132,3 +144,12 @@ class Startup:
     def _tell(self, **news: object) -> None:
         self.told = msgspec.structs.replace(self.told, **news)
         self._changed()
+
+
+def _is_qwen(path: Path) -> bool:
+    """Whether the file holds a Qwen that chats."""
+    try:
+        header = read_header(path)
+    except ModelFileInvalid:
+        return False
+    return header.architecture.startswith("qwen") and header.template is not None

@@ -29,6 +29,33 @@ def test_without_a_hub_the_small_model_is_served_and_everyone_is_told(smollm2: P
 
 
 @pytest.mark.model
+def test_without_a_hub_a_qwen_on_disk_is_served_before_a_package_is_fetched(qwen: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.gguf").symlink_to(qwen)
+    assert run("pull", str(tmp_path / "mine.gguf"), "--copy").returncode == 0
+    with serve(MODELSCOPE_ENDPOINT=NO_HUB) as server:
+        server.ready(120)
+        readiness = server.readiness()
+        assert readiness["model"] == "mine"
+        assert readiness["wanted"] == "qwen1.5-0.5b-chat"
+        assert "Serving mine instead." in server.words
+        assert "English-only" not in server.words
+
+
+def test_names_as_other_programs_write_them_lead_to_ours() -> None:
+    for name, meant in [("qwen2.5-0.5b", "'qwen2.5-0.5b-instruct'"), ("qwen2.5:0.5b", "qwen2.5-0.5b")]:
+        told = run("pull", name)
+        assert told.returncode == 2
+        assert meant in told.stderr
+
+
+@pytest.mark.model
+def test_a_file_that_stays_where_it_lies_says_how_it_is_served(smollm2: Path) -> None:
+    told = run("pull", str(smollm2))
+    assert f"edgechat serve --model {smollm2}" in told.stdout
+    assert "--copy" in told.stdout
+
+
+@pytest.mark.model
 def test_a_hub_with_other_bytes_than_the_pinned_ones_is_named(qwen_hub: FakeHub, smollm2: Path, tmp_path: Path) -> None:
     folder = qwen_hub.root / "Qwen" / "Qwen1.5-0.5B-Chat-GGUF"
     folder.mkdir(parents=True)

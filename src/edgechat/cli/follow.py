@@ -44,7 +44,8 @@ async def follow(runtime: Runtime, out: Out = out) -> Readiness:
                 status.update(_line(now))
                 if now.wanted and (shown is None or shown.wanted is None):
                     out.print(f"{now.wanted} cannot be had now: {now.why}")
-                    out.print(f"Serving the small, English-only {now.model} instead. Later: {now.hint}")
+                    small = "the small, English-only " if now.model == runtime.library.catalog.fallback else ""
+                    out.print(f"Serving {small}{now.model} instead. Later: {now.hint}")
                 elif not out.is_terminal and (shown is None or now.state != shown.state):
                     out.print(_line(now))
                 shown = now

@@ -81,6 +81,9 @@ def pull_model(
     where = "" if stored.pulled else f" where it lies, at {stored.path}"
     size, digest = megabytes(stored.size), stored.sha256[:12]
     out.print(f"{stored.name} is ready{where}: {size}, SHA-256 {digest}…", markup=False)
+    if not stored.pulled:
+        out.print(f"It is served by its path, and listed nowhere: edgechat serve --model {stored.path}", markup=False)
+        out.print("With --copy it is taken in, under its name.")
     if stored.first_use:
         out.print("Its source offers no hash: these bytes are trusted because they came first, and pinned from now on.")
     if why := _refusal(stored, settings):
