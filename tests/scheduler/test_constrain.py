@@ -255,6 +255,23 @@ def test_an_end_of_thinking_inside_a_string_closes_no_string() -> None:
     assert json.loads('{"name": "a</think>' + bytes(made.closing()).decode())["name"] == "a</think>"
 
 
+def test_a_call_of_a_strict_tool_without_its_tags_is_held_to_its_schema_too() -> None:
+    tools = (Tool("add.it", parameters=json.dumps(PERSON), strict=True), Tool("now"))
+    made = grammar(tools=tools)
+    assert allows(made, '{"name": "add.it", "arguments": {"name": "x", "age": 1}}')
+    assert may_end(made)
+    assert not allows(made, "{")
+    assert not allows(grammar(tools=tools), '{"name": "add.it", "arguments": {"more')
+    for text in (
+        '{"name": "addxit", "age": 1}',
+        '{"name": "now", "arguments": {"a": 1}}',
+        'See {"name": "add.it", "x"',
+    ):
+        said = grammar(tools=tools)
+        assert allows(said, text)
+        assert may_end(said)
+
+
 def test_arguments_that_were_held_to_nothing_follow_a_strict_tool_or_not() -> None:
     made = grammar(tools=(Tool("add", parameters=json.dumps(PERSON), strict=True), Tool("now")))
     assert made.fits(("add", '{"name": "Zoë", "age": 1}'))

@@ -8,6 +8,7 @@ What it costs on two cores with Qwen's 152,000 tokens (scripts/bench_constrain.p
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -334,17 +335,21 @@ def _bound(request: GenRequest, tools: Sequence[Tool], form: Form, thinks: bool,
 
 
 def _free(request: GenRequest, tools: Sequence[Tool], form: Form, thinks: bool) -> str:
-    """Grammar of text in which calls may stand."""
-    words = f"head[lazy]: /(?s:.*){CALL}/\nTAIL: /(?s:.*)/ & ~/(?s:.*){CALL}(?s:.*)/\n"
+    """Grammar of text in which calls may stand; a call of a strict tool may also be all of it, without its tags."""
+    bare = [f"call{at}_bare" for at, tool in enumerate(tools) if tool.strict and form == "json"]
+    named = "|".join(re.escape(tool.name) for tool in tools if tool.strict)
+    no_bare = rf' & ~/\{{"name": "({named})"(?s:.*)/' if bare else ""
+    words = f"head[lazy]: /(?s:.*){CALL}/{no_bare}\nTAIL: /(?s:.*)/ & ~/(?s:.*){CALL}(?s:.*)/{no_bare}\n"
     calls = "(head one)* TAIL" if request.parallel_tool_calls else "(head one | TAIL)"
-    return _thoughtful(calls, thinks, may_think=False) + words + _one_of(tools, form)
+    whole = f"({' | '.join([calls, *bare])})"
+    return _thoughtful(whole, thinks, may_think=False) + words + _one_of(tools, form)
 
 
 def _one_of(tools: Sequence[Tool], form: Form) -> str:
     """Grammar of what stands between the tags of a call."""
     names = [f"call{at}" for at in range(len(tools))]
     if form == "json":
-        calls = [f"{name}: {_call(tool)}\n" for name, tool in zip(names, tools, strict=True)]
+        calls = [_call(tool, name) for name, tool in zip(names, tools, strict=True)]
     else:
         calls = [_call_in_xml(tool, name) for name, tool in zip(names, tools, strict=True)]
         calls.append(parameters.TEXT)
@@ -355,10 +360,12 @@ def _call_in_xml(tool: Tool, name: str) -> str:
     return parameters.rules(tool, name, lambda schema: _json(json.loads(schema)))
 
 
-def _call(tool: Tool) -> str:
+def _call(tool: Tool, rule: str) -> str:
+    """Lines of a grammar whose `rule` is a call of `tool` between its tags, and the same without them."""
     name = json.dumps(json.dumps(tool.name, ensure_ascii=False), ensure_ascii=False)[1:-1]
     arguments = _json(json.loads(tool.parameters))
-    return f'"\\n{{\\"name\\": {name}, \\"arguments\\": " ({arguments}) "}}\\n{CALLED}"'
+    bare = f'"{{\\"name\\": {name}, \\"arguments\\": " ({arguments}) "}}"'
+    return f'{rule}: "\\n" {rule}_bare "\\n{CALLED}"\n{rule}_bare: {bare}\n'
 
 
 def _json(schema: Any) -> str:

@@ -30,10 +30,13 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/v1/messages": {"messages": TURNS, "model": "fake", "max_tokens": 5},
     "/api/chat": {"messages": TURNS, "model": "fake", "stream": False},
     "/api/generate": {"prompt": "hello", "model": "fake", "stream": False},
+    "/api/embed": {"input": "hello", "model": "fake"},
+    "/api/embeddings": {"prompt": "hello", "model": "fake"},
 }
 # What else is posted, and goes on.
 OTHERS = {
-    "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/api/show", "/api/import", "/api/login", "/api/logout",
+    "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/api/show", "/api/pull", "/api/import", "/api/login",
+    "/api/logout",
     "/api/models/{name:path}/load", "/api/models/{name:path}/unload", "/api/models/{name:path}/download",
     "/api/conversations/{id}/restore", "/api/conversations/{id}/messages/{message_id}/restore",
 }  # fmt: skip
