@@ -148,3 +148,8 @@ def test_ten_thousand_rows_are_too_many() -> None:
     check(rows(*(f"{i}.gguf" for i in range(MAX_ROWS))), "x")
     with pytest.raises(UnsafeListing, match="10000 files"):
         check(rows(*(f"{i}.gguf" for i in range(10_000))), "x")
+
+
+def test_of_several_projectors_without_a_q8_0_the_f16_comes() -> None:
+    listing = rows("m-Q4_K_M.gguf", "mmproj-BF16.gguf", "mmproj-F16.gguf", "mmproj-F32.gguf")
+    assert [row.path for row in choose(listing, REPO)] == ["m-Q4_K_M.gguf", "mmproj-F16.gguf"]
