@@ -265,6 +265,15 @@ def script_conversations(app: FastAPI, script: Script) -> None:
         script.let_in = (await request.json())["key"] == script.key
         return JSONResponse({"needed": not script.let_in}, 200 if script.let_in else 401)
 
+    @app.get("/api/login")
+    async def who() -> dict[str, Any]:
+        return {"needed": False, "name": "ann" if script.let_in else None, "operator": False}
+
+    @app.post("/api/logout")
+    async def logout() -> Response:
+        script.let_in = False
+        return Response(status_code=204)
+
     @app.get("/api/presets")
     async def presets() -> dict[str, Any]:
         return script.presets

@@ -56,10 +56,15 @@ def test_a_toast_over_a_dialog_leaves_it_whole(chat: Chat, script: Script) -> No
     )
     chat.page.locator("#model").click()
     frame = chat.page.locator(".dialog-frame")
+    expect(chat.button("Download")).to_be_visible()
+    expect(chat.page.locator(".default").first).to_contain_text("free")
     before = frame.bounding_box()
     chat.page.get_by_role("button", name="Download").click()
     expect(chat.page.locator("#dialog .toast")).to_be_in_viewport(ratio=1)
-    assert frame.bounding_box() == before
+    after = frame.bounding_box()
+    assert before
+    assert after
+    assert after["width"] == before["width"]
 
 
 def test_undoing_a_deletion_stays_where_one_is(chat: Chat, script: Script) -> None:
@@ -153,3 +158,27 @@ def test_the_meter_follows_the_branch_that_is_shown(chat: Chat, script: Script) 
 def test_an_empty_trash_says_so(chat: Chat) -> None:
     chat.button("Recently deleted").click()
     expect(chat.page.locator("#none")).to_have_text("Nothing was deleted in the last 30 days.")
+
+
+def test_a_search_leads_to_what_it_found(chat: Chat, script: Script) -> None:
+    turns = [text for n in range(20) for text in (f"question {n}", "word " * 300)]
+    turns[5] = "long " * 200 + "the **needle** is here " + "long " * 200
+    script.records.add("Hay", *turns)
+    chat.open()
+    chat.page.locator("#search").fill("needle")
+    expect(chat.rows.locator("mark")).to_have_text("needle")
+    chat.rows.locator("a").click()
+    expect(chat.page.locator("strong", has_text="needle")).to_be_in_viewport()
+    assert chat.page.evaluate("[...[...CSS.highlights.get('found')][0].toString()].join('')") == "needle"
+
+
+def test_one_can_log_out_and_come_in_with_another_key(new_chat: Open, script: Script) -> None:
+    script.key = "right"
+    chat = new_chat().open()
+    chat.page.locator("#key").fill("right")
+    chat.button("Enter").click()
+    expect(chat.page.locator("#dialog")).to_be_hidden()
+    chat.button("Settings").click()
+    expect(chat.page.get_by_text("You came in with the key “ann”.")).to_be_visible()
+    chat.button("Log out, or use another key").click()
+    expect(chat.page.locator("#key")).to_be_visible()

@@ -92,6 +92,10 @@ export const models = {
 
 /** Exchange a key for a session that lives in a cookie scripts cannot read. */
 export const login = (key) => send("POST", "api/login", { key });
+export const logout = () => send("POST", "api/logout", {});
+
+/** Who this browser is logged in as: the name of a key, or null. */
+export const who = () => send("GET", "api/login");
 
 /** Figures of the server: memory, tokens a second in the last minute, who waits, and the defaults it answers with. */
 export const status = () => send("GET", "api/status");

@@ -74,14 +74,14 @@ function finished(end) {
 }
 
 /** Show a conversation, or with null an empty one. */
-async function open(id, { push = true, focus = true } = {}) {
+async function open(id, { push = true, focus = true, find = "" } = {}) {
   byId("sheet").close();
   const wish = (opened += 1);
   try {
     const [found] = id ? await Promise.all([conversations.get(id), room()]) : [];
     if (wish !== opened) return;
     if (found?.deleted) throw new ApiError("gone", "", { status: 404 });
-    if (found) chat.open(found);
+    if (found) chat.open(found, find);
     else chat?.close();
   } catch (error) {
     if (wish !== opened) return;
@@ -242,7 +242,7 @@ function connect() {
     byId(id).addEventListener("close", (e) => byId("toasts").append(...e.currentTarget.querySelectorAll(".toast")));
   }
   byId("menu").addEventListener("keydown", walkMenu);
-  sidebar.addEventListener("open", ({ detail: { id } }) => open(id));
+  sidebar.addEventListener("open", ({ detail: { id, find } }) => open(id, { find }));
   sidebar.addEventListener("gone", ({ detail: { id } }) => id === chat?.id && open(null, { focus: false }));
   sidebar.addEventListener("changed", ({ detail: { id } }) => (!id || id === chat?.id) && chat?.refresh());
   news.addEventListener("news", showTitle);

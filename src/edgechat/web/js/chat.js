@@ -49,8 +49,8 @@ export class Chat extends EventTarget {
     this.follower.toStart();
   }
 
-  /** Show a stored conversation and read on what is being written in it. */
-  open(conversation) {
+  /** Show a stored conversation and read on what is being written in it; at the words to `find`, else at its end. */
+  open(conversation, find = "") {
     this.#leave();
     this.#left = Infinity;
     this.#show(new Thread(conversation, preferences.leafOf(conversation.id)));
@@ -58,6 +58,19 @@ export class Chat extends EventTarget {
     this.#resume();
     const { length } = this.#path;
     this.#fill(length > MANY ? length - MOST_SHOWN : 0);
+    if (find) this.#find(find);
+  }
+
+  /** Lead to the newest message that has these words, and mark the first of them there. */
+  async #find(words) {
+    const { id } = this;
+    const { marked, has } = await import("./found.js");
+    const at = this.#path.findLastIndex((message) => has(message.content, words));
+    if (this.id !== id || at < 0) return;
+    this.#left = Math.min(this.#left, at);
+    this.#render();
+    const { article } = this.#views.get(this.#path[at].id);
+    (marked(article, words) ?? article).scrollIntoView({ block: "center" });
   }
 
   /** The conversation changed elsewhere: take it as it is on the server, after the answer that is being written here. */

@@ -1,6 +1,6 @@
 // The settings dialog: looks, how answers are made (with the server's defaults beside), system prompt, data.
 
-import { conversations, presets, status } from "./api.js";
+import { conversations, logout, presets, status, who } from "./api.js";
 import { iconButton, textButton, toast } from "./controls.js";
 import { openDialog, section } from "./dialog.js";
 import { h } from "./dom.js";
@@ -28,6 +28,7 @@ export async function showSettings(actions) {
   form.addEventListener("submit", (e) => e.preventDefault());
   form.append(looks(actions), answers({}), section("settings.system", ...system()), data(actions));
   openDialog("settings.title", form);
+  who().then(({ name }) => name && form.append(key(name)), () => {});
   const { defaults = {} } = await status().catch(() => ({}));
   if (form.isConnected) form.querySelector(".answers").replaceWith(answers(defaults));
 }
@@ -45,6 +46,12 @@ function looks({ switchLanguage }) {
     choice("settings.size", named("size", ["auto", "large", "larger"]), preferences.read("size") ?? "auto", remember("size")),
     choice("settings.send", [["auto", "Enter"], ["ctrl", "Ctrl+Enter"]], preferences.read("send") ?? "auto", remember("send")),
   );
+}
+
+/** The key that one came in with, and the way out: to another one, or to none. */
+function key(name) {
+  const leave = () => logout().then(() => location.reload(), () => toast("list.not_changed", { bad: true }));
+  return section("login.key", put(h("p", { class: "default" }), "login.as", { name }), textButton(null, "login.leave", leave));
 }
 
 const named = (kind, values) => values.map((value) => [value, `settings.${kind}.${value}`]);

@@ -25,7 +25,7 @@ export class Sidebar extends EventTarget {
   #changes = null; // changes.js, from its first use on
   #tabs = new BroadcastChannel("edgechat");
 
-  /** Dispatches "open" {id} (null: new chat), "changed" {id} (in this tab or another; null: any) and "gone" {id}. */
+  /** Dispatches "open" {id, find} (null: new chat; the words that led there), "changed" {id} (in this tab or another; null: any) and "gone" {id}. */
   constructor(readiness) {
     super();
     this.#search.addEventListener("input", () => {
@@ -169,7 +169,7 @@ export class Sidebar extends EventTarget {
     link.addEventListener("click", (e) => {
       if (e.ctrlKey || e.metaKey || e.shiftKey) return; // another tab is wanted
       e.preventDefault();
-      if (!this.#listed.deleted) this.tell("open", head.id);
+      if (!this.#listed.deleted) this.tell("open", head.id, this.#listed.q);
     });
     row.append(
       link,
@@ -218,8 +218,8 @@ export class Sidebar extends EventTarget {
     this.tell("changed", id);
   }
 
-  tell(type, id) {
-    this.dispatchEvent(new CustomEvent(type, { detail: { id } }));
+  tell(type, id, find = "") {
+    this.dispatchEvent(new CustomEvent(type, { detail: { id, find } }));
   }
 }
 
