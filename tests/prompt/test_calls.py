@@ -138,3 +138,8 @@ def test_types_are_found_behind_references_and_alternatives() -> None:
     assert kinds({"$ref": "#/$defs/none"}, {}) == {"string"}
     assert kinds({"enum": [1, "a", None]}, {}) == {"integer", "string", "null"}
     assert kinds({"allOf": [{"const": 1.5}]}, {}) == {"number"}
+
+
+def test_a_call_without_its_tag_is_none_where_a_grammar_holds_calls() -> None:
+    text = "<function=now>\n</function>"
+    assert parts(text, guided=True) == (text, [])

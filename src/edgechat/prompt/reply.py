@@ -121,7 +121,8 @@ class Reply:
             self._held = ""
             yield Delta(text)
             return
-        if self._form == "xml" and self._repair and not self._begun and text.strip():  # maybe the tag was forgotten
+        # Maybe the tag was forgotten; where a grammar holds calls, it did not hold this one.
+        if self._form == "xml" and self._repair and not self._guided and not self._begun and text.strip():
             if InXml.begun(text, "", 0, self._tools):
                 self.mended = True
                 self._enter("call", text)
