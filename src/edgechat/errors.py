@@ -70,7 +70,8 @@ class UnknownName(ConfigError):
     def __init__(self, what: str, name: str, choices: list[str]) -> None:
         longer = [choice for choice in choices if choice.startswith(name.replace(":", "-"))]  # Ollama's qwen2.5:0.5b
         near = longer or get_close_matches(name, choices, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(sorted(choices))}."
+        there = f"there is: {', '.join(sorted(choices))}." if choices else "there is none yet."
+        hint = f"did you mean {near[0]!r}?" if near else there
         super().__init__(f"unknown {what} {name!r}; {hint}")
 
 

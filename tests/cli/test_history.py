@@ -95,3 +95,16 @@ def test_what_was_kept_before_the_first_key_is_handed_over(home: Path) -> None:
     assert "如何排序？" in run("history", "list", "--of", "bob")
     with pytest.raises(UnknownName, match="'nobody'"):
         run("history", "list", "--of", "nobody")
+
+
+def test_revoking_the_last_key_says_what_that_means(home: Path) -> None:
+    run("key", "add", "ann")
+    run("key", "add", "bob")
+    assert "the last one" not in run("key", "revoke", "ann")
+    assert "nobody comes in now" in run("key", "revoke", "bob")
+
+
+def test_where_there_is_nothing_that_is_said(home: Path) -> None:
+    assert run("gc") == "Nothing to delete.\n"
+    with pytest.raises(EdgechatError, match="there is none yet"):
+        run("remove", "qwen")

@@ -83,9 +83,12 @@ def gc(
 ) -> None:
     """Delete leftovers of interrupted downloads and unused files."""
     settings = options.load(config, home=home)
-    out.print(_given_back(versions.gc(Store(settings.home), previous)), markup=False)
+    told = _given_back(versions.gc(Store(settings.home), previous))
+    out.print(f"{told[:1].upper()}{told[1:]}", markup=False)
 
 
 def _given_back(freed: Freed) -> str:
+    if not freed.bytes and not freed.held:
+        return "nothing to delete."
     held = f"; {megabytes(freed.held)} are still read, and go with the next gc after that" if freed.held else ""
     return f"{megabytes(freed.bytes)} are free again{held}."

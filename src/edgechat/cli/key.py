@@ -84,8 +84,11 @@ def revoke(
     config: options.Config = None,
 ) -> None:
     """Revoke a key and end its sessions. A running server knows it at once."""
-    key = _keys(home, config).revoke(name)
+    keys = _keys(home, config)
+    key = keys.revoke(name)
     out.print(f"{key.name} is revoked.")
+    if not keys.live():
+        out.print("It was the last one: nobody comes in now, this machine's page included. Next: edgechat key add NAME")
 
 
 def _public(key: Key) -> dict[str, object]:
