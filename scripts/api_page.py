@@ -33,8 +33,9 @@ The `edgechat` object says what was really done: `model_sha256` and `recipe` (wh
 and `decode_tok_s` (where the time went), `cached_tokens` (of the prompt, not read again), `dropped_messages` (of the
 oldest, which did not fit), `stop_reason` (`eos`, `stop`, `length`, `loop` or `tool_calls`), `guards` (those that
 acted: `cap`, `loop`, `repair`, `close`), `fallback` (who answered instead), `ignored` (parameters without effect,
-and by `tools.NAME.…` what a tool without `strict` asks of its arguments that cannot be held) and, of several answers, `choices` (`stop_reason` and `guards` of each). Its `version` is 1: it may get new fields as it is,
-and another version if one of these changes. The whole API's version is `info.version` of `/openapi.json`.
+and by `tools.NAME.…` what a tool without `strict` asks of its arguments that cannot be held) and, of several
+answers, `choices` (`stop_reason` and `guards` of each). Its `version` is 1: it may get new fields as it is, and another
+version if one of these changes. The whole API's version is `info.version` of `/openapi.json`.
 """
 
 
