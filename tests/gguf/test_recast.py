@@ -13,6 +13,7 @@ from edgechat.gguf.recast import recast, twin
 from edgechat.tune import recipes
 from edgechat.tune.recipes import Recipe
 from edgechat_engine import lib
+from tests import tiny
 
 pytestmark = pytest.mark.model
 FTYPES = {"Q4_0": 2, "Q8_0": 7}
@@ -101,3 +102,12 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     page.write_text("<!doctype html>")
     with pytest.raises(ModelFileInvalid):
         recast(page, tmp_path / "new.gguf", {}, 1)
+
+
+def test_a_twin_of_a_recurrent_model_keeps_what_no_block_divides(tmp_path: Path) -> None:
+    """The rows of its convolution are four weights long."""
+    path = tmp_path / "twin.gguf"
+    twin(tiny.model(tmp_path / "m.gguf", "qwen35", block_count=4), path, 2, lambda row: recipes.fitting(row, "Q8_0"))
+    types = {tensor.name: tensor.type for tensor in read_header(path).tensors}
+    assert (types["blk.0.ssm_conv1d.weight"], types["blk.0.ssm_out.weight"]) == ("F32", "Q8_0")
+    LlamaCpp(path, 128, 0, 1, lambda _: None).close()

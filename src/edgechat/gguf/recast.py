@@ -70,19 +70,21 @@ def recast(
         _store(source, target, wanted, pieces, {}, told)
 
 
-def twin(source: Path, target: Path, layers: int, kind: Callable[[int], str]) -> None:
+def twin(source: Path, target: Path, layers: int, kind: Callable[[int], str | None]) -> None:
     """Write a model of the shape of `source`, but with `layers` layers, and noise inside.
 
     Its steps take as long as real ones: that depends on shapes and types, not on values. `kind` is the type of a matrix
-    with rows of so many weights. One matrix is both embedding and head. Raises as `recast`.
+    with rows of so many weights; None leaves it as it is, as a recurrent layer's convolution. One matrix is both
+    embedding and head. Raises as `recast`.
     """
     header = read_header(source)
     names = {f"blk.{layer}." for layer in range(layers)}
     kept = [t for t in header.tensors if not t.name.startswith("blk.") or t.name[: t.name.index(".", 4) + 1] in names]
-    wanted = [Wanted(t, kind(t.shape[0]) if len(t.shape) > 1 else t.type) for t in kept if t.name != "output.weight"]
+    kinds = {t.name: kind(t.shape[0]) for t in kept if len(t.shape) > 1}
+    wanted = [Wanted(t, kinds.get(t.name) or t.type) for t in kept if t.name != "output.weight"]
     numbers = {f"{header.architecture}.block_count": layers}
     with _Sources([(source, header)]) as sources:
-        pieces = (_noise(one) if len(one.tensor.shape) > 1 else iter([sources.raw(one.tensor)]) for one in wanted)
+        pieces = (_noise(one) if kinds.get(one.tensor.name) else iter([sources.raw(one.tensor)]) for one in wanted)
         _store(source, target, wanted, pieces, numbers, lambda _done, _total: None)
 
 

@@ -133,7 +133,7 @@ def _twins(model: Path, folder: Path, kind: str, threads: int) -> dict[int, Scor
     for layers in (FEW, MORE):
         path = folder / f"twin-{kind}-{layers}.gguf"
         try:
-            twin(model, path, layers, lambda row: fitting(row, kind) or kind)
+            twin(model, path, layers, lambda row: fitting(row, kind))
             twins[layers] = load(path, threads)
         finally:
             path.unlink(missing_ok=True)
