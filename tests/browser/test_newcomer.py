@@ -182,3 +182,16 @@ def test_one_can_log_out_and_come_in_with_another_key(new_chat: Open, script: Sc
     expect(chat.page.get_by_text("You came in with the key “ann”.")).to_be_visible()
     chat.button("Log out, or use another key").click()
     expect(chat.page.locator("#key")).to_be_visible()
+
+
+def test_what_the_model_no_longer_sees_is_marked(chat: Chat, script: Script) -> None:
+    told, end = finish()
+    assert isinstance(told, tuple)
+    for dropped in (0, 2):
+        script.will(delta("Yes."), ("usage", told[1] | {"dropped": dropped}), end)
+        chat.ask("Hello")
+        expect(chat.answers.last.locator(".figures")).to_be_attached()
+        expect(chat.page.locator(".forgotten")).to_have_count(1 if dropped else 0)
+    order = chat.page.locator("#messages > li").evaluate_all("nodes => nodes.map((node) => node.className)")
+    assert order == ["", "", "forgotten", "", ""]
+    expect(chat.page.locator(".forgotten")).to_have_text("The model no longer sees what is above.")

@@ -69,7 +69,8 @@ class Unsaved(Event, frozen=True):
 
 
 class Usage(Event, frozen=True):
-    """Tokens and speed, as measured. `ctx_used` of `ctx_max` tokens of context are taken."""
+    """Tokens and speed, as measured. `ctx_used` of `ctx_max` tokens of context are taken; the `dropped` oldest messages
+    of the conversation did not fit, and were not read."""
 
     prompt: int
     cached: int
@@ -78,6 +79,7 @@ class Usage(Event, frozen=True):
     tps: float | None
     ctx_used: int
     ctx_max: int
+    dropped: int = 0
 
 
 class Done(Event, frozen=True):

@@ -193,6 +193,7 @@ class Run:
             tps=done.timing.decode_tok_s,
             ctx_used=usage.total_tokens,
             ctx_max=self._served.info.context,
+            dropped=done.dropped_messages,
         )
 
     async def _settle(self, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ export class Chat extends EventTarget {
   #running = null; // {answer, run: Run | null, control}
   #missed = false; // whether something changed on the server that could not be shown then
   #left = 0; // how many of the oldest messages are not in the page
+  #forgotten = put(h("li", { class: "forgotten" }), "list.forgotten"); // above it is what the last answer did not see
   #earlier = h("li", {}, textButton("up", "list.earlier", () => this.#fill(0)));
   #list = byId("messages");
   #locals = 0;
@@ -228,6 +229,7 @@ export class Chat extends EventTarget {
       return;
     }
     view.settle(message);
+    if (usage?.dropped) this.#render();
     this.status.context(usage);
     if (end.status === "stopped") this.status.announce("badge.stopped");
     else this.status.announce("announce.finished", { n: wordsIn(view.text) });
@@ -391,12 +393,15 @@ export class Chat extends EventTarget {
 
   /** Bring the list in line with the thread's path, touching only what differs. */
   #render() {
-    const wanted = this.#path.slice(this.#left).map((message) => {
+    const path = this.#path;
+    const dropped = path.findLast((message) => message.usage)?.usage.dropped ?? 0;
+    const wanted = path.slice(this.#left).map((message) => {
       const view = this.#view(message);
       const versions = this.thread.versions(message.id);
       view.place(versions.indexOf(message.id) + 1, versions.length);
       return view.element;
     });
+    if (dropped > this.#left) wanted.splice(dropped - this.#left, 0, this.#forgotten);
     if (this.#left) wanted.unshift(this.#earlier);
     put(this.#earlier.querySelector("span"), "list.earlier", { n: this.#left });
     const { children } = this.#list;
