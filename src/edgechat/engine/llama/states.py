@@ -25,6 +25,10 @@ PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of att
 CLOSE = 1e-3  # of the logits: rounding; a foreign state moves them by far more
 
 
+_unwritten = ctypes.pythonapi.PyBytes_FromStringAndSize
+_unwritten.restype, _unwritten.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
+
+
 def has_states(model: ctypes.c_void_p) -> bool:
     """Whether layers of the model keep a running state."""
     return bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
@@ -33,18 +37,20 @@ def has_states(model: ctypes.c_void_p) -> bool:
 def take(context: ctypes.c_void_p, seq: int) -> bytes:
     """A copy of the state of `seq`. Raises EngineFailed."""
     size = lib.llama_state_seq_get_size_ext(context, seq, PARTIAL_ONLY)
-    state = (ctypes.c_uint8 * size)()
-    written = lib.llama_state_seq_get_data_ext(context, state, size, seq, PARTIAL_ONLY)
-    if not written:
+    state: bytes = _unwritten(None, size)  # nobody has seen it yet; a second copy would halt writers twice as long
+    if lib.llama_state_seq_get_data_ext(context, _address(state), size, seq, PARTIAL_ONLY) != size or not size:
         raise EngineFailed(f"llama.cpp does not tell the running state of sequence {seq}.")
-    return memoryview(state)[:written].tobytes()
+    return state
 
 
 def put(context: ctypes.c_void_p, seq: int, state: bytes) -> None:
     """`seq` goes on from `state`, whatever it had. Raises EngineFailed."""
-    data = ctypes.cast(ctypes.c_char_p(state), ctypes.POINTER(ctypes.c_uint8))
-    if lib.llama_state_seq_set_data_ext(context, data, len(state), seq, PARTIAL_ONLY) != len(state):
+    if lib.llama_state_seq_set_data_ext(context, _address(state), len(state), seq, PARTIAL_ONLY) != len(state):
         raise EngineFailed(f"llama.cpp does not take the running state of sequence {seq}.")
+
+
+def _address(data: bytes) -> "ctypes._Pointer[ctypes.c_uint8]":
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
 
 
 def goes_on(memory: ctypes.c_void_p, seq: int, start: int, window: int) -> bool:
