@@ -8,6 +8,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from edgechat.engine.llama.pages import MAPS, mappings_of
@@ -30,7 +31,8 @@ class Enlarging:
     def _run(self) -> None:
         if not self._areas or lib.engine_enlarge is None:
             return
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
         for address, size in self._areas:
             self.moved += lib.engine_enlarge(address, size, ctypes.byref(self._stop))
 
