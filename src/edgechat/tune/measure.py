@@ -14,6 +14,7 @@ from numpy.lib.format import open_memmap
 from edgechat.engine.base import Scorer, Slice
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import twin
+from edgechat.gguf.shape import attending
 from edgechat.hub.disk import writing
 from edgechat.process import atomic
 from edgechat.tune.divergence import Floats, compare, log_probabilities
@@ -103,20 +104,22 @@ def _passage(engine: Scorer, name: str) -> list[int]:
 def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: Told) -> dict[str, Cost]:
     """What each type costs per layer and as a head; see speed.py. The first type is timed beside every other one."""
     found: dict[str, Cost] = {}
-    share = layers_share(read_header(model), MORE)
-    standard = _twins(model, folder, kinds[0], threads)
+    header = read_header(model)
+    period = min(attending(header), default=0) + 1  # layers that recur come with one that attends, in every twin
+    share = layers_share(header, MORE * period)
+    standard = _twins(model, folder, kinds[0], threads, period)
     try:
         usual = _time_twins(standard)
-        found[kinds[0]] = Cost.of(usual[FEW], usual[MORE], share)
+        found[kinds[0]] = Cost.of(usual[FEW], usual[MORE], share).shared(period)
         for number, kind in enumerate(kinds[1:], 1):
             told(number / len(kinds))
-            others = _twins(model, folder, kind, threads)
+            others = _twins(model, folder, kind, threads, period)
             try:
                 now = _time_twins(standard | {-layers: engine for layers, engine in others.items()})
             finally:
                 close(others.values())
             few, more = (_scaled(now[-n], now[n], usual[n]) for n in (FEW, MORE))
-            found[kind] = Cost.of(few, more, share)
+            found[kind] = Cost.of(few, more, share).shared(period)
     finally:
         close(standard.values())
     return found
@@ -127,13 +130,13 @@ def _scaled(timing: Timing, beside: Timing, usual: Timing) -> Timing:
     return Timing(timing.step * usual.step / beside.step, timing.token * usual.token / beside.token)
 
 
-def _twins(model: Path, folder: Path, kind: str, threads: int) -> dict[int, Scorer]:
-    """Loaded twins by their number of layers. Their files are gone again: the engine has them mapped."""
+def _twins(model: Path, folder: Path, kind: str, threads: int, period: int) -> dict[int, Scorer]:
+    """Loaded twins by their number of layers, in periods. Their files are gone again: the engine has them mapped."""
     twins: dict[int, Scorer] = {}
     for layers in (FEW, MORE):
         path = folder / f"twin-{kind}-{layers}.gguf"
         try:
-            twin(model, path, layers, lambda row: fitting(row, kind))
+            twin(model, path, layers * period, lambda row: fitting(row, kind))
             twins[layers] = load(path, threads)
         finally:
             path.unlink(missing_ok=True)

@@ -44,6 +44,10 @@ class Cost(Struct, frozen=True):
         layer = min(max((more.step - few.step) / (MORE - FEW), part / DOUBT), part * DOUBT, more.step / MORE)
         return cls(layer, more.step - MORE * layer, more.token / MORE)
 
+    def shared(self, layers: int) -> "Cost":
+        """That of one layer, where it was measured on so many at a time."""
+        return Cost(self.layer / layers, self.head, self.prompt / layers)
+
 
 class Speed(Struct, frozen=True):
     """Tokens per second: reading a prompt, writing alone, and writing for four at once (all together)."""
