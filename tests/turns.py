@@ -4,7 +4,7 @@
     process 2   file ─► file ─► file ─► file ─► file ─►          alone ─►  ─► file
 
 A model takes every core, so two at once would only wait for each other. What is marked `alone` measures, or fills the
-machine: while it runs, no other test does. `make test ARGS="-p xdist -n 2 -p tests.turns"` has pytest load this.
+machine: while it runs, no other test does. `make test` has pytest load this (`-p xdist -n 2 -p tests.turns`).
 """
 
 import fcntl
