@@ -71,12 +71,14 @@ export function requests(all, lost) {
   );
 }
 
-/** `changed` is called when one was sent on its way in or out. */
+const SOON = [0, 500, 1_500, 4_000]; // ms after a model was sent on its way: when it may have arrived
+
+/** `changed` is called when one was sent on its way in or out, and while it is likely to arrive. */
 export function models(all, changed) {
   const move = (name, way) =>
     fetch(`api/models/${encodeURIComponent(name)}/${way}`, { method: "POST", headers: JSON_BODY, body: "{}" })
       .catch(() => null) // the stream says that the server is gone
-      .then(changed);
+      .then(() => SOON.forEach((wait) => setTimeout(changed, wait)));
   const mover = ({ name, state }) => {
     if (state === "loaded") return button("action.unload", `unload ${name}`, () => move(name, "unload"));
     return state === "installed" ? button("action.load", `load ${name}`, () => move(name, "load")) : "";
