@@ -60,3 +60,12 @@ def client(echo: str) -> Iterator[httpx.Client]:
     """A client of that server."""
     with httpx.Client(base_url=echo, timeout=10) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server whose model gives vectors of 8 numbers."""
+    folder = tmp_path_factory.mktemp("embedder")
+    (folder / "fake.json").write_text('{"dimensions": 8, "context": 64}')
+    with serving(folder / "fake.json", folder / "home") as base, httpx.Client(base_url=base, timeout=10) as client:
+        yield client

@@ -3,10 +3,10 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -28,6 +28,7 @@ from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, UnknownName
 
 Tell = Callable[[str], None]
+Found = TypeVar("Found", Article, Family)
 Targets = Annotated[
     list[str],
     typer.Argument(
@@ -159,46 +160,42 @@ def _compare(
 
 
 def _article(models: list[str], runs: int, home: Path, page: Path | None, as_json: bool) -> None:
-    kept: list[Article] = []
-
-    async def work(tell: Tell) -> None:
-        kept.append(await article(models, machine.cores(), runs, home, tell))
-
-    try:
-        _run(work)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise typer.Exit(130) from None
-    (found,) = kept
-    if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
-    else:
-        show(found.models, out)
-        show(found.threads, out)
-        out.print("\n".join(compared(found)), markup=False)
-    if page is not None:
-        _write(page, "\n".join([markdown(found.models), markdown(found.threads), *compared(found), ""]))
-    if found.failed:
-        raise typer.Exit(1)
+    found = _whole(lambda tell: article(models, machine.cores(), runs, home, tell))
+    _present(found, [found.models, found.threads], compared(found), page, as_json)
 
 
 def _family(models: list[str], runs: int, home: Path, page: Path | None, as_json: bool) -> None:
-    kept: list[Family] = []
+    found = _whole(lambda tell: family(models, runs, home, tell))
+    _present(found, [found.models], told(found), page, as_json)
+
+
+def _whole(find: Callable[[Tell], Awaitable[Found]]) -> Found:
+    """What `find` finds. Half of it would compare nothing: Ctrl-C ends the program."""
+    kept: list[Found] = []
 
     async def work(tell: Tell) -> None:
-        kept.append(await family(models, runs, home, tell))
+        kept.append(await find(tell))
 
     try:
         _run(work)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
-    (found,) = kept
+    return kept[0]
+
+
+def _present(
+    found: Article | Family, tables: Sequence[Report], lines: Iterable[str], page: Path | None, as_json: bool
+) -> None:
+    """Print `found`, whose tables and lines these are, and write it to `page`."""
+    lines = list(lines)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
-        show(found.models, out)
-        out.print("\n".join(told(found)), markup=False)
+        for table in tables:
+            show(table, out)
+        out.print("\n".join(lines), markup=False)
     if page is not None:
-        _write(page, "\n".join([markdown(found.models), *told(found), ""]))
+        _write(page, "\n".join([*map(markdown, tables), *lines, ""]))
     if found.failed:
         raise typer.Exit(1)
 

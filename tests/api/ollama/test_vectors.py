@@ -1,24 +1,12 @@
 """Ollama's embeddings, in both of its shapes."""
 
 import math
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import httpx
 import ollama
 import pytest
-
-from tests.api.conftest import serving
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server whose model gives vectors of 8 numbers."""
-    folder = tmp_path_factory.mktemp("embedder")
-    (folder / "fake.json").write_text('{"dimensions": 8, "context": 64}')
-    with serving(folder / "fake.json", folder / "home") as base, httpx.Client(base_url=base, timeout=10) as client:
-        yield client
 
 
 def test_texts_become_the_vectors_that_openais_route_gives(embedder: httpx.Client) -> None:

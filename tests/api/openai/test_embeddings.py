@@ -1,7 +1,6 @@
 import base64
 import math
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,6 @@ from edgechat.types import Limits
 from tests.api.conftest import serving
 
 ROUTE = "/v1/embeddings"
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server whose model gives vectors of 8 numbers."""
-    folder = tmp_path_factory.mktemp("embedder")
-    (folder / "fake.json").write_text('{"dimensions": 8, "context": 64}')
-    with serving(folder / "fake.json", folder / "home") as base, httpx.Client(base_url=base, timeout=10) as client:
-        yield client
 
 
 def test_texts_become_vectors_of_length_one(embedder: httpx.Client) -> None:
