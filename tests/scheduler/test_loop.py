@@ -182,8 +182,8 @@ def test_an_idle_loop_sleeps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
     """It waits for a letter, first beside the shelf and then without an end; waiting costs no time of a processor."""
     monkeypatch.setattr("edgechat.scheduler.loop.IDLE_S", 0.2)
     ending = threading.Timer(0.6, bench.loop.post, [Stop()])
-    ending.start()
     began, spent = time.monotonic(), time.thread_time()
+    ending.start()
     bench.loop.run()
     assert time.monotonic() - began >= 0.6
     assert time.thread_time() - spent < 0.05

@@ -23,14 +23,12 @@ const SHOWN = 3;
 let ids = 0;
 
 /** `switchLanguage(tag)`, `onImport()`, `onDeleted()`. */
-export async function showSettings(actions) {
+export function showSettings(actions) {
   const form = h("form", { class: "settings", novalidate: "" });
   form.addEventListener("submit", (e) => e.preventDefault());
-  form.append(looks(actions), answers({}), section("settings.system", ...system()), data(actions));
+  form.append(looks(actions), answers(), section("settings.system", ...system()), data(actions));
   openDialog("settings.title", form);
   who().then(({ name }) => name && form.append(key(name)), () => {});
-  const { defaults = {} } = await status().catch(() => ({}));
-  if (form.isConnected) form.querySelector(".answers").replaceWith(answers(defaults));
 }
 
 function looks({ switchLanguage }) {
@@ -77,19 +75,24 @@ function field(key, control, ...more) {
 
 // ── answers ──
 
-function answers(defaults) {
-  const fields = PARAMS.map((param) => number(param, defaults));
+/** The fields stand at once; the server's defaults come beside them when it answers, and change nothing that is typed. */
+function answers() {
+  const asked = status().then(({ defaults }) => defaults ?? {}, () => ({}));
+  const fields = PARAMS.map((param) => number(param, asked));
   const folded = h("details", {}, put(h("summary"), "settings.more"), ...fields.slice(SHOWN), stops());
   const whole = section("settings.answers", ...fields.slice(0, SHOWN), folded);
   whole.classList.add("answers");
   return whole;
 }
 
-function number([name, min, max, step], defaults) {
+function number([name, min, max, step], asked) {
   const input = h("input", { type: "number", min, max, step, inputmode: "decimal" });
-  const usual = defaults[name];
   const note = h("span", { class: "default" });
-  if (usual != null) put(note, "settings.default", { value: usual });
+  asked.then(({ [name]: usual = null }) => {
+    if (usual === null) return;
+    put(note, "settings.default", { value: usual });
+    input.placeholder = usual;
+  });
   const wrong = put(h("span", { class: "default warning", role: "alert" }), "settings.wrong", { min: String(min), max: String(max) });
   wrong.hidden = true;
   const reset = iconButton("undo", "settings.reset", () => {
@@ -105,7 +108,6 @@ function number([name, min, max, step], defaults) {
     if (isGood) keepParam(name, input.value === "" ? null : Number(input.value));
   };
   input.value = preferences.read("params")?.[name] ?? "";
-  input.placeholder = usual ?? "";
   reset.hidden = input.value === "";
   input.addEventListener("input", keep);
   return field(`settings.${name}`, input, reset, wrong, note);
