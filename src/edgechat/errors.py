@@ -22,6 +22,7 @@
     ├── RequestError                the client asked for something that cannot be done
     │   ├── InvalidRequest          names the parameter
     │   ├── UnsupportedMedia        a picture, sound or document, and no model that takes it
+    │   ├── InvalidMedia            one that is damaged, or beyond the bounds on its size
     │   ├── ModelNotFound
     │   ├── OperatorOnly            the caller's key is not an operator's
     │   ├── ContextLengthExceeded
@@ -192,6 +193,12 @@ class UnsupportedMedia(RequestError):
     """A part of a message is of a kind that the model does not take."""
 
     code = "unsupported_media"
+
+
+class InvalidMedia(RequestError):
+    """A picture, sound or document is damaged, or beyond the bounds on its size."""
+
+    code = "invalid_media"
 
 
 class ModelNotFound(RequestError):

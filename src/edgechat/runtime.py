@@ -7,11 +7,12 @@ drain, stop ─► no answer is begun; those under way end, then the workers do
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from edgechat import machine, registry
+from edgechat import machine, registry, types
 from edgechat.engine.fit import DEFAULT_SHARE, free_memory
 from edgechat.errors import EdgechatError, ModelNotFound, NotReady, ShuttingDown
 from edgechat.hub.catalog import Catalog
@@ -142,7 +143,7 @@ class Runtime:
         if not caller.may_use(model.name):
             uses = ", ".join(caller.models)
             raise ModelNotFound(f"this key does not use {model.name!r}; it uses {uses}.", "model")
-        return Handle(model, caller, self.answers)
+        return Handle(model, caller, self.answers, partial(self.takers, caller))
 
     def models(self, caller: Caller) -> list[Served]:
         """Everything that `caller` can ask for, the default first, aliases last, under the name to ask with."""
@@ -153,6 +154,10 @@ class Runtime:
                 if model and caller.may_use(model.name):
                     found.append(named(model.served, name))
         return found
+
+    def takers(self, caller: Caller, kind: types.Kind) -> list[str]:
+        """The models of `caller`'s that take parts of that kind, by name."""
+        return [served.name for served in self.models(caller) if kind in served.info.senses]
 
     def _find(self, name: str) -> Model | None:
         return next((model for kind in self._kinds if (model := kind.find(name))), None)

@@ -118,6 +118,7 @@ class GenRequest(Struct, frozen=True):
     sampling: Sampling = Sampling()
     max_tokens: int | None = None  # None: CAP, or all that fits where that guard is off
     stop: tuple[str, ...] = ()
+    media: dict[str, bytes] = {}  # what the messages' attachments are, by their SHA-256
     prompt: str | tuple[int, ...] | None = None
     truncation: Literal["auto", "disabled"] = "auto"  # drop the oldest turns when they do not fit, or refuse
     tools: tuple[Tool, ...] = ()
@@ -304,6 +305,7 @@ class ModelInfo(Struct, frozen=True):
     later: int = 0  # bytes of `memory` that are taken only as conversations grow
     kernels: tuple[str, ...] = ()  # functions of our own that compute it
     family: str = ""  # its architecture, as its file names it: qwen2
+    senses: tuple[Kind, ...] = ()  # what it takes beside text
 
 
 class Limits(Struct, frozen=True):

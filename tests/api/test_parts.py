@@ -1,5 +1,9 @@
 """Four dialects, one reader of parts: what no model takes is refused in one way, what is text is read in one way."""
 
+import hashlib
+import textwrap
+from base64 import b64encode
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -8,15 +12,21 @@ import pytest
 from edgechat.api.anthropic.wire import Prompt
 from edgechat.api.fields import Body
 from edgechat.api.ollama.wire import ChatRequest as OllamaRequest
+from edgechat.api.ollama.wire import GenerateRequest
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.parts import KINDS
 from edgechat.api.responses.memory import Past
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.errors import InvalidRequest
-from edgechat.types import GenRequest, Message, Sampling
+from edgechat.media.inline import MOST
+from edgechat.types import Attachment, GenRequest, Message, Sampling
+from tests.api.conftest import serving
 
-PNG = "data:image/png;base64,iVBORw0KGgo="
-SOURCE = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+BYTES = b"\x89PNG\r\n\x1a\n"
+BASE64 = "iVBORw0KGgo="
+PNG = f"data:image/png;base64,{BASE64}"
+SHOWN = Attachment(hashlib.sha256(BYTES).hexdigest(), "picture", "image/png")
+SOURCE = {"type": "base64", "media_type": "image/png", "data": BASE64}
 TEXT = {"type": "text", "text": "What is it?"}
 
 
@@ -38,7 +48,6 @@ def result(part: dict[str, Any]) -> dict[str, Any]:
 IMAGE, DOCUMENT = {"type": "image", "source": SOURCE}, {"type": "document", "source": SOURCE}
 CHAT, RESPONSES, ANTHROPIC, OLLAMA = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"
 MEDIA: list[tuple[str, dict[str, Any], str, str]] = [
-    (CHAT, messages({"type": "image_url", "image_url": {"url": PNG}}), "pictures", "messages.0.content"),
     (
         CHAT,
         messages({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}),
@@ -46,12 +55,6 @@ MEDIA: list[tuple[str, dict[str, Any], str, str]] = [
         "messages.0.content",
     ),
     (CHAT, messages({"type": "file", "file": {"file_data": "x"}}), "documents", "messages.0.content"),
-    (
-        RESPONSES,
-        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PNG}]}]},
-        "pictures",
-        "input.0.content",
-    ),
     (
         RESPONSES,
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "x"}]}]},
@@ -64,14 +67,8 @@ MEDIA: list[tuple[str, dict[str, Any], str, str]] = [
         "sound",
         "input.0.content",
     ),
-    (RESPONSES, {"input": output({"type": "input_image", "image_url": PNG})}, "pictures", "input.2.output"),
-    (ANTHROPIC, messages(IMAGE), "pictures", "messages.0.content.1"),
     (ANTHROPIC, messages(DOCUMENT), "documents", "messages.0.content.1"),
-    (ANTHROPIC, messages(result(IMAGE)), "pictures", "messages.0.content.1.content.0"),
-    (ANTHROPIC, messages(system=[IMAGE]), "pictures", "system.0"),
-    (f"{ANTHROPIC}/count_tokens", messages(IMAGE), "pictures", "messages.0.content.1"),
-    (OLLAMA, {"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, "pictures", "messages.0.images"),
-    ("/api/generate", {"prompt": "x", "images": ["AA=="]}, "pictures", "images"),
+    (f"{ANTHROPIC}/count_tokens", messages(DOCUMENT), "documents", "messages.0.content.1"),
 ]
 
 
@@ -84,18 +81,124 @@ def test_what_no_model_takes_is_refused_and_says_so(
 ) -> None:
     streamed = {} if "count" in path else {"stream": stream}
     refused = client.post(path, json={"model": "", **body, **streamed})
-    told = refused.json()
-    error = told if isinstance(told["error"], str) else told["error"]
-    message = told["error"] if isinstance(told["error"], str) else error["message"]
+    error = told(refused)
     assert (refused.status_code, error["code"], error["param"]) == (400, "unsupported_media", param)
-    assert message.startswith(f"{param}: ")
-    assert message.endswith(f"cannot be read: the served model reads text only, and no model here takes {many}.")
-    assert "\n" not in message
+    assert error["message"].startswith(f"{param}: ")
+    assert error["message"].endswith(f"cannot be read: no model here takes {many}.")
+    assert "\n" not in error["message"]
 
 
 def test_every_kind_that_is_known_is_tried() -> None:
     tried = {word for _, body, _, _ in MEDIA for word in KINDS if f"'type': '{word}'" in str(body)}
     assert tried == set(KINDS)
+
+
+def told(refused: httpx.Response) -> dict[str, Any]:
+    """The error that a dialect tells, its words under `message`."""
+    body: dict[str, Any] = refused.json()
+    return body | {"message": body["error"]} if isinstance(body["error"], str) else body["error"]
+
+
+# ── pictures ──
+
+CALLS = {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "look", "input": {}}]}
+SEEN: list[tuple[type[Body], str, dict[str, Any], str]] = [
+    (ChatRequest, CHAT, messages({"type": "image_url", "image_url": {"url": PNG, "detail": "high"}}), "messages"),
+    (ChatRequest, CHAT, messages({"type": "image_url", "image_url": PNG}), "messages"),
+    (
+        ResponsesRequest,
+        RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PNG, "detail": "auto"}]}]},
+        "input",
+    ),
+    (ResponsesRequest, RESPONSES, {"input": output({"type": "input_image", "image_url": PNG})}, "input"),
+    (Prompt, ANTHROPIC, messages(IMAGE), "messages"),
+    (Prompt, ANTHROPIC, messages({"type": "image", "source": {"type": "url", "url": PNG}}), "messages"),
+    (
+        Prompt,
+        f"{ANTHROPIC}/count_tokens",
+        {"messages": [{"role": "user", "content": "x"}, CALLS, {"role": "user", "content": [result(IMAGE)]}]},
+        "messages",
+    ),
+    (OllamaRequest, OLLAMA, {"messages": [{"role": "user", "content": "x", "images": [BASE64]}]}, "messages"),
+    (GenerateRequest, "/api/generate", {"prompt": "x", "images": [BASE64]}, "prompt"),
+    (GenerateRequest, "/api/generate", {"prompt": "", "images": [BASE64]}, "prompt"),
+]
+
+
+@pytest.mark.parametrize(("shape", "path", "body", "param"), SEEN, ids=[one[1] for one in SEEN])
+def test_a_picture_is_a_part_with_its_bytes_beside(
+    client: httpx.Client, shape: type[Body], path: str, body: dict[str, Any], param: str
+) -> None:
+    wanted = asked(shape, body)
+    assert [part for message in wanted.messages for part in message.attachments] == [SHOWN]
+    assert wanted.media == {SHOWN.sha256: BYTES}
+    refused = client.post(path, json={"model": "", **body})
+    error = told(refused)
+    assert (refused.status_code, error["code"], error["param"]) == (400, "unsupported_media", param)
+    assert error["message"] == "an image/png cannot be read: no model here takes pictures."
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server whose model takes pictures."""
+    folder = tmp_path_factory.mktemp("seeing")
+    (folder / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
+    with serving(folder / "fake.json", folder / "home") as base, httpx.Client(base_url=base, timeout=10) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("shape", "path", "body", "param"), SEEN, ids=[one[1] for one in SEEN])
+def test_a_model_that_sees_is_given_it(
+    seeing: httpx.Client, shape: type[Body], path: str, body: dict[str, Any], param: str
+) -> None:
+    answer = seeing.post(path, json={"model": "", **body} | ({"stream": False} if "count" not in path else {}))
+    assert answer.status_code == 200, answer.text
+    assert "I see." in answer.text or "count" in path
+
+
+def picture(content: bytes) -> dict[str, Any]:
+    url = f"data:image/png;base64,{b64encode(content).decode()}"
+    return messages({"type": "image_url", "image_url": {"url": url}})
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (picture(b""), "these bytes are none of image/png, image/jpeg, image/webp, image/gif, image/bmp"),
+        (picture(b"%PDF-1.7"), "these bytes are none of "),
+        (picture(b"<svg onload='x'/>"), "these bytes are none of "),
+        (picture(BYTES + bytes(MOST)), f"the picture has {MOST + 8} bytes, and may have {MOST}: send a smaller one"),
+        (messages({"type": "image_url", "image_url": {"url": "data:image/png,x"}}), "ends its head with ';base64,'"),
+        (messages({"type": "image_url", "image_url": {"url": PNG[:-2] + "§"}}), "the picture is not base64"),
+        (messages({"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}), "no address is asked here"),
+        (messages({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}), "the picture is not base64"),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_name(seeing: httpx.Client, body: dict[str, Any], why: str) -> None:
+    error = told(refused := seeing.post(CHAT, json=body))
+    place = "messages.0.content.1.image_url.url"
+    assert (refused.status_code, error["code"], error["param"]) == (400, "invalid_media", place)
+    assert why in error["message"]
+    assert "\n" not in error["message"]
+
+
+def test_what_it_is_called_counts_for_nothing(seeing: httpx.Client) -> None:
+    jpeg = b"\xff\xd8\xff\xe0" + bytes(20)
+    wanted = asked(ChatRequest, picture(jpeg))
+    assert [part.media_type for part in wanted.messages[0].attachments] == ["image/jpeg"]
+    lines = "".join(f"{line}\n" for line in textwrap.wrap(b64encode(jpeg * 9).decode(), 76))
+    assert asked(OllamaRequest, {"messages": [{"role": "user", "images": [lines]}]}).media.popitem()[1] == jpeg * 9
+
+
+def test_pictures_are_the_users_to_send(seeing: httpx.Client) -> None:
+    part = {"type": "image_url", "image_url": {"url": PNG}}
+    for role in ("system", "assistant", "developer"):
+        error = told(refused := seeing.post(CHAT, json={"messages": [{"role": role, "content": [part]}]}))
+        assert (refused.status_code, error["param"]) == (400, "messages.0.content")
+        assert f"in messages with role 'user', and this one's is '{role}'" in error["message"]
+    error = told(seeing.post(ANTHROPIC, json=messages(system=[IMAGE])))
+    assert (error["code"], error["param"]) == ("invalid_request", "system.0.type")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +212,7 @@ def test_every_kind_that_is_known_is_tried() -> None:
     ],
 )
 def test_what_nobody_knows_is_no_medium(client: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
-    refused = client.post(path, json=body)
-    told = refused.json()
-    error = told if isinstance(told["error"], str) else told["error"]
+    error = told(refused := client.post(path, json=body))
     assert (refused.status_code, error["code"], error["param"]) == (400, "invalid_request", param)
 
 
@@ -143,7 +244,7 @@ def asked(shape: type[Body], body: dict[str, Any]) -> GenRequest:
     read = shape.model_validate(body)
     if isinstance(read, Prompt):
         return read.asked()
-    if isinstance(read, OllamaRequest):
+    if isinstance(read, OllamaRequest | GenerateRequest):
         return read.generation(Sampling())
     if isinstance(read, ResponsesRequest):
         return read.generation(Sampling(), Past().conversation(read))
@@ -199,8 +300,8 @@ ANSWERED: dict[type[Body], dict[str, Any]] = {
 @pytest.mark.parametrize("shape", ANSWERED, ids=lambda shape: shape.__module__)
 def test_a_result_has_its_tools_name_and_answers_a_call(shape: type[Body]) -> None:
     body = ANSWERED[shape]
-    *_, told = asked(shape, body).messages
-    assert (told.role, told.name, told.text) == ("tool", CALLED, "18")
+    *_, answer = asked(shape, body).messages
+    assert (answer.role, answer.name, answer.text) == ("tool", CALLED, "18")
     if shape is OllamaRequest:
         return  # results follow their calls by order there
     ((field, (user, _, answer)),) = body.items()

@@ -46,6 +46,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.RequestError: 400,
     errors.InvalidRequest: 400,
     errors.UnsupportedMedia: 400,
+    errors.InvalidMedia: 400,
     errors.ModelNotFound: 404,
     errors.OperatorOnly: 403,
     errors.ContextLengthExceeded: 400,
@@ -195,6 +196,8 @@ def from_validation(error: RequestValidationError) -> errors.RequestError:
         return errors.InvalidRequest(f"{param} is {first['msg']}.", param)
     if first["type"] == errors.UnsupportedMedia.code:
         return errors.UnsupportedMedia(f"{param}: {first['msg']}.", param)
+    if first["type"] == errors.InvalidMedia.code:
+        return errors.InvalidMedia(f"{param}: {first['msg']}.", param)
     what = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
     return errors.InvalidRequest(f"{param or 'the body'}: {what[:1].lower()}{what[1:]}.", param)
 

@@ -1,26 +1,28 @@
 """Content parts (multimodal input): what every dialect calls parts, blocks or images is read here, and refused here.
 
 text · input_text · output_text ────────────► text
-image · image_url · input_image · images ───► picture  ┐
-input_audio ────────────────────────────────► sound    ├─ 400 unsupported_media: no model here takes them
-document · file · input_file ───────────────► document ┘
+image · image_url · input_image · images ───► picture    an Attachment; its bytes beside it: media_of
+input_audio ────────────────────────────────► sound    ┐
+document · file · input_file ───────────────► document ┴─ 400 unsupported_media: no model here takes them
 any other ──────────────────────────────────► 400: it cannot be read
+
+Whether a model takes pictures is found where it is asked (models/handle.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Protocol
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Discriminator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from edgechat.errors import UnsupportedMedia
+from edgechat.errors import InvalidMedia, UnsupportedMedia
+from edgechat.media import inline
+from edgechat.media.inline import Sent
 from edgechat.prompt.senses import refused
 from edgechat.types import Kind, Part
 
+# What is known, and taken by no model.
 KINDS: dict[Any, Kind] = {
-    "image": "picture",
-    "image_url": "picture",
-    "input_image": "picture",
     "input_audio": "sound",
     "document": "document",
     "file": "document",
@@ -35,10 +37,37 @@ class Said(Protocol):
     def text(self) -> str: ...
 
 
-def content_of(said: str | Iterable[Said] | None) -> tuple[Part, ...]:
-    """The content of a message; what is empty says nothing."""
-    texts = [said] if isinstance(said, str) else [part.text for part in said or ()]
-    return tuple(text for text in texts if text)
+class Shown(Protocol):
+    """A part that is a picture, in any dialect's shape."""
+
+    @property
+    def picture(self) -> Sent: ...
+
+
+def content_of(said: str | Iterable[Said | Shown] | None, shown: Iterable[Sent] = ()) -> tuple[Part, ...]:
+    """The content of a message, after the pictures that are `shown` beside it; what is empty says nothing."""
+    before = [picture.attachment for picture in shown]
+    parts = [said] if isinstance(said, str) else [_part(part) for part in said or ()]
+    return tuple(part for part in (*before, *parts) if part)
+
+
+def _part(part: Said | Shown) -> Part:
+    picture: Sent | None = getattr(part, "picture", None)
+    return getattr(part, "text", "") if picture is None else picture.attachment
+
+
+def media_of(*values: Any) -> dict[str, bytes]:
+    """The bytes of every picture in validated bodies, by their SHA-256."""
+    return {sent.attachment.sha256: sent.content for value in values for sent in _sent(value)}
+
+
+def _sent(value: Any) -> Iterator[Sent]:
+    if isinstance(value, Sent):
+        yield value
+        return
+    for inner in vars(value).values() if isinstance(value, BaseModel) else value or ():
+        if isinstance(inner, BaseModel | list | tuple):
+            yield from _sent(inner)
 
 
 def type_of(part: Any) -> Any:
@@ -64,7 +93,7 @@ def of_types(content: Any, *types: str) -> Any:
     for part in content if isinstance(content, list) else ():
         kind = type_of(taken(part))
         if kind not in types:
-            raise ValueError(f"a part of type {kind!r} cannot be read: the served model reads text only")
+            raise ValueError(f"a part of type {kind!r} cannot be read here")
     return content
 
 
@@ -78,25 +107,26 @@ def tag_of(block: Any) -> str:
     return f"{type_of(block)} block"
 
 
-def none_of(what: str, *kinds: Kind) -> AfterValidator:
-    """Refuses a list that is not empty."""
-
-    def none(given: list[Any] | None) -> list[Any] | None:
-        if given:
-            raise refuse(what, *kinds)
-        return given
-
-    return AfterValidator(none)
+def _picture(text: Any) -> Sent:
+    if isinstance(text, Sent):
+        return text
+    if not isinstance(text, str):
+        raise ValueError("a picture is a string: base64, or a data: URL")
+    if text[:5].lower() in ("http:", "https"):
+        raise PydanticCustomError(InvalidMedia.code, "no address is asked here: send the picture itself, in base64")
+    try:
+        return inline.picture(text)
+    except ValueError as error:
+        raise PydanticCustomError(InvalidMedia.code, "{why}", {"why": str(error)}) from None
 
 
 Taken = BeforeValidator(taken)
-Pictures = Annotated[  # beside a text
-    list[Any] | None,
-    none_of("pictures", "picture"),
-    WithJsonSchema({"enum": [[], None], "description": "accepted at these values only"}),
+Picture = Annotated[Sent, PlainValidator(_picture), WithJsonSchema({"type": "string", "description": "base64"})]
+PictureUrl = Annotated[
+    Sent, PlainValidator(_picture), WithJsonSchema({"type": "string", "description": "data:image/png;base64,…"})
 ]
 BY_TYPE = Discriminator(
     tag_of,
     custom_error_type="unreadable",
-    custom_error_message="a block of this type cannot be read here: the served model reads text only",
+    custom_error_message="a block of this type cannot be read here",
 )

@@ -32,6 +32,7 @@ from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import RequestError
 
 MAX_BODY = 4 << 20  # bytes
+MAX_SHOWN = 24 << 20  # bytes of a body with pictures in it: base64
 LARGE = 1 << 16  # bytes; parsing more would hold up the loop
 JSON = "application/json"
 ANY: frozenset[str] = frozenset()

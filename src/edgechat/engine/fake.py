@@ -10,6 +10,7 @@ Its "model" is a JSON file; every field may be left out:
      "sequences": 32, "checkpoints": 8,   with that many checkpoints it has a running state, as a recurrent model does
      "memory": 1000, "later": 500,        bytes that it says it takes; and those of them that are not taken yet
      "template": "…",                     default: in the manner of ChatML
+     "senses": ["picture"],               what it takes beside text; it reads that as nothing
      "dimensions": 8,                     it gives vectors of that many numbers, and no answers
      "fail_at": 5, "hang_at": 5, "exit_at": 5}    what happens after that many answer tokens
 
@@ -35,7 +36,7 @@ import msgspec
 from edgechat.engine.base import Cuts, Guide, Progress, Slice
 from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid
 from edgechat.prompt.tokenizer import Tokenizer
-from edgechat.types import Loading, ModelInfo, Sampling, Scored, Struct
+from edgechat.types import Kind, Loading, ModelInfo, Sampling, Scored, Struct
 
 END = 256
 PLAIN = b'"}]0nt{[:, '  # the letters of the plainest JSON
@@ -65,6 +66,7 @@ class Script(Struct, frozen=True):
     takes: int = 0
     abort_on: str | None = None
     template: str = TEMPLATE
+    senses: tuple[Kind, ...] = ()
     dimensions: int = 0
     fail_at: int | None = None
     hang_at: int | None = None
@@ -111,6 +113,7 @@ def info(script: Script, context: int, threads: int) -> ModelInfo:
         dimensions=script.dimensions,
         later=script.later,
         family="fake",
+        senses=script.senses,
     )
 
 

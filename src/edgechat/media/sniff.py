@@ -31,6 +31,7 @@ _SIGNATURES: tuple[tuple[bytes, Found], ...] = (
 )
 _PATTERNS = tuple((re.compile(signature, re.DOTALL), found) for signature, found in _SIGNATURES)
 MEDIA_TYPES = tuple(found.media_type for _, found in _SIGNATURES)
+PICTURES = tuple(found.media_type for _, found in _SIGNATURES if found.kind == "picture")
 
 
 def sniff(head: bytes) -> Found | None:

@@ -5,13 +5,14 @@ find(name, caller) ─► Handle ─┬─► stream, embed   signed in and out 
                               └─► keep            an operator's
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
 
 from edgechat.errors import EdgechatError, OperatorOnly, error_of, failed_of
 from edgechat.models.answers import Answers
+from edgechat.prompt import senses
 from edgechat.types import (
     Answered,
     AnyEvent,
@@ -20,6 +21,7 @@ from edgechat.types import (
     Embed,
     Failed,
     GenRequest,
+    Kind,
     Model,
     Read,
     Served,
@@ -30,10 +32,12 @@ from edgechat.types import (
 class Handle:
     """The `Model` that a caller gets: one of any kind, as this caller may use it."""
 
-    def __init__(self, model: Model, caller: Caller, answers: Answers) -> None:
+    def __init__(self, model: Model, caller: Caller, answers: Answers, takers: Callable[[Kind], list[str]]) -> None:
+        """`takers` names those that the caller may ask and that take a kind of part."""
         self._model = model
         self._caller = caller
         self._answers = answers
+        self._takers = takers
 
     @property
     def name(self) -> str:
@@ -45,6 +49,7 @@ class Handle:
 
     async def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
         """The events of one answer, in the caller's realm and turn. Raises what their limits refuse, besides."""
+        self.check(request)
         asked = msgspec.structs.replace(request, client=self._client(request.user), realm=self._caller.realm)
         async with (
             self._answers.signed(asked, self._caller, self._model.name) as answer,
@@ -56,6 +61,8 @@ class Handle:
                     return
 
     async def ask(self, question: Tokenize | Read | Detokenize) -> Answered:
+        if isinstance(question, Read):
+            self.check(question.request)
         return await self._model.ask(question)
 
     async def embed(self, question: Embed) -> Answered:
@@ -78,6 +85,11 @@ class Handle:
         if not self._caller.operator:
             raise OperatorOnly("how long a model stays in memory is an operator's decision.")
         self._model.keep(seconds)
+
+    def check(self, request: GenRequest) -> None:
+        """Raise UnsupportedMedia for what the model does not take; it names those that do."""
+        for part in senses.foreign(request.messages, self.served.info.senses):
+            raise senses.unsupported(part, self._takers(part.kind))
 
     def _client(self, user: str) -> str:
         """Whose turn it is: one of the caller's people, where it names them."""

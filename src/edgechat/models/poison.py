@@ -20,7 +20,7 @@ def content_of(request: GenRequest | AnyQuestion) -> bytes:
     if not isinstance(request, GenRequest):
         return hashlib.sha256(msgspec.msgpack.encode(request)).digest()
     asked = msgspec.structs.replace(
-        request, user="", client="", realm="", conversation="", background=False, purpose="answer"
+        request, media={}, user="", client="", realm="", conversation="", background=False, purpose="answer"
     )
     return hashlib.sha256(msgspec.msgpack.encode(asked)).digest()
 

@@ -1,21 +1,34 @@
-"""Which kinds of input a model takes (modalities): every one here reads text, and none takes anything else."""
+"""Which kinds of input a model takes (modalities): all take text; what else, each says of itself (ModelInfo.senses)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from edgechat.errors import UnsupportedMedia
-from edgechat.types import Kind, Message
+from edgechat.types import Attachment, Kind, Message
 
 MANY: dict[Kind, str] = {"picture": "pictures", "sound": "sound", "document": "documents"}
 
 
 def refused(what: str, *kinds: Kind) -> str:
-    """Why `what`, of one of `kinds` or of any, is not taken; without a full stop."""
+    """Why `what`, of one of `kinds` or of any, is not taken by any model; without a full stop."""
     many = " or ".join(MANY[kind] for kind in kinds or MANY)
-    return f"{what} cannot be read: the served model reads text only, and no model here takes {many}"
+    return f"{what} cannot be read: no model here takes {many}"
 
 
-def check(messages: Iterable[Message]) -> None:
-    """Raise UnsupportedMedia for the first part that the model does not take."""
-    for message in messages:
-        for attachment in message.attachments:
-            raise UnsupportedMedia(f"{refused(f'an {attachment.media_type}', attachment.kind)}.", "messages")
+def foreign(messages: Iterable[Message], senses: Collection[Kind]) -> Iterator[Attachment]:
+    """The parts of `messages` that a model with these `senses` does not take."""
+    return (part for message in messages for part in message.attachments if part.kind not in senses)
+
+
+def unsupported(part: Attachment, others: Sequence[str] = ()) -> UnsupportedMedia:
+    """The refusal of `part` by a model that does not take its kind; `others` do."""
+    what = f"an {part.media_type}"
+    if not others:
+        return UnsupportedMedia(f"{refused(what, part.kind)}.", "messages")
+    here = f"ask one that takes {MANY[part.kind]}: {', '.join(others)}"
+    return UnsupportedMedia(f"{what} cannot be read by this model; {here}.", "messages")
+
+
+def check(messages: Iterable[Message], senses: Collection[Kind] = ()) -> None:
+    """Raise UnsupportedMedia for the first part that a model with these `senses` does not take."""
+    for part in foreign(messages, senses):
+        raise unsupported(part)

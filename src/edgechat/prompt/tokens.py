@@ -8,7 +8,7 @@ in content, the text is tokenised in two parts, so that it becomes letters and n
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError, TemplateInvalid
@@ -23,6 +23,7 @@ from edgechat.types import (
     Detokenize,
     Embed,
     GenRequest,
+    Kind,
     Message,
     Read,
     Tokenize,
@@ -46,9 +47,17 @@ class Prepared(NamedTuple):
 class Prompter:
     """Turns requests into token ids for one model. Safe to call from several threads."""
 
-    def __init__(self, template: Template, tokenizer: Tokenizer, context: int, thinking: bool | None = None) -> None:
-        """`thinking`: what holds where a request does not say, and the template can be told."""
+    def __init__(
+        self,
+        template: Template,
+        tokenizer: Tokenizer,
+        context: int,
+        thinking: bool | None = None,
+        senses: Collection[Kind] = (),
+    ) -> None:
+        """`thinking`: what holds where a request does not say, and the template can be told; `senses`: beside text."""
         self.template = template
+        self._senses = senses
         self._thinking = thinking if template.thinking_switch else None
         self._tokenizer = tokenizer
         self._context = context
@@ -66,7 +75,7 @@ class Prompter:
         Raises ContextLengthExceeded when they leave no room for one token of answer, naming both numbers.
         """
         self._check_thinking(request.thinking)
-        senses.check(request.messages)
+        senses.check(request.messages, self._senses)
         if request.prompt is not None:
             ids = self._checked(self._raw(request.prompt), "prompt")
             return Prepared(ids, turns=(len(ids) - 1,))

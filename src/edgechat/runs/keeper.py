@@ -9,10 +9,11 @@ from typing import Any
 
 import structlog
 
-from edgechat.errors import EdgechatError, ShuttingDown
-from edgechat.history import conversations, removal, turns
+from edgechat.errors import EdgechatError, NotReady, ShuttingDown
+from edgechat.history import attachments, conversations, held, removal, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
+from edgechat.prompt import senses
 from edgechat.runs import log, title
 from edgechat.runs.run import OWN, Run, ending
 from edgechat.runtime import Runtime
@@ -68,6 +69,7 @@ class Runs:
     async def _begin(self, caller: Caller, turn: Turn, key: str | None) -> Started:
         if self._closing:
             raise ShuttingDown("the server is being stopped: send it again soon.")
+        await self._check_senses(caller, turn)
         started, new = await wrap_future(self.history.write(turns.begin, caller.realm, turn, self.history.lease, key))
         if new:
             run = Run(self._runtime, self.history, started, turn, caller)
@@ -75,6 +77,17 @@ class Runs:
             self._runs[started.run_id] = self._latest[started.conversation_id] = run
             self._spawn(self._see_through(run, former))
         return started
+
+    async def _check_senses(self, caller: Caller, turn: Turn) -> None:
+        """Raise UnsupportedMedia before a turn is stored that its model cannot read. No model yet: all are stored."""
+        if not turn.attachments:
+            return
+        kept = [await wrap_future(self.history.read(attachments.find, caller.realm, one)) for one in turn.attachments]
+        with suppress(NotReady):
+            model = self._runtime.find(turn.model, caller)
+            asked = [Message("user", tuple(one.attachment for one in kept))]
+            for part in senses.foreign(asked, model.served.info.senses):
+                raise senses.unsupported(part, self._runtime.takers(caller, part.kind))
 
     async def _see_through(self, run: Run, former: Run | None) -> None:
         await run.produce(former)
@@ -132,17 +145,19 @@ class Runs:
             if not await wrap_future(self.history.read(conversations.wants_title, started.conversation_id)):
                 return
             messages = await wrap_future(self.history.read(turns.path, started.answer_id))
-            found = await self._ask_title(messages, run)
+            media = await asyncio.to_thread(held.contents, self.history, run.owner, messages)
+            found = await self._ask_title(messages, media, run)
             if found:
                 await wrap_future(self.history.write(conversations.entitle, run.owner, started.conversation_id, found))
         except EdgechatError as error:
             logger.info("no title", why=str(error))
 
-    async def _ask_title(self, messages: list[Message], run: Run) -> str:
+    async def _ask_title(self, messages: list[Message], media: dict[str, bytes], run: Run) -> str:
         model = self._runtime.find(run.turn.model, run.caller)
         request = GenRequest(
             title.question(messages),
             model.served.sampling,
+            media=media,
             max_tokens=title.MAX_TOKENS,
             thinking=False if model.served.info.thinking_switch else None,
             background=True,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from edgechat import types
 from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, error_of
-from edgechat.history import turns
+from edgechat.history import held, turns
 from edgechat.history.records import Failure, Outcome, Started, Status, Turn
 from edgechat.history.store import History
 from edgechat.models.library import sampled
@@ -89,10 +89,11 @@ class Run:
             self.log.append(log.Queued(position=1))
             await former.log.ended.wait()
         messages = await wrap_future(self._history.read(turns.path, self.started.message_id))
+        media = await asyncio.to_thread(held.contents, self._history, self.owner, messages)
         model = await self._ready()
         self._served = model.served
         reading = _Reading()
-        async with aclosing(model.stream(self._request(messages, model.served))) as events:
+        async with aclosing(model.stream(self._request(messages, media, model.served))) as events:
             async for event in events:
                 match event:
                     case types.Done():
@@ -122,12 +123,13 @@ class Run:
             self.log.append(log.Loading(readiness.state, _percent(readiness.progress)))
             await _within(AWAY_S, changed)
 
-    def _request(self, messages: list[Message], served: Served) -> GenRequest:
+    def _request(self, messages: list[Message], media: dict[str, bytes], served: Served) -> GenRequest:
         params = self.turn.params
         if system := params.get("system"):
             messages = [Message.of("system", system), *(one for one in messages if one.role != "system")]
         return GenRequest(
             messages=tuple(messages),
+            media=media,
             sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),
             max_tokens=params.get("max_tokens"),
             stop=tuple(params.get("stop") or ()),

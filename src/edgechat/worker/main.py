@@ -94,7 +94,8 @@ def _load(letter: Load, server: Server) -> tuple[Engine, Prompter]:
         bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
         source = engine.template or CHATML
         trial.of(Candidate(source, bos))
-    return engine, Prompter(Template(source, bos), engine.tokenizer, engine.info.context, letter.thinking)
+    info = engine.info
+    return engine, Prompter(Template(source, bos), engine.tokenizer, info.context, letter.thinking, info.senses)
 
 
 def _prepare(engine: str = "") -> None:

@@ -72,7 +72,7 @@ def test_the_model_is_known_with_and_without_its_tag(client: httpx.Client) -> No
         ("/api/chat", {"logprobs": True}, "logprobs"),
         ("/api/chat", {"keep_alive": "soon"}, "keep_alive"),
         ("/api/chat", {"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
-        ("/api/chat", {"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, "messages.0.images"),
+        ("/api/chat", {"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, "messages.0.images.0"),
         ("/api/generate", {"template": "x"}, "template"),
         ("/api/generate", {"suffix": "x"}, "suffix"),
         ("/api/generate", {"context": [1]}, "context"),

@@ -153,18 +153,6 @@ def test_what_is_not_honoured_is_refused_by_name(client: httpx.Client, more: dic
     assert "\n" not in error["message"]
 
 
-def test_pictures_and_sound_are_refused(client: httpx.Client) -> None:
-    for part in (
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
-        {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
-    ):
-        turn = {"role": "user", "content": [{"type": "text", "text": "see"}, part]}
-        answer = client.post(ROUTE, json={"messages": [turn]})
-        assert answer.status_code == 400
-        assert "reads text only" in answer.json()["error"]["message"]
-        assert answer.json()["error"]["param"] == "messages.0.content"
-
-
 def test_neutral_values_and_nulls_are_accepted(client: httpx.Client) -> None:
     neutral: dict[str, Any] = {
         "n": 1,

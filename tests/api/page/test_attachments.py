@@ -178,11 +178,28 @@ def test_a_run_says_that_no_model_takes_it(client: httpx.Client) -> None:
     refused = client.post("/api/runs", json={"content": "What is it?", "attachments": [sha256]})
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["param"]) == (400, "unsupported_media", "attachments")
-    assert "no model here takes pictures or sound or documents" in error["message"]
+    assert error["message"] == "an image/png cannot be read: no model here takes pictures."
+    assert client.get("/api/conversations").json()["conversations"] == [], "nothing is stored"
     for wrong in (["x"], [sha256.upper()], [1], "x", [sha256] * 17, None):
         refused = client.post("/api/runs", json={"content": "hi", "attachments": wrong})
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
     assert begin(client, "hi", attachments=[])
+    for empty in ({"content": ""}, {"content": None, "attachments": [sha256]}):
+        refused = client.post("/api/runs", json=empty)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("words", ["What is it?", ""])
+def test_a_model_that_sees_answers_what_it_is_shown(home: Path, words: str) -> None:
+    (home.parent / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
+    with serving(home.parent / "fake.json", home) as base, httpx.Client(base_url=base, timeout=30) as client:
+        sha256 = upload(client)
+        started = begin(client, words, attachments=[sha256])
+        *_, (_, name, told) = events(client, started["run_id"])
+        assert (name, told["finish_reason"]) == ("done", "stop")
+        question, answer = client.get(f"/api/conversations/{started['conversation_id']}").json()["messages"]
+        assert [held["sha256"] for held in question["attachments"]] == [sha256]
+        assert (question["content"], answer["content"]) == (words, "I see.")
 
 
 def test_a_conversation_that_holds_one_is_read_and_its_next_answer_says_why_not(own: httpx.Client, home: Path) -> None:

@@ -22,7 +22,7 @@ from edgechat.api.examples import CITY, SERVED, TURNS, WEATHER, Example
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime
-from edgechat.api.routes import ANY, Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, MAX_SHOWN, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
 from edgechat.types import Called, Delta, Done, Prefill, Read, Reasoning, Served, ToolCall, Usage
 
@@ -48,7 +48,7 @@ STOP_REASONS = {
 
 @router.post(
     "",
-    Facts(Need.KEY, Asks.NOW, words=WORDS, example=ANSWERED, kinds=ANY),
+    Facts(Need.KEY, Asks.NOW, max_body=MAX_SHOWN, words=WORDS, example=ANSWERED, kinds=ANY),
     "Answer a conversation in Anthropic's shapes, whole or streamed",
 )
 async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
@@ -59,7 +59,9 @@ async def messages(body: MessagesRequest, request: Request, runtime: TheRuntime,
 
 
 @router.post(
-    "/count_tokens", Facts(Need.KEY, words=WORDS, example=COUNTED, kinds=ANY), "How many tokens the model would read"
+    "/count_tokens",
+    Facts(Need.KEY, max_body=MAX_SHOWN, words=WORDS, example=COUNTED, kinds=ANY),
+    "How many tokens the model would read",
 )
 async def count_tokens(body: Prompt, request: Request, runtime: TheRuntime, caller: TheCaller) -> dict[str, Any]:
     model = runtime.find(body.model, caller)

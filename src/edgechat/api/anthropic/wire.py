@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, Tag
+from pydantic import BeforeValidator, Discriminator, Field, StrictBool, StrictInt, Tag
 
 from edgechat.api.fields import (
     Body,
@@ -18,9 +18,10 @@ from edgechat.api.fields import (
     User,
     json_text,
 )
-from edgechat.api.parts import BY_TYPE, Taken, as_blocks, content_of
+from edgechat.api.parts import BY_TYPE, Picture, PictureUrl, Taken, as_blocks, content_of, media_of, tag_of
 from edgechat.api.tools import ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
+from edgechat.media.inline import Sent
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
 
@@ -44,6 +45,45 @@ class Text(Body):
 Texts = Many[Annotated[Text, Taken]]
 
 
+class Inline(Body):
+    """A picture in base64. What it is called counts for nothing: its bytes tell."""
+
+    type: Literal["base64"]
+    media_type: str = ""
+    data: Picture
+
+
+class Address(Body):
+    """A picture in its address."""
+
+    type: Literal["url"]
+    url: PictureUrl
+
+
+class Image(Body):
+    """A block that is a picture."""
+
+    inert: ClassVar = CACHE_CONTROL
+
+    type: Literal["image"]
+    source: Annotated[
+        Annotated[Inline, Tag("base64 block")] | Annotated[Address, Tag("url block")],
+        Discriminator(
+            tag_of,
+            custom_error_type="unreadable",
+            custom_error_message="a picture comes as base64 or as a data: URL",
+        ),
+    ]
+
+    @property
+    def picture(self) -> Sent:
+        """The picture itself."""
+        return self.source.data if isinstance(self.source, Inline) else self.source.url
+
+
+Shown = Annotated[Annotated[Text, Tag("text block")] | Annotated[Image, Tag("image block")], BY_TYPE, Taken]
+
+
 class ToolResult(Body):
     """What a tool said, in the user's turn."""
 
@@ -51,7 +91,7 @@ class ToolResult(Body):
 
     type: Literal["tool_result"]
     tool_use_id: str
-    content: Annotated[Texts, BeforeValidator(as_blocks, str | list[Text])] = Field(default_factory=list)
+    content: Annotated[Many[Shown], BeforeValidator(as_blocks, str | list[Shown])] = Field(default_factory=list)
     is_error: StrictBool = False
 
     def value(self) -> Message:
@@ -85,13 +125,14 @@ class Thinking(Body):
 
 Block = Annotated[
     Annotated[Text, Tag("text block")]
+    | Annotated[Image, Tag("image block")]
     | Annotated[ToolResult, Tag("tool_result block")]
     | Annotated[ToolUse, Tag("tool_use block")]
     | Annotated[Thinking, Tag("thinking block")],
     BY_TYPE,
     Taken,
 ]
-ALLOWED = {"user": (Text, ToolResult), "assistant": (Text, ToolUse, Thinking), "system": (Text,)}
+ALLOWED = {"user": (Text, Image, ToolResult), "assistant": (Text, ToolUse, Thinking), "system": (Text,)}
 
 
 class Turn(Body):
@@ -102,7 +143,7 @@ class Turn(Body):
 
     def values(self) -> Iterator[Message]:
         """The turn as the rest of the house knows it: each result of a tool is a turn of its own there."""
-        said = content_of(block for block in self.content if isinstance(block, Text))
+        said = content_of(block for block in self.content if isinstance(block, Text | Image))
         if self.role == "assistant":
             thought = "".join(block.thinking for block in self.content if isinstance(block, Thinking))
             calls = tuple(block.value() for block in self.content if isinstance(block, ToolUse))
@@ -205,6 +246,7 @@ class Prompt(Body):
                 *((Message.of("system", system),) if system else ()),
                 *(message for turn in self.messages for message in turn.values()),
             ),
+            media=media_of(self.messages),
             tools=tuple(tool.value() for tool in self.tools or ()),
             tool_choice=CHOICES[choice.type],
             tool_names=() if choice.name is None else (choice.name,),

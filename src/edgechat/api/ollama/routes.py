@@ -20,7 +20,7 @@ from edgechat.api.ollama.listing import LINES, moment
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, Kept
 from edgechat.api.reply import Part, Progress, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
-from edgechat.api.routes import ANY, Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, MAX_SHOWN, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
 from edgechat.errors import OperatorOnly
 from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCall
@@ -35,7 +35,7 @@ router = Router("/api", OLLAMA)
 
 @router.post(
     "/chat",
-    Facts(Need.KEY, Asks.NOW, words=CHAT_WORDS, example=CHATTED, kinds=ANY),
+    Facts(Need.KEY, Asks.NOW, max_body=MAX_SHOWN, words=CHAT_WORDS, example=CHATTED, kinds=ANY),
     "Answer a conversation in Ollama's shape, streamed or whole",
 )
 async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
@@ -51,13 +51,13 @@ async def chat(body: ChatRequest, request: Request, runtime: TheRuntime, caller:
 
 @router.post(
     "/generate",
-    Facts(Need.KEY, Asks.NOW, words=GENERATE_WORDS, example=GENERATED, kinds=ANY),
+    Facts(Need.KEY, Asks.NOW, max_body=MAX_SHOWN, words=GENERATE_WORDS, example=GENERATED, kinds=ANY),
     "Answer a prompt in Ollama's shape, streamed or whole",
 )
 async def generate(body: GenerateRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:
     model = runtime.find(body.name, caller)
     ignored = ignored_by(body, request, model.served.info)
-    if not body.prompt:
+    if not body.prompt and not body.images:
         return await prepared(model, body, ignored, response="")
     answer = await accepted(request, model, body.generation(model.served.sampling))
     return await told(

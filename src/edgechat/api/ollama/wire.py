@@ -22,7 +22,7 @@ from edgechat.api.fields import (
     TopP,
     json_text,
 )
-from edgechat.api.parts import Pictures, content_of
+from edgechat.api.parts import Picture, content_of, media_of
 from edgechat.api.tools import ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
@@ -60,7 +60,7 @@ class Turn(Body):
     tool_calls: Many[Called] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
-    images: Pictures = None
+    images: Many[Picture] | None = None
 
 
 class ToolFunction(Body):
@@ -198,7 +198,7 @@ class ChatRequest(Asked):
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for."""
         tools = tuple(tool.value() for tool in self.tools or ())
-        wanted = GenRequest(tuple(messages_of(self.messages)), tools=tools)
+        wanted = GenRequest(tuple(messages_of(self.messages)), media=media_of(self.messages), tools=tools)
         return self._finished(checked(wanted), defaults)
 
 
@@ -214,17 +214,19 @@ class GenerateRequest(Asked):
     prompt: str = ""
     system: str | None = None
     raw: StrictBool | None = None
-    images: Pictures = None
+    images: Many[Picture] | None = None
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for."""
         if self.raw and self.system:
             raise InvalidRequest("system: a raw prompt goes to the model as it stands.", "system")
+        if self.raw and self.images:
+            raise InvalidRequest("images: a raw prompt has no place for them.", "images")
+        if self.raw:
+            return self._finished(GenRequest((), prompt=self.prompt), defaults)
         system = (Message.of("system", self.system),) if self.system else ()
-        asked = (
-            GenRequest((), prompt=self.prompt) if self.raw else GenRequest((*system, Message.of("user", self.prompt)))
-        )
-        return self._finished(asked, defaults)
+        asked = Message("user", content_of(self.prompt, self.images or ()))
+        return self._finished(GenRequest((*system, asked), media=media_of(self.images)), defaults)
 
 
 def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
@@ -237,13 +239,14 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
                 open_calls.remove(call)
             name = turn.tool_name or (call.name if call else None)
             id = turn.tool_call_id or (call.id if call else f"call_{at}")
-            yield Message("tool", content_of(turn.content), name=name, tool_call_id=id)
+            yield Message("tool", content_of(turn.content, turn.images or ()), name=name, tool_call_id=id)
             continue
         open_calls = [
             ToolCall(called.id or f"call_{at}_{place}", called.function.name, past_arguments(called.function.arguments))
             for place, called in enumerate(turn.tool_calls or ())
         ]
-        yield Message(turn.role, content_of(turn.content), reasoning=turn.thinking or "", tool_calls=tuple(open_calls))
+        said = content_of(turn.content, turn.images or ())
+        yield Message(turn.role, said, reasoning=turn.thinking or "", tool_calls=tuple(open_calls))
 
 
 def _answered(result: Turn, calls: Sequence[ToolCall]) -> ToolCall | None:

@@ -17,7 +17,7 @@ from edgechat.api.openai import choices
 from edgechat.api.openai.wire import ChatRequest
 from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, truth
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary
-from edgechat.api.routes import ANY, Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, MAX_SHOWN, Asks, Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import named
 from edgechat.types import Called, Delta, Done, Reasoning, Scored, Served, ToolCall
@@ -60,7 +60,7 @@ async def model(id: str, runtime: TheRuntime, caller: TheCaller) -> dict[str, An
 
 @router.post(
     "/chat/completions",
-    Facts(Need.KEY, Asks.NOW, example=ANSWERED, kinds=ANY),
+    Facts(Need.KEY, Asks.NOW, max_body=MAX_SHOWN, example=ANSWERED, kinds=ANY),
     "Answer a conversation, whole or streamed",
 )
 async def chat_completions(body: ChatRequest, request: Request, runtime: TheRuntime, caller: TheCaller) -> Response:

@@ -1,13 +1,14 @@
-"""The messages of OpenAI's chat API."""
+"""The messages of OpenAI's chat API, text and pictures."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, Tag, ValidationInfo, field_validator
 
 from edgechat.api.fields import Body, Many
 from edgechat.api.openai.functions import Call
-from edgechat.api.parts import content_of, of_types
+from edgechat.api.parts import BY_TYPE, PictureUrl, content_of, of_types
+from edgechat.media.inline import Sent
 from edgechat.types import Message, ModelInfo
 
 
@@ -20,8 +21,41 @@ class TextPart(Body):
     text: str
 
 
+class Image(Body):
+    """Where a picture is: in the address itself. How closely it is looked at is the model's own business."""
+
+    inert: ClassVar = ("detail", "format")
+
+    url: PictureUrl
+
+
+def _addressed(image: Any) -> Any:
+    """A plain string as the address that it stands for."""
+    return {"url": image} if isinstance(image, str) else image
+
+
+class ImagePart(Body):
+    """A picture in a message's content."""
+
+    inert: ClassVar = ("cache_control", "prompt_cache_breakpoint")
+
+    type: Literal["image_url"]
+    image_url: Annotated[Image, BeforeValidator(_addressed, Image | str)]
+
+    @property
+    def picture(self) -> Sent:
+        """The picture itself."""
+        return self.image_url.url
+
+
+AnyPart = Annotated[
+    Annotated[TextPart, Tag("text block")] | Annotated[ImagePart, Tag("image_url block")],
+    BY_TYPE,
+]
+
+
 class ChatMessage(Body):
-    """One turn. Pictures and sound are refused: the served models read text.
+    """One turn. Sound and documents are refused; pictures are the user's to send.
 
     An assistant's message may come back as it was sent: thinking, calls and the empty fields included.
     """
@@ -36,12 +70,12 @@ class ChatMessage(Body):
     refusal: None = None
     audio: None = None
     function_call: None = None
-    content: str | Many[TextPart] | None = Field(default=None, validate_default=True)
+    content: str | Many[AnyPart] | None = Field(default=None, validate_default=True)
 
     @field_validator("content", mode="before")
     @classmethod
     def _readable(cls, content: Any) -> Any:
-        return of_types(content, "text")
+        return of_types(content, "text", "image_url")
 
     @field_validator("tool_calls", "reasoning_content")
     @classmethod
@@ -56,6 +90,14 @@ class ChatMessage(Body):
         if value is not None and info.data.get("role", "tool") != "tool":
             raise ValueError("only a tool's message has it")
         return value
+
+    @field_validator("content")
+    @classmethod
+    def _shown_by_the_user(cls, content: Any, info: ValidationInfo) -> Any:
+        role = info.data.get("role", "user")
+        if role != "user" and isinstance(content, list) and any(isinstance(part, ImagePart) for part in content):
+            raise ValueError(f"pictures are sent in messages with role 'user', and this one's is {role!r}")
+        return content
 
     @field_validator("content")
     @classmethod

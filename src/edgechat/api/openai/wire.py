@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictInt, field_validator
 from edgechat.api.fields import CHOICES, TOP, Body, Drawn, Many, MaxTokens, Neutral, Strict, User
 from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of
 from edgechat.api.openai.turns import ChatMessage
+from edgechat.api.parts import media_of
 from edgechat.api.tools import checked
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Guards, ModelInfo, Sampling
@@ -131,6 +132,7 @@ class ChatRequest(Drawn):
         choice, names = choice_of(self.tool_choice)
         wanted = GenRequest(
             messages=tuple(message.value() for message in self.messages),
+            media=media_of(self.messages),
             sampling=self.sampling(defaults),
             max_tokens=self._limit(),
             stop=self.stops(),

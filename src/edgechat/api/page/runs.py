@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 from fastapi import Depends, Header
 from fastapi.responses import Response
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from edgechat.api import sse
 from edgechat.api.fields import Draw, Many, MaxTokens, Stops, Strict
-from edgechat.api.parts import none_of
 from edgechat.api.reply import comments_of
 from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
@@ -22,6 +21,7 @@ from edgechat.runs import log
 from edgechat.runs.keeper import Runs
 
 KEEP_ALIVE_S = 5.0
+WORDS = {"messages": "attachments"}
 
 router = Router("/api/runs")
 TheRuns = Annotated[Runs, Depends(runs_of)]
@@ -43,15 +43,24 @@ class RunRequest(Strict):
 
     With `content`: a new message behind `parent_id` (an answer of this conversation); null is the beginning, so that an
     edited message hangs where the first version hangs; left out, behind the newest answer. Without `content`: the
-    message `parent_id` is answered again. `attachments` are uploaded before, and named by their SHA-256.
+    message `parent_id` is answered again. `attachments` are uploaded before, and named by their SHA-256; a message that
+    has some may have no words.
     """
 
     conversation_id: str | None = None
     parent_id: str | None = None
-    content: Annotated[str, Field(min_length=1, max_length=1 << 20)] | None = None
-    attachments: Annotated[Many[Sha256], Field(max_length=16), none_of("they")] = Field(default_factory=list)
+    content: Annotated[str, Field(max_length=1 << 20)] | None = None
+    attachments: Annotated[Many[Sha256], Field(max_length=16)] = Field(default_factory=list)
     model: str | None = None
     params: Params = Params()
+
+    @model_validator(mode="after")
+    def _something_is_said(self) -> Self:
+        if self.content == "" and not self.attachments:
+            raise ValueError("content is empty, and there are no attachments")
+        if self.content is None and self.attachments:
+            raise ValueError("attachments belong to a new message, which has content")
+        return self
 
     def turn(self) -> Turn:
         """The turn as the store knows it."""
@@ -62,10 +71,11 @@ class RunRequest(Strict):
             content=self.content,
             model=self.model or None,
             params=self.params.model_dump(exclude_none=True),
+            attachments=tuple(self.attachments) if self.attachments else msgspec.UNSET,
         )
 
 
-@router.post("", Facts(Need.KEY, Asks.LATER), "Store a message and let it be answered", status_code=201)
+@router.post("", Facts(Need.KEY, Asks.LATER, words=WORDS), "Store a message and let it be answered", status_code=201)
 async def begin(
     body: RunRequest,
     runs: TheRuns,

@@ -23,7 +23,7 @@ from edgechat.api.reply import Part, Progress, Whole, comments_of, respond, trut
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.responses.memory import Memory, Past
 from edgechat.api.responses.wire import ResponsesRequest
-from edgechat.api.routes import ANY, Asks, Facts, Need, Router
+from edgechat.api.routes import ANY, MAX_SHOWN, Asks, Facts, Need, Router
 from edgechat.types import Called, Delta, Done, GenRequest, Reasoning, Scored, Served
 
 WORDS = {"messages": "input", "response_format": "text.format", "enable_thinking": "reasoning.effort"}
@@ -60,7 +60,7 @@ EXAMPLE = Example(
 
 @router.post(
     "/responses",
-    Facts(Need.KEY, Asks.NOW, words=WORDS, example=EXAMPLE, kinds=ANY),
+    Facts(Need.KEY, Asks.NOW, max_body=MAX_SHOWN, words=WORDS, example=EXAMPLE, kinds=ANY),
     "Answer, whole or streamed; kept in memory for an hour, unless `store` is false",
 )
 async def responses(

@@ -1,10 +1,19 @@
 """Request schemas of OpenAI's Responses API as edgechat honours them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import BeforeValidator, Discriminator, Field, StrictBool, StrictInt, Tag
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from edgechat.api.fields import (
     ANY_OBJECT,
@@ -19,15 +28,17 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.openai.wire import UNHEARD, Effort
-from edgechat.api.parts import as_blocks, content_of, of_types, tag_of, type_of
+from edgechat.api.parts import PictureUrl, as_blocks, content_of, media_of, of_types, tag_of, type_of
 from edgechat.api.tools import ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
+from edgechat.media.inline import Sent
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolCall, ToolChoice
 
 ECHOED = ("status",)  # of items that come from an earlier response
 LOGPROBS = "message.output_text.logprobs"
 TEXTS = ("input_text", "output_text", "text")
+SHOWN = (*TEXTS, "input_image")
 
 
 class Text(Body):
@@ -39,12 +50,31 @@ class Text(Body):
     text: str
 
 
+class Image(Body):
+    """A picture. How closely it is looked at is the model's own business."""
+
+    neutral: ClassVar = {"file_id": ()}
+    inert: ClassVar = ("detail", "prompt_cache_breakpoint")
+
+    type: Literal["input_image"]
+    image_url: PictureUrl
+
+    @property
+    def picture(self) -> Sent:
+        """The picture itself."""
+        return self.image_url
+
+
 def as_parts(content: Any) -> Any:
     """A plain string as the list of one part that it stands for."""
-    return of_types(as_blocks(content), *TEXTS)
+    return of_types(as_blocks(content), *SHOWN)
 
 
-Parts = Annotated[Many[Text], BeforeValidator(as_parts, str | list[Text])]
+AnyPart = Annotated[
+    Annotated[Text, Tag("text block")] | Annotated[Image, Tag("image block")],
+    Discriminator(lambda part: "image block" if type_of(part) == "input_image" else "text block"),
+]
+Parts = Annotated[Many[AnyPart], BeforeValidator(as_parts, str | list[AnyPart])]
 
 
 class Echoed(Body):
@@ -61,6 +91,14 @@ class Turn(Echoed):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: Parts
+
+    @field_validator("content")
+    @classmethod
+    def _shown_by_the_user(cls, content: list[Text | Image], info: ValidationInfo) -> list[Text | Image]:
+        role = info.data.get("role", "user")
+        if role != "user" and any(isinstance(part, Image) for part in content):
+            raise ValueError(f"pictures are sent in messages with role 'user', and this one's is {role!r}")
+        return content
 
 
 class Call(Echoed):
@@ -275,12 +313,13 @@ class ResponsesRequest(Body):
         """The tools that the model may call."""
         return [tool for tool in self.tools or () if isinstance(tool, ToolParam)]
 
-    def generation(self, defaults: Sampling, conversation: Iterable[Known]) -> GenRequest:
+    def generation(self, defaults: Sampling, conversation: Sequence[Known]) -> GenRequest:
         """What the engine is asked for, about `conversation`. Raises InvalidRequest for what a shape cannot say."""
         mode, names = self._choice()
         form = self.text.format if self.text else None
         wanted = GenRequest(
             messages=tuple(turns_of(self.instructions, conversation)),
+            media=media_of(conversation),
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
             max_tokens=self.max_output_tokens,
             truncation=self.truncation or "disabled",

@@ -1,0 +1,24 @@
+"""What a conversation's messages hold besides text, brought from the disk for whoever reads them."""
+
+from collections.abc import Iterable
+
+from edgechat.errors import InvalidMedia
+from edgechat.history import attachments, files
+from edgechat.history.store import History
+from edgechat.types import Message
+
+MOST = 32 << 20  # bytes of one conversation; a letter to a worker holds twice that
+
+
+def contents(history: History, owner: str, messages: Iterable[Message]) -> dict[str, bytes]:
+    """The bytes of all attachments of `messages`, by their SHA-256. Blocks.
+
+    Raises NotFound, StorageError, and InvalidMedia for more than is read at once.
+    """
+    found: dict[str, bytes] = {}
+    for sha256 in dict.fromkeys(part.sha256 for message in messages for part in message.attachments):
+        kept = history.read(attachments.find, owner, sha256).result()
+        found[sha256] = files.read(history.attachments, kept)
+        if sum(map(len, found.values())) > MOST:
+            raise InvalidMedia(f"this conversation holds more than {MOST} bytes besides text: begin a new one.")
+    return found
