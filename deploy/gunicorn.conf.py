@@ -1,6 +1,6 @@
 """edgechat under gunicorn, with one uvicorn worker:
 
-    pip install 'edgechat[gunicorn]'
+    pip install '.[gunicorn]'   (in edgechat's folder)
     gunicorn -c deploy/gunicorn.conf.py
 
 Settings of edgechat come from config.toml in its home folder and from EDGECHAT_*. Only the address is set here.

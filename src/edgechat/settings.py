@@ -135,16 +135,18 @@ class Settings(BaseModel):
     max_tokens: int = Field(default=0, ge=0, description="tokens of one answer that may be asked for; 0: what fits")
     limits_storage: str = Field(
         default="memory",
-        description="where uses are counted: memory, or redis://… (needs `pip install edgechat[redis]`)",
+        description="where uses are counted: memory, or redis://… (needs `pip install '.[redis]'` in edgechat's "
+        "folder)",
     )
     sentry_dsn: str | None = Field(
         default=None,
-        description="Sentry project that is told of errors, without anybody's words (`pip install edgechat[sentry]`)",
+        description="Sentry project that is told of errors, without anybody's words (`pip install '.[sentry]'` in "
+        "edgechat's folder)",
     )
     otel_endpoint: str | None = Field(
         default=None,
         description="OpenTelemetry collector that gets a trace of each answer, without its words, by OTLP over HTTP, "
-        "such as http://127.0.0.1:4318 (`pip install edgechat[otel]`)",
+        "such as http://127.0.0.1:4318 (`pip install '.[otel]'` in edgechat's folder)",
     )
     drain: float = Field(default=10, ge=0, le=3600, description="seconds that running answers get after SIGTERM")
     prefix_bytes: ByteSize = Field(

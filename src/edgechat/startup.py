@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -19,6 +19,7 @@ from edgechat.errors import EdgechatError, HubError, ModelFileInvalid, StorageEr
 from edgechat.gguf.header import read_header
 from edgechat.hub.pull import Fetching, Published, Resolving, Verifying, pull
 from edgechat.hub.stored import Stored
+from edgechat.i18n import t
 from edgechat.models.keeper import Keeper
 from edgechat.models.library import Library
 from edgechat.types import UNTAUGHT, Struct
@@ -48,6 +49,11 @@ class Readiness(Struct, frozen=True):
     progress: float | None = None  # 0 to 1
     download: Download | None = None  # while there is one
     languages: tuple[str, ...] = ()  # that the model speaks, where the catalog knows it
+
+    def told(self) -> dict[str, Any]:
+        """As JSON, with the reason in the language of whoever asks."""
+        about: dict[str, Any] = msgspec.to_builtins(self)
+        return about | {"why": self.why and t(self.why)}
 
 
 class Startup:

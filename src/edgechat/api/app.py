@@ -15,6 +15,7 @@ from edgechat.api.doors.drain import Drain, end_process
 from edgechat.api.doors.gate import Gate, Turnstile, places
 from edgechat.api.doors.guard import Guard, Rules
 from edgechat.api.doors.head import Head
+from edgechat.api.doors.language import Language
 from edgechat.api.doors.request_id import RequestId
 from edgechat.api.downloads import Downloads
 from edgechat.api.ignored import HEADER
@@ -114,6 +115,7 @@ def _put_doors_before(app: FastAPI, settings: Settings, counted: Metrics, tracin
         app.add_middleware(CORSMiddleware, settings.cors_origins, ["*"], ["*"], expose_headers=TOLD, max_age=600)
     if tracing:
         tracing.install(app)
+    app.add_middleware(Language)  # before whoever refuses, too
     app.add_middleware(RequestId)  # the outermost: refusals have an id too
 
 
@@ -124,4 +126,6 @@ def _tracing(endpoint: str | None) -> "Tracing | None":
     try:
         return registry.load(registry.EXTRAS, "otel", "extra")(endpoint)  # type: ignore[no-any-return]
     except ImportError:
-        raise ConfigError("the setting otel_endpoint needs OpenTelemetry: pip install 'edgechat[otel]'.") from None
+        raise ConfigError(
+            "the setting otel_endpoint needs OpenTelemetry: pip install '.[otel]' in edgechat's folder."
+        ) from None

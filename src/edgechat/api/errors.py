@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from edgechat import errors
+from edgechat.i18n import t
 
 # Every class of errors.py has a row: a test holds it.
 STATUS: dict[type[errors.EdgechatError], int] = {
@@ -136,7 +137,7 @@ def dialect_of(scope: Scope) -> Dialect:
 def response(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """`problem` as an answer to the request of `scope`."""
     dialect = dialect_of(scope)
-    body = dialect.shape(problem)
+    body = dialect.shape(problem._replace(message=t(problem.message)))
     if dialect.id_header:
         body["request_id"] = scope.get("state", {}).get("request_id")
     if problem.current is not None:

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
@@ -34,7 +33,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", Facts(Need.PUBLIC), "The model answers (200), or why not yet (503)")
 async def readyz(runtime: TheRuntime) -> Response:
     readiness = runtime.readiness
-    return JSONResponse(msgspec.to_builtins(readiness), 200 if readiness.state == "ready" else 503)
+    return JSONResponse(readiness.told(), 200 if readiness.state == "ready" else 503)
 
 
 @router.get("/health", Facts(Need.PUBLIC), "The same, as other engines' clients ask for it")

@@ -13,7 +13,7 @@ INCH = 2.4  # of a small picture, each way
 def check() -> None:
     """Raise ConfigError unless pictures can be drawn."""
     if find_spec("matplotlib") is None:
-        raise ConfigError("a PNG needs matplotlib: pip install 'edgechat[plot]', or leave --png away.")
+        raise ConfigError("a PNG needs matplotlib: pip install '.[plot]' in edgechat's folder, or leave --png away.")
 
 
 def draw(found: Report, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Models from Hugging Face, or a mirror that speaks its routes, by the real client. Runs in the child process only.
 
-Needs the extra: pip install 'edgechat[hf]'. As with ModelScope's SDK, the client only lists and transfers: it gets a
+Needs the extra: pip install '.[hf]'. As with ModelScope's SDK, the client only lists and transfers: it gets a
 home of its own, the plain transfer (its native one goes past every rule of this process), and a token for the hub only.
 """
 
@@ -95,7 +95,7 @@ class HuggingFace:
         try:
             import huggingface_hub
         except ImportError:
-            raise ConfigError("hf: needs Hugging Face's client: pip install 'edgechat[hf]'.") from None
+            raise ConfigError("hf: needs Hugging Face's client: pip install '.[hf]' in edgechat's folder.") from None
         return huggingface_hub
 
 

@@ -18,7 +18,7 @@ FLUSH_S = 2.0  # at the end of the process
 def reporter(dsn: str) -> Report:
     """What takes a line of the log to the project that `dsn` names. Raises ConfigError."""
     if find_spec("sentry_sdk") is None:
-        raise ConfigError("the setting sentry_dsn needs sentry-sdk: pip install 'edgechat[sentry]'.")
+        raise ConfigError("the setting sentry_dsn needs sentry-sdk: pip install '.[sentry]' in edgechat's folder.")
     import sentry_sdk
     from sentry_sdk.utils import BadDsn
 

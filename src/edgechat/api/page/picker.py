@@ -13,6 +13,7 @@ from edgechat.api.routes import Facts, Need, Router
 from edgechat.api.watch.models import Row, here
 from edgechat.errors import EdgechatError, ModelNotFound
 from edgechat.hub.catalog import Entry
+from edgechat.i18n import t
 from edgechat.runtime import Runtime
 from edgechat.tune.advice import Advice, advice
 from edgechat.types import Model
@@ -99,5 +100,5 @@ def _absent(entry: Entry, downloads: Downloads, runtime: Runtime) -> Row:
         received=step.done if step else None,
         rate=step.rate if step else None,
         left=step.left_s if step else None,
-        why=downloads.failures.get(entry.name),
+        why=t(downloads.failures.get(entry.name, "")) or None,
     )

@@ -17,6 +17,7 @@ from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.api.streaming import Streamed
 from edgechat.errors import InvalidRequest
 from edgechat.history.records import Turn
+from edgechat.i18n import t
 from edgechat.runs import log
 from edgechat.runs.keeper import Runs
 
@@ -110,4 +111,6 @@ def _number(last_event_id: str | None) -> int:
 
 def _framed(numbered: tuple[int, log.Event]) -> Iterable[bytes]:
     number, event = numbered
+    if isinstance(event, log.Error | log.Unsaved):
+        event = msgspec.structs.replace(event, message=t(event.message))
     yield sse.event(log.name(event), log.payload(event), number)

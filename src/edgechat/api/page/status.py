@@ -3,7 +3,6 @@
 from itertools import islice
 from typing import Any
 
-import msgspec
 from fastapi import Request
 
 from edgechat import __version__
@@ -26,7 +25,7 @@ async def status(request: Request, runtime: TheRuntime) -> dict[str, Any]:
     served, sample = runtime.served, board.last()
     return {
         "version": __version__,
-        **msgspec.to_builtins(runtime.readiness),
+        **runtime.readiness.told(),
         "defaults": defaults(served.sampling) if served else {},
         "engine": {"build": served.info.engine, "kernels": served.info.kernels} if served else {},
         # Bytes: what this process and its workers hold, and what the machine could still give.

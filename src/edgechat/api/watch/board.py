@@ -21,6 +21,7 @@ from edgechat.api import sse
 from edgechat.api.watch.desk import Desk
 from edgechat.api.watch.metrics import temperature
 from edgechat.api.watch.models import Row, here
+from edgechat.i18n import t
 from edgechat.observe.logs import Sink
 from edgechat.runtime import Runtime
 from edgechat.types import Caller, Struct
@@ -174,12 +175,14 @@ class Board:
         pool = self._runtime.keeper.pool
         return {
             "version": __version__,
-            **msgspec.to_builtins(self._runtime.readiness),
+            **self._runtime.readiness.told(),
             "paused": self._runtime.paused,  # which the state tells only once the model answers
             "uptime_s": round(time.time() - self._started),
             "memory": {"limit": pool.memory, "planned": pool.memory - pool.room},
             "requests": self.live.told(),
-            "errors": [msgspec.to_builtins(error) for error in reversed(self.live.errors)],
+            "errors": [
+                msgspec.to_builtins(error) | {"message": t(error.message)} for error in reversed(self.live.errors)
+            ],
             "codes": dict(self.live.codes),
             "log_lines_dropped": Sink.dropped,
         }

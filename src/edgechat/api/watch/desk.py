@@ -213,4 +213,6 @@ def _storage(address: str) -> Storage:
     try:
         return RedisStorage(f"async+{address}", implementation="redispy", wrap_exceptions=True)
     except ConfigurationError as error:
-        raise ConfigError(f"setting limits_storage: {error}; it needs `pip install edgechat[redis]`.") from None
+        raise ConfigError(
+            f"setting limits_storage: {error}; it needs `pip install '.[redis]'` in edgechat's folder."
+        ) from None

@@ -27,7 +27,8 @@ from edgechat.types import Loading, ModelInfo, Sampling
 
 Floats = NDArray[np.float32]
 MISSING = (
-    "--engine transformers needs PyTorch in a build for the processor, then pip install 'edgechat[transformers]'; "
+    "--engine transformers needs PyTorch in a build for the processor, then "
+    "pip install '.[transformers]' in edgechat's folder; "
     "or leave --engine away."
 )
 KINDS = ("keys", "values")  # what a layer holds of every token

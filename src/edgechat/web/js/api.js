@@ -14,6 +14,9 @@ export const door = new EventTarget();
 
 const TIMEOUT = 15_000; // ms, for anything that is not a stream
 
+/** The language that the page shows: reasons come in it. */
+const language = () => ({ "Accept-Language": document.documentElement.lang });
+
 const at = (path) => new URL(path, document.baseURI);
 const query = (path, given) => {
   const params = Object.entries(given).filter(([, value]) => value != null && value !== "");
@@ -25,7 +28,8 @@ export async function readyz() {
   let response;
   let body;
   try {
-    response = await fetch(at("readyz"), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
+    const signal = AbortSignal.timeout(TIMEOUT);
+    response = await fetch(at("readyz"), { cache: "no-store", headers: language(), signal });
     body = await response.json();
   } catch {
     if (!response) return { state: "unreachable" };
@@ -118,7 +122,8 @@ async function send(method, path, body, { headers = {}, signal } = {}) {
 async function request(method, path, options) {
   let response;
   try {
-    response = await fetch(at(path), { method, cache: "no-store", ...options });
+    const headers = { ...language(), ...options.headers };
+    response = await fetch(at(path), { method, cache: "no-store", ...options, headers });
   } catch (error) {
     if (options.signal?.aborted && options.signal.reason?.name !== "TimeoutError") throw error;
     throw new ApiError("unreachable", String(error));

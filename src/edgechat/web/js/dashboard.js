@@ -56,7 +56,8 @@ async function listen() {
   listening?.abort();
   const own = (listening = new AbortController());
   try {
-    const answer = await fetch("api/dash/events", { signal: own.signal, cache: "no-store" });
+    const headers = { "Accept-Language": i18n.current() };
+    const answer = await fetch("api/dash/events", { signal: own.signal, cache: "no-store", headers });
     if (!answer.ok) return problem(answer.status === 401 || answer.status === 403 ? "server.locked" : "server.lost");
     problem(null);
     for await (const { event, data } of readEvents(answer.body)) take(event, JSON.parse(data));

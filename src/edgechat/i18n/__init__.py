@@ -1,0 +1,91 @@
+"""Localization (l10n): what a reader is told, in the reader's language.
+
+Code says English, in place. `zh.toml` has the Chinese of each sentence, with numbered gaps for what varies:
+
+    raise NotOnHub(f"{reference}: there is no such file.")      raised, stored, logged, sent between processes
+    "{1}: there is no such file." = "{1}：没有这个文件。"         zh.toml
+    t(str(error))                                               where it is shown: in an answer to the page, say
+
+A sentence is known again by its words, so none carries a key about. What fills a gap may be a sentence itself.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+ENGLISH = "en"
+LANGUAGES = (ENGLISH, "zh")
+_GAP = re.compile(r"\{(\d+)\}")
+
+_language: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+class _Sentence(NamedTuple):
+    """How a sentence is known again, and its translation. `fixed`: how many of its characters do not vary."""
+
+    fixed: int
+    pattern: re.Pattern[str]
+    translation: str
+
+
+def t(text: str) -> str:
+    """`text` in the language of now; as it is where that has no translation of it."""
+    if _language.get() == ENGLISH:
+        return text
+    exact, sentences = _table(_language.get())
+    if text in exact:
+        return exact[text]
+    for sentence in sentences:
+        if found := sentence.pattern.fullmatch(text):
+            return sentence.translation.format("", *map(t, found.groups()))
+    return text
+
+
+def speak(language: str) -> None:
+    """Make it the language of this context, and of what is started from it."""
+    _language.set(language)
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """The language of what is done meanwhile."""
+    before = _language.set(language)
+    try:
+        yield
+    finally:
+        _language.reset(before)
+
+
+def of_locale(environ: Mapping[str, str]) -> str:
+    """The language that a terminal's environment asks for, by the order of POSIX."""
+    return _first(next(filter(None, map(environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), ""))
+
+
+def of_header(accept_language: str) -> str:
+    """The language that a browser asks for: the first of its list."""
+    return _first(accept_language)
+
+
+def _first(wanted: str) -> str:
+    """The language of zh_CN.UTF-8 or zh-CN,zh;q=0.9. There is one Chinese until there are two."""
+    primary = re.split(r"[^a-z]", wanted.strip().lower())[0]
+    return primary if primary in LANGUAGES else ENGLISH
+
+
+@cache
+def _table(language: str) -> tuple[dict[str, str], list[_Sentence]]:
+    """All sentences: those without gaps, and the others, the least general first."""
+    sections = tomllib.loads(files(__package__).joinpath(f"{language}.toml").read_text(encoding="utf-8"))
+    exact = {english: other for section in sections.values() for english, other in section.items()}
+    open_ones = [_sentence(*pair) for pair in exact.items() if _GAP.search(pair[0])]
+    return exact, sorted(open_ones, key=lambda sentence: -sentence.fixed)
+
+
+def _sentence(english: str, translation: str) -> _Sentence:
+    fixed = _GAP.split(english)[::2]
+    return _Sentence(sum(map(len, fixed)), re.compile("(.*?)".join(map(re.escape, fixed)), re.DOTALL), translation)

@@ -1,0 +1,126 @@
+"""Every sentence that is told has its Chinese: each is read off the code, as it stands there."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgechat import errors, i18n
+from edgechat.i18n import of_header, of_locale, speaking, t
+
+SOURCE = Path(i18n.__file__).parent.parent
+ZH = tomllib.loads((SOURCE / "i18n" / "zh.toml").read_text(encoding="utf-8"))
+FLAT = {english: chinese for section in ZH.values() for english, chinese in section.items()}
+GAP = re.compile(r"\{\d+\}")
+TELLERS = {kind.__name__ for kind in errors.tree()} | {"Failed", "Problem", "http", "t", "say"}
+# What these say goes to programs, in the words of the APIs they know, or to developers.
+APART = ("api/anthropic", "api/ollama", "api/openai", "api/responses", "api/openapi.py", "api/tools.py",
+         "api/ignored.py", "api/requests.py", "scheduler/constrain.py", "scheduler/parameters.py", "bench",
+         "engine/fake.py", "engine/torch")  # fmt: skip
+
+
+def told(node: ast.AST) -> str | None:
+    """The sentence of a literal, with its gaps numbered; None of what is none."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if not isinstance(node, ast.JoinedStr):
+        return None
+    parts, gaps = [], 0
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            parts.append(str(part.value))
+        else:
+            gaps += 1
+            parts.append(f"{{{gaps}}}")
+    return "".join(parts)
+
+
+def literals() -> Iterator[str]:
+    """All there are."""
+    for path in SOURCE.rglob("*.py"):
+        yield from filter(None, map(told, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """(place, sentence) of all that is said by an error or through the translator."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        place = path.relative_to(SOURCE).as_posix()
+        if place.startswith(APART):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in TELLERS:
+                for argument in node.args[: 2 if name in ("Failed", "Problem", "http") else 1]:
+                    sentence = told(argument)
+                    if sentence and re.search("[a-z]{3}", GAP.sub("", sentence)):
+                        yield f"{place}:{node.lineno}", sentence
+
+
+def test_every_sentence_has_its_chinese() -> None:
+    missing = [f"{place}: {sentence}" for place, sentence in sentences() if sentence not in FLAT]
+    assert not missing, "\n".join(missing)
+
+
+def test_what_is_translated_is_still_said() -> None:
+    """But for what libraries and the system say."""
+    said = "\n".join(literals())
+    stale = [
+        english
+        for name, section in ZH.items()
+        if name != "foreign"
+        for english in section
+        if not all(piece.strip(" :.;") in said for piece in GAP.split(english))
+    ]
+    assert not stale, "\n".join(stale)
+
+
+@pytest.mark.parametrize("english", FLAT, ids=str)
+def test_a_translation_takes_what_the_sentence_gives(english: str) -> None:
+    """Each gap once, and no other sentence is taken for this one."""
+    chinese, gaps = FLAT[english], GAP.findall(english)
+    assert gaps == [f"{{{n}}}" for n in range(1, len(gaps) + 1)]
+    assert sorted(GAP.findall(chinese)) == sorted(gaps)
+    filled = [f"x{n}y" for n in range(1, len(gaps) + 1)]
+    with speaking("zh"):
+        assert t(fill(english, filled)) == fill(chinese, filled)
+
+
+def fill(sentence: str, gaps: list[str]) -> str:
+    return GAP.sub(lambda gap: gaps[int(gap[0][1:-1]) - 1], sentence)
+
+
+def test_what_fills_a_gap_is_translated_too() -> None:
+    why = "hub.example:443 cannot be reached: its name is not known here. Check the network and the proxy settings."
+    with speaking("zh"):
+        assert t(why) == "无法连接 hub.example:443：找不到这个域名（DNS）。请检查网络和代理设置。"
+        assert t("No sentence of ours.") == "No sentence of ours."
+    assert t(why) == why
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_TW.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": ""}, "zh"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "zha_CN"}, "en"),
+        ({}, "en"),
+    ],
+)
+def test_the_locale_chooses(environ: dict[str, str], language: str) -> None:
+    assert of_locale(environ) == language
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [("zh-CN", "zh"), ("zh-TW,zh;q=0.9,en;q=0.8", "zh"), ("en-GB,zh;q=0.5", "en"), ("*", "en"), ("", "en")],
+)
+def test_a_browser_chooses(header: str, language: str) -> None:
+    assert of_header(header) == language
