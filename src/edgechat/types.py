@@ -128,6 +128,7 @@ class GenRequest(Struct, frozen=True):
     schema: str | None = None  # text of the JSON schema that the answer follows
     logprobs: int | None = None  # so many alternatives per token; None: no log probabilities at all
     thinking: bool | None = None  # None: as the model's template has it
+    thinking_hint: str = ""  # the parameter that only hints at it: told where the model does not think, not refused
     guards: Guards = Guards()
     background: bool = False  # after everyone who waits for an answer
     purpose: Purpose = "answer"  # what it is for, as the operator is told; it changes nothing else
@@ -232,7 +233,7 @@ class Done(Event, frozen=True):
     dropped_messages: int = 0  # of the oldest ones, which did not fit
     stop: str | None = None  # the string of the request's that ended it
     guards: tuple[Guard, ...] = ()  # that acted
-    unheld: tuple[str, ...] = ()  # places in schemas of tools that are not strict, to which calls were not held
+    unheld: tuple[str, ...] = ()  # hints not followed; places in schemas of tools that are not strict
 
 
 class Failed(Event, frozen=True):

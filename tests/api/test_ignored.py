@@ -93,7 +93,7 @@ def test_a_slip_is_refused_with_the_name_that_was_meant(
         (
             "/v1/chat/completions",
             {"reasoning_effort": "medium", "chat_template_kwargs": {"x": 1}},
-            ["chat_template_kwargs.x"],
+            ["chat_template_kwargs.x", "reasoning_effort"],
         ),
         (
             "/v1/chat/completions",

@@ -7,12 +7,14 @@ in no table, is accepted and told (ignored.py).
 
 import json
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import msgspec
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -32,17 +34,24 @@ T = TypeVar("T")
 Neutral = dict[str, tuple[Any, ...]]
 Many = Annotated[list[T], Field(fail_fast=True)]  # of a million bad ones, one complaint is enough
 
+
+def _as_whole(value: Any) -> Any:
+    """16.0 is a whole number in JSON, and what forms send."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_as_whole)
 Number = StrictFloat  # takes whole numbers too, and nothing else
 Temperature = Annotated[Number, Field(ge=0, le=2)]
 TopP = Annotated[Number, Field(ge=0, le=1)]  # 0 leaves the likeliest token
-TopK = Annotated[StrictInt, Field(ge=0, lt=1 << 20)]
+TopK = Annotated[StrictInt, Field(ge=-1, lt=1 << 20), WHOLE, AfterValidator(partial(max, 0))]  # 0 or -1: all of them
 MinP = Annotated[Number, Field(ge=0, le=1)]
 Repetition = Annotated[Number, Field(gt=0, le=10)]
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
 Token = Annotated[str, StringConstraints(pattern="^(0|[1-9][0-9]{0,9})$")]  # a token's id, as names of JSON objects are
 Bias = dict[Token, Annotated[Number, Field(ge=-100, le=100)]]
-Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)]
-MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
+Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63), WHOLE]
+MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31), WHOLE]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[Many[Stop], Field(max_length=32)]
 User = Annotated[str, Field(max_length=512)]
@@ -50,6 +59,8 @@ Schema = dict[str, Any]
 
 CHOICES = 8  # answers of one request, at most
 TOP = 20  # alternatives of one token, at most
+Choices = Annotated[StrictInt, Field(ge=1, le=CHOICES), WHOLE]
+TopLogprobs = Annotated[StrictInt, Field(ge=0, le=TOP), WHOLE]
 ANY_OBJECT = '{"type":"object"}'  # the schema of "some JSON object"
 
 

@@ -202,6 +202,6 @@ def truth(served: Served, ignored: Sequence[str], done: Done, *others: Done) -> 
         "stop_reason": done.stop_reason,
         "guards": list(done.guards),
         "fallback": None,
-        "ignored": [*ignored, *done.unheld],
+        "ignored": [*ignored, *(place for place in done.unheld if place not in ignored)],
         **({"choices": several} if others else {}),
     }

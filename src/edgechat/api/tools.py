@@ -11,6 +11,7 @@ from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Message, Tool, ToolCall
 
 UNREADABLE = "INVALID_JSON"  # under which arguments that are no object are passed on as the text they are
+Arguments = dict[str, Any] | list[Any] | str  # of a past call: a text in some dialects, an object in others
 ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
 
 
@@ -52,22 +53,21 @@ def _named(messages: Iterable[Message], results: str) -> tuple[Message, ...]:
     return tuple(named)
 
 
-def past_arguments(given: str | dict[str, Any]) -> str:
+def past_arguments(given: Arguments) -> str:
     """The arguments of a call that was made before, as the text of an object.
 
-    What comes back from a client may be empty (a tool that takes nothing), wrapped twice, or cut off by a limit: one
-    bad call may not lose its user the conversation.
+    What comes back from a client may be nothing in some shape (a tool that takes nothing), wrapped twice, or cut off
+    by a limit: one bad call may not lose its user the conversation.
     """
-    if not isinstance(given, str):
-        return msgspec.json.encode(given).decode()
+    text = given if isinstance(given, str) else msgspec.json.encode(given).decode()
     try:
-        value = json.loads(given or "{}")
-        value = json.loads(value) if isinstance(value, str) else value
+        value = json.loads(text.strip() or "{}")
+        value = json.loads(value.strip() or "{}") if isinstance(value, str) else value
     except (ValueError, RecursionError):
-        value = None
+        value = text
     if isinstance(value, dict):
-        return given if given.lstrip().startswith("{") else json.dumps(value, ensure_ascii=False)
-    return json.dumps({UNREADABLE: given}, ensure_ascii=False)
+        return text if text.lstrip().startswith("{") else json.dumps(value, ensure_ascii=False)
+    return json.dumps({UNREADABLE: text}, ensure_ascii=False) if value else "{}"
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:

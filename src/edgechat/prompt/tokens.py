@@ -41,6 +41,7 @@ class Prepared(NamedTuple):
     thinks: bool = False  # the answer begins inside the model's thinking
     may_think: bool = False  # the answer may begin with thinking
     form: Form = "json"  # of the calls in the answer
+    unheld: tuple[str, ...] = ()  # hints that it could not follow
     turns: tuple[int, ...] = ()  # tokens up to the end of each turn, and as far as the next request will be the same
 
 
@@ -74,13 +75,13 @@ class Prompter:
 
         Raises ContextLengthExceeded when they leave no room for one token of answer, naming both numbers.
         """
-        self._check_thinking(request.thinking)
+        wanted, unheld = self._wanted_thinking(request)
         senses.check(request.messages, self._senses)
         if request.prompt is not None:
             ids = self._checked(self._raw(request.prompt), "prompt")
             return Prepared(ids, turns=(len(ids) - 1,))
         tools = request.tools if request.tool_choice != "none" else ()
-        thinking = self._thinking if request.thinking is None else request.thinking
+        thinking = self._thinking if wanted is None else wanted
         thinks, ends = False, [0]
 
         def encode(messages: Sequence[Message]) -> list[int]:
@@ -103,7 +104,7 @@ class Prompter:
         else:
             answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
             _, dropped, ids = budget.fit(request.messages, self._context - answer, encode, self._count)
-        return Prepared(self._checked(ids, "messages"), dropped, thinks, may_think, form, tuple(ends))
+        return Prepared(self._checked(ids, "messages"), dropped, thinks, may_think, form, unheld, tuple(ends))
 
     def answer(self, question: AnyQuestion) -> Answered:
         """Answer a question about tokens. Raises what `prepare` raises."""
@@ -118,11 +119,14 @@ class Prompter:
             case Embed():
                 raise InvalidRequest("this model answers; it gives no embeddings: it has no pooling.", "model")
 
-    def _check_thinking(self, wanted: bool | None) -> None:
-        """A wish that the template cannot fulfil is refused; one that it fulfils anyway is not."""
+    def _wanted_thinking(self, request: GenRequest) -> tuple[bool | None, tuple[str, ...]]:
+        """The wish, and the hint that the template cannot follow. An order that it cannot fulfil is refused."""
+        wanted = request.thinking
         if self.template.thinking_switch or wanted is None or wanted == self.template.thinks:
-            return
-        how = "does not think before it answers" if wanted else "has no switch to turn its thinking off"
+            return wanted, ()
+        if wanted and request.thinking_hint:
+            return None, (request.thinking_hint,)
+        how = "does not support thinking" if wanted else "has no switch to turn its thinking off"
         raise InvalidRequest(f"this model {how}.", "enable_thinking")
 
     def _tells(self, said: str, messages: Sequence[Message]) -> bool:

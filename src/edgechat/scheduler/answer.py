@@ -64,6 +64,7 @@ class Answer:
         self.turns = prompt.turns
         self.places: list[int] = []  # where to pause for a checkpoint
         self._dropped = prompt.dropped
+        self._unheld = (*prompt.unheld, *(grammar.unheld if grammar else ()))
         self._tokenizer = tokenizer
         self._text = Detokenizer(tokenizer.piece)
         self._reply = _reply(request, prompt, grammar)
@@ -218,7 +219,7 @@ class Answer:
             ),
             dropped_messages=self._dropped,
             guards=tuple(self._acted),
-            unheld=self.grammar.unheld if self.grammar else (),
+            unheld=self._unheld,
         )
 
 

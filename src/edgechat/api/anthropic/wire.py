@@ -1,12 +1,13 @@
 """Request schemas of Anthropic's Messages API as edgechat honours them."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, StrictInt, Tag
 
 from edgechat.api.fields import (
+    WHOLE,
     Body,
     Many,
     MaxTokens,
@@ -19,7 +20,7 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.parts import BY_TYPE, Picture, PictureUrl, Taken, as_blocks, content_of, media_of, tag_of
-from edgechat.api.tools import ToolName, checked, past_arguments
+from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.media.inline import Sent
 from edgechat.models.library import sampled
@@ -81,7 +82,21 @@ class Image(Body):
         return self.source.data if isinstance(self.source, Inline) else self.source.url
 
 
-Shown = Annotated[Annotated[Text, Tag("text block")] | Annotated[Image, Tag("image block")], BY_TYPE, Taken]
+class ToolReference(Body):
+    """A tool that a search among tools has found: all of them are known to the model here."""
+
+    inert: ClassVar = ("tool_name",)
+
+    type: Literal["tool_reference"]
+
+
+Shown = Annotated[
+    Annotated[Text, Tag("text block")]
+    | Annotated[Image, Tag("image block")]
+    | Annotated[ToolReference, Tag("tool_reference block")],
+    BY_TYPE,
+    Taken,
+]
 
 
 class ToolResult(Body):
@@ -96,7 +111,7 @@ class ToolResult(Body):
 
     def value(self) -> Message:
         """The result as the rest of the house knows it; an error says so in words."""
-        said = content_of(self.content)
+        said = content_of(block for block in self.content if not isinstance(block, ToolReference))
         return Message("tool", ("Error: ", *said) if self.is_error else said, tool_call_id=self.tool_use_id)
 
 
@@ -108,7 +123,7 @@ class ToolUse(Body):
     type: Literal["tool_use"]
     id: str
     name: ToolName
-    input: dict[str, Any] | str = Field(default_factory=dict)  # a text in clients that know OpenAI's
+    input: Arguments = Field(default_factory=dict)  # a text in clients that know OpenAI's
 
     def value(self) -> ToolCall:
         """The call as the rest of the house knows it."""
@@ -123,16 +138,25 @@ class Thinking(Body):
     signature: str = ""
 
 
+class Redacted(Body):
+    """What the assistant thought, for Anthropic's eyes only."""
+
+    inert: ClassVar = ("data",)
+
+    type: Literal["redacted_thinking"]
+
+
 Block = Annotated[
     Annotated[Text, Tag("text block")]
     | Annotated[Image, Tag("image block")]
     | Annotated[ToolResult, Tag("tool_result block")]
     | Annotated[ToolUse, Tag("tool_use block")]
-    | Annotated[Thinking, Tag("thinking block")],
+    | Annotated[Thinking, Tag("thinking block")]
+    | Annotated[Redacted, Tag("redacted_thinking block")],
     BY_TYPE,
     Taken,
 ]
-ALLOWED = {"user": (Text, Image, ToolResult), "assistant": (Text, ToolUse, Thinking), "system": (Text,)}
+ALLOWED = {"user": (Text, Image, ToolResult), "assistant": (Text, ToolUse, Thinking, Redacted), "system": (Text,)}
 
 
 class Turn(Body):
@@ -188,7 +212,7 @@ class ThinkingChoice(Body):
     inert: ClassVar = ("display",)
 
     type: Literal["enabled", "disabled", "adaptive"]
-    budget_tokens: Annotated[StrictInt, Field(ge=1024, lt=1 << 31)] | None = None
+    budget_tokens: Annotated[StrictInt, Field(ge=1024, lt=1 << 31), WHOLE] | None = None
 
 
 class Format(Body):
@@ -230,17 +254,22 @@ class Prompt(Body):
     tool_choice: Choice | None = None
     thinking: ThinkingChoice | None = None
     output_config: OutputConfig | None = None
+    output_format: Format | None = None  # how `output_config.format` was spelled
 
     def without_effect(self, info: ModelInfo) -> Iterator[str]:
         yield from super().without_effect(info)
         yield from (f"system.{at}" for at, block in enumerate(self.system or []) if block.text.startswith(BILLING))
+
+    def form(self) -> Format | None:
+        """The schema that the answer follows, however it was spelled."""
+        return (self.output_config.format if self.output_config else None) or self.output_format
 
     def asked(self) -> GenRequest:
         """The question, without what only the answer needs. Raises InvalidRequest for what a shape cannot say."""
         self._check()
         choice = self.tool_choice or Choice(type="auto")
         system = "\n\n".join(block.text for block in self.system or [] if not block.text.startswith(BILLING))
-        form = self.output_config.format if self.output_config else None
+        form = self.form()
         wanted = GenRequest(
             messages=(
                 *((Message.of("system", system),) if system else ()),
@@ -253,6 +282,7 @@ class Prompt(Body):
             parallel_tool_calls=not choice.disable_parallel_tool_use,
             schema=json_text(form.schema_) if form else None,
             thinking=THINKS[self.thinking.type] if self.thinking else None,
+            thinking_hint="thinking",  # a budget that may be used
         )
         return checked(wanted, "messages", "tool_choice.name")
 
@@ -287,7 +317,7 @@ class MessagesRequest(Prompt):
 
     def without_effect(self, info: ModelInfo) -> Iterator[str]:
         yield from super().without_effect(info)
-        if self.stop_sequences and self.output_config and self.output_config.format:  # JSON is whole or none
+        if self.stop_sequences and self.form():  # JSON is whole or none
             yield "stop_sequences"
 
     def generation(self, defaults: Sampling) -> GenRequest:

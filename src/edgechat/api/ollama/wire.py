@@ -1,13 +1,14 @@
 """Request schemas of Ollama's API as edgechat honours them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api.fields import (
     ANY_OBJECT,
+    WHOLE,
     Body,
     Many,
     MinP,
@@ -23,7 +24,7 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.parts import Picture, content_of, media_of
-from edgechat.api.tools import ToolName, checked, past_arguments
+from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.settings import Seconds
@@ -40,7 +41,7 @@ class Function(Body):
     inert: ClassVar = ("index",)
 
     name: ToolName
-    arguments: dict[str, Any] | str = Field(default_factory=dict)  # a text in clients that know OpenAI's
+    arguments: Arguments = Field(default_factory=dict)  # a text in clients that know OpenAI's
 
 
 class Called(Body):
@@ -59,8 +60,19 @@ class Turn(Body):
     thinking: str | None = None
     tool_calls: Many[Called] | None = None
     tool_name: str | None = None
+    name: str | None = None  # how a tool's turn spelled `tool_name`
     tool_call_id: str | None = None
     images: Many[Picture] | None = None
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if self.name and self.role != "tool":
+            yield "name"
+
+    @property
+    def of_tool(self) -> str | None:
+        """The tool whose result it is, however that was spelled."""
+        return self.tool_name or self.name
 
 
 class ToolFunction(Body):
@@ -89,7 +101,6 @@ class Options(Body):
 
     neutral: ClassVar = {
         "mirostat": (0,),
-        "penalize_newline": (True,),
         "tfs_z": (1, 1.0),
         "typical_p": (1, 1.0),
     }
@@ -105,12 +116,14 @@ class Options(Body):
         "num_keep",
         "num_thread",
         "numa",
+        "penalize_newline",
         "use_mlock",
         "use_mmap",
     )
 
-    num_predict: Annotated[StrictInt, Field(ge=min(UNLIMITED), lt=1 << 31)] | None = None
-    repeat_last_n: Literal[-1, 64] | None = None  # penalties look at all that was said; 64 is Ollama's default
+    num_predict: Annotated[StrictInt, Field(ge=min(UNLIMITED), lt=1 << 31), WHOLE] | None = None
+    # Penalties look at all that was said (-1) or are off (0); 64 is Ollama's default.
+    repeat_last_n: Annotated[Literal[-1, 0, 64], WHOLE] | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None
@@ -134,10 +147,14 @@ class Options(Body):
         given = {name: getattr(self, name) for name in names}
         if self.seed == RANDOM:
             given["seed"] = None
+        repetition = self.repeat_penalty
+        if self.repeat_last_n == 0:
+            repetition = 1.0
+            given |= {"frequency_penalty": 0.0, "presence_penalty": 0.0}
         unlimited = self.num_predict in UNLIMITED
         return msgspec.structs.replace(
             wanted,
-            sampling=sampled(defaults, repetition_penalty=self.repeat_penalty, **given),
+            sampling=sampled(defaults, repetition_penalty=repetition, **given),
             max_tokens=None if unlimited else self.num_predict,
             guards=Guards(cap=not unlimited),
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
@@ -237,7 +254,7 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
             call = _answered(turn, open_calls)
             if call:
                 open_calls.remove(call)
-            name = turn.tool_name or (call.name if call else None)
+            name = turn.of_tool or (call.name if call else None)
             id = turn.tool_call_id or (call.id if call else f"call_{at}")
             yield Message("tool", content_of(turn.content, turn.images or ()), name=name, tool_call_id=id)
             continue
@@ -251,5 +268,5 @@ def messages_of(turns: Sequence[Turn]) -> Iterator[Message]:
 
 def _answered(result: Turn, calls: Sequence[ToolCall]) -> ToolCall | None:
     """Which of `calls` a tool's turn answers: the one with its id or else its name; without both, the next one."""
-    id, name = result.tool_call_id, result.tool_name
+    id, name = result.tool_call_id, result.of_tool
     return next((call for call in calls if (call.id == id if id else not name or call.name == name)), None)

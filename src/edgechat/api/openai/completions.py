@@ -14,7 +14,7 @@ from pydantic import Field, StrictBool, StrictInt
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import SERVED, Example
-from edgechat.api.fields import CHOICES, Drawn, Many, MaxTokens, User
+from edgechat.api.fields import CHOICES, WHOLE, Choices, Drawn, Many, MaxTokens, User
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
@@ -36,16 +36,16 @@ router = Router("/v1")
 class CompletionRequest(Drawn):
     """Body of POST /v1/completions. A parameter that is null was not given."""
 
-    neutral: ClassVar = {**dict.fromkeys(ENGINES, ()), "best_of": (1,), "suffix": ("",)}
+    neutral: ClassVar = {**ENGINES, "suffix": ("",)}
 
     prompt: Text | Tokens | Annotated[Many[Text] | Many[Tokens], Field(min_length=1, max_length=CHOICES)]
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[StrictInt, Field(ge=1, le=CHOICES)] | None = None
+    n: Choices | None = None
     echo: StrictBool | None = None
     max_tokens: MaxTokens | None = None
-    logprobs: Annotated[StrictInt, Field(ge=0, le=5)] | None = None
+    logprobs: Annotated[StrictInt, Field(ge=0, le=5), WHOLE] | None = None
     user: User | None = None
 
     def prompts(self) -> list[str | tuple[int, ...]]:

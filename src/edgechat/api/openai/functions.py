@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StringConstraints
 
 from edgechat.api.fields import ANY_OBJECT, Body, Many, Schema
-from edgechat.api.tools import ToolName, past_arguments
+from edgechat.api.tools import Arguments, ToolName, past_arguments
 from edgechat.types import Tool, ToolCall, ToolChoice
 
 MOST = 128  # tools of one request
@@ -24,7 +24,7 @@ class Function(Body):
 class FunctionTool(Body):
     """A tool of a request."""
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: Function
 
     def value(self) -> Tool:
@@ -81,7 +81,7 @@ class FunctionCall(Body):
     """A call that an assistant's message tells of."""
 
     name: ToolName
-    arguments: str = ""
+    arguments: Arguments = ""
 
 
 class Call(Body):
@@ -90,7 +90,7 @@ class Call(Body):
     inert: ClassVar = ("index",)  # of the stream that it came by
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: FunctionCall
 
     def value(self) -> ToolCall:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Tag, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from edgechat.api.fields import Body, Many
 from edgechat.api.openai.functions import Call
-from edgechat.api.parts import BY_TYPE, PictureUrl, content_of, of_types
+from edgechat.api.parts import PictureUrl, content_of, of_types, tag_of, type_of
 from edgechat.media.inline import Sent
 from edgechat.types import Message, ModelInfo
+
+TEXTS = ("text", "input_text", "output_text")  # what the Responses API calls it is taken too
 
 
 class TextPart(Body):
@@ -17,7 +19,7 @@ class TextPart(Body):
 
     inert: ClassVar = ("cache_control", "prompt_cache_breakpoint")
 
-    type: Literal["text"]
+    type: Literal["text", "input_text", "output_text"]
     text: str
 
 
@@ -48,9 +50,24 @@ class ImagePart(Body):
         return self.image_url.url
 
 
+class RefusalPart(Body):
+    """What the assistant said instead of an answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        """What was said."""
+        return self.refusal
+
+
+BY_PART = Discriminator(lambda part: "text block" if type_of(part) in TEXTS else tag_of(part))
 AnyPart = Annotated[
-    Annotated[TextPart, Tag("text block")] | Annotated[ImagePart, Tag("image_url block")],
-    BY_TYPE,
+    Annotated[TextPart, Tag("text block")]
+    | Annotated[RefusalPart, Tag("refusal block")]
+    | Annotated[ImagePart, Tag("image_url block")],
+    BY_PART,
 ]
 
 
@@ -63,11 +80,11 @@ class ChatMessage(Body):
     inert: ClassVar = ("annotations",)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
     tool_calls: Many[Call] | None = None
-    tool_call_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    tool_call_id: Annotated[str, Field(max_length=256)] | None = None
     reasoning_content: str | None = None
-    refusal: None = None
+    refusal: str | None = None
     audio: None = None
     function_call: None = None
     content: str | Many[AnyPart] | None = Field(default=None, validate_default=True)
@@ -75,7 +92,7 @@ class ChatMessage(Body):
     @field_validator("content", mode="before")
     @classmethod
     def _readable(cls, content: Any) -> Any:
-        return of_types(content, "text", "image_url")
+        return of_types(content, *TEXTS, "image_url", "refusal")
 
     @field_validator("tool_calls", "reasoning_content")
     @classmethod
@@ -87,7 +104,7 @@ class ChatMessage(Body):
     @field_validator("tool_call_id")
     @classmethod
     def _from_a_tool(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is not None and info.data.get("role", "tool") != "tool":
+        if value and info.data.get("role", "tool") != "tool":
             raise ValueError("only a tool's message has it")
         return value
 
@@ -102,21 +119,22 @@ class ChatMessage(Body):
     @field_validator("content")
     @classmethod
     def _needed(cls, content: Any, info: ValidationInfo) -> Any:
-        if content is None and info.data.get("role", "tool") != "tool" and not info.data.get("tool_calls"):
+        said = info.data.get("tool_calls", True) or info.data.get("refusal")  # calls that are no calls are told as such
+        if content is None and info.data.get("role", "tool") != "tool" and not said:
             raise ValueError("a message has content, unless it calls tools")
         return content
 
     def without_effect(self, info: ModelInfo) -> Iterator[str]:
         yield from super().without_effect(info)
-        if self.name is not None and self.role != "tool" and not info.tells_names:
+        if self.name and self.role != "tool" and not info.tells_names:
             yield "name"
 
     def value(self) -> Message:
         """The turn as the rest of the house knows it."""
         return Message(
             role="system" if self.role == "developer" else self.role,
-            content=content_of(self.content),
-            name=self.name,
+            content=content_of(self.content or self.refusal),
+            name=self.name or None,
             reasoning=self.reasoning_content or "",
             tool_calls=tuple(call.value() for call in self.tool_calls or ()),
             tool_call_id=self.tool_call_id,

@@ -7,9 +7,9 @@ nothing, and INERT, what is accepted without effect.
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StrictInt, field_validator
+from pydantic import Field, StrictBool, field_validator
 
-from edgechat.api.fields import CHOICES, TOP, Body, Drawn, Many, MaxTokens, Neutral, Strict, User
+from edgechat.api.fields import Body, Choices, Drawn, Many, MaxTokens, Neutral, Strict, TopLogprobs, User
 from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of
 from edgechat.api.openai.turns import ChatMessage
 from edgechat.api.parts import media_of
@@ -17,29 +17,29 @@ from edgechat.api.tools import checked
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Guards, ModelInfo, Sampling
 
-# What other engines take beside, and would change the answer.
-ENGINES = (
-    "add_generation_prompt",
-    "bad_words",
-    "best_of",
-    "chat_template",
-    "continue_final_message",
-    "documents",
-    "grammar",
-    "guided_choice",
-    "guided_grammar",
-    "guided_json",
-    "guided_regex",
-    "ignore_eos",
-    "json_schema",
-    "length_penalty",
-    "logits_processors",
-    "min_tokens",
-    "prompt_logprobs",
-    "stop_token_ids",
-    "structured_outputs",
-    "use_beam_search",
-)
+# What other engines take beside, and would change the answer, at what asks for nothing there.
+ENGINES: Neutral = {
+    "add_generation_prompt": (True,),
+    "bad_words": ([],),
+    "best_of": (1,),
+    "chat_template": ("",),
+    "continue_final_message": (False,),
+    "documents": ([],),
+    "grammar": ("",),
+    "guided_choice": ([],),
+    "guided_grammar": ("",),
+    "guided_json": (),
+    "guided_regex": ("",),
+    "ignore_eos": (False,),
+    "json_schema": (),
+    "length_penalty": (1, 1.0),
+    "logits_processors": ([],),
+    "min_tokens": (0,),
+    "prompt_logprobs": (),
+    "stop_token_ids": ([],),
+    "structured_outputs": (),
+    "use_beam_search": (False,),
+}
 NEUTRAL: Neutral = {
     "audio": (),
     "functions": ([],),
@@ -48,7 +48,7 @@ NEUTRAL: Neutral = {
     "moderation": (),
     "store": (False,),  # nothing is kept here
     "web_search_options": (),
-    **dict.fromkeys(ENGINES, ()),
+    **ENGINES,
 }
 # Hints to caches, storage, routing and style.
 INERT = (
@@ -61,7 +61,7 @@ INERT = (
     "service_tier",
     "verbosity",
 )
-# How hard to think: of these, `none` alone is heeded, and `medium` is as much as the model likes.
+# How hard to think: `none` turns it off and any other one on, where the model can. `medium` is as much as it likes.
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 UNHEARD = ("minimal", "low", "high", "xhigh", "max")
 
@@ -99,11 +99,11 @@ class ChatRequest(Drawn):
     model: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[StrictInt, Field(ge=1, le=CHOICES)] | None = None
+    n: Choices | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     logprobs: StrictBool | None = None
-    top_logprobs: Annotated[StrictInt, Field(ge=0, le=TOP)] | None = None
+    top_logprobs: TopLogprobs | None = None
     tools: Tools | None = None
     tool_choice: Choice | None = None
     parallel_tool_calls: StrictBool | None = None
@@ -144,6 +144,7 @@ class ChatRequest(Drawn):
             schema=self._schema(),
             logprobs=self._logprobs(),
             thinking=self._thinking(),
+            thinking_hint=self._hint(),
             guards=Guards(**self.guards.model_dump()),
             user=self.user or "",
         )
@@ -166,7 +167,7 @@ class ChatRequest(Drawn):
         return None
 
     def _thinking(self) -> bool | None:
-        """The one wish, whichever of its three names it came by."""
+        """The one wish, whichever of its three names it came by; an effort is a hint, which the others overrule."""
         options = self.chat_template_kwargs
         wishes = {
             "reasoning_effort": False if self.reasoning_effort == "none" else None,
@@ -176,4 +177,10 @@ class ChatRequest(Drawn):
         given = {name: wish for name, wish in wishes.items() if wish is not None}
         if len(set(given.values())) > 1:
             raise InvalidRequest(f"{' and '.join(given)} say different things.", min(given))
-        return next(iter(given.values()), None)
+        return next(iter(given.values()), None if self.reasoning_effort is None else True)
+
+    def _hint(self) -> str:
+        """By what thinking is but hinted at."""
+        options = self.chat_template_kwargs
+        ordered = self.enable_thinking or (options is not None and options.enable_thinking)
+        return "" if ordered else "reasoning_effort"

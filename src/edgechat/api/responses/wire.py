@@ -9,7 +9,6 @@ from pydantic import (
     Discriminator,
     Field,
     StrictBool,
-    StrictInt,
     Tag,
     ValidationInfo,
     field_validator,
@@ -17,19 +16,20 @@ from pydantic import (
 
 from edgechat.api.fields import (
     ANY_OBJECT,
-    TOP,
     Body,
     Many,
     MaxTokens,
     Schema,
     Temperature,
+    TopLogprobs,
     TopP,
     User,
     json_text,
 )
+from edgechat.api.openai.turns import BY_PART, TEXTS, RefusalPart
 from edgechat.api.openai.wire import UNHEARD, Effort
 from edgechat.api.parts import PictureUrl, as_blocks, content_of, media_of, of_types, tag_of, type_of
-from edgechat.api.tools import ToolName, checked, past_arguments
+from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.media.inline import Sent
 from edgechat.models.library import sampled
@@ -37,8 +37,7 @@ from edgechat.types import GenRequest, Message, ModelInfo, Sampling, Tool, ToolC
 
 ECHOED = ("status",)  # of items that come from an earlier response
 LOGPROBS = "message.output_text.logprobs"
-TEXTS = ("input_text", "output_text", "text")
-SHOWN = (*TEXTS, "input_image")
+SHOWN = (*TEXTS, "input_image", "refusal")
 
 
 class Text(Body):
@@ -71,8 +70,10 @@ def as_parts(content: Any) -> Any:
 
 
 AnyPart = Annotated[
-    Annotated[Text, Tag("text block")] | Annotated[Image, Tag("image block")],
-    Discriminator(lambda part: "image block" if type_of(part) == "input_image" else "text block"),
+    Annotated[Text, Tag("text block")]
+    | Annotated[Image, Tag("input_image block")]
+    | Annotated[RefusalPart, Tag("refusal block")],
+    BY_PART,
 ]
 Parts = Annotated[Many[AnyPart], BeforeValidator(as_parts, str | list[AnyPart])]
 
@@ -110,7 +111,7 @@ class Call(Echoed):
     type: Literal["function_call"]
     call_id: str
     name: ToolName
-    arguments: str = ""
+    arguments: Arguments = ""
 
 
 class CallOutput(Echoed):
@@ -293,7 +294,7 @@ class ResponsesRequest(Body):
     instructions: str | None = None
     stream: StrictBool | None = None
     max_output_tokens: MaxTokens | None = None
-    top_logprobs: Annotated[StrictInt, Field(ge=0, le=TOP)] | None = None
+    top_logprobs: TopLogprobs | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     tools: Many[AnyTool] | None = None
@@ -317,6 +318,7 @@ class ResponsesRequest(Body):
         """What the engine is asked for, about `conversation`. Raises InvalidRequest for what a shape cannot say."""
         mode, names = self._choice()
         form = self.text.format if self.text else None
+        effort = self.reasoning.effort if self.reasoning else None
         wanted = GenRequest(
             messages=tuple(turns_of(self.instructions, conversation)),
             media=media_of(conversation),
@@ -329,7 +331,8 @@ class ResponsesRequest(Body):
             parallel_tool_calls=self.parallel_tool_calls is not False,
             schema=form.text() if form else None,
             logprobs=self._logprobs(),
-            thinking=False if self.reasoning and self.reasoning.effort == "none" else None,
+            thinking=None if effort is None else effort != "none",
+            thinking_hint="reasoning.effort",
             user=self.user or "",
         )
         return checked(wanted, "input")
