@@ -4,15 +4,19 @@ A conversation that shares a beginning goes on from a checkpoint, or the model i
 before anything is loaded, where that tells, or by a trial. That answers are right is shown by test_families.py.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgechat.engine.base import Slice
 from edgechat.engine.llama import memory, states
 from edgechat.engine.llama.engine import LlamaCpp, load_model
 from edgechat.errors import ConfigError, EngineFailed, ModelUnsupported
 from edgechat.gguf.header import Header, read_header
+from edgechat.gguf.recast import recast
 from edgechat.gguf.shape import state_bytes
 from edgechat_engine import lib
 from tests import ggufs, tiny
@@ -125,3 +129,62 @@ def test_one_that_gives_vectors_may_keep_a_state(tmp_path: Path) -> None:
 
 def test_attention_alone_is_served() -> None:
     assert not Header({"general.architecture": "llama", "llama.context_length": 512}, ()).is_recurrent
+
+
+# ── rounding ──
+
+WIDE = {
+    "embedding_length": 256, "feed_forward_length": 512, "block_count": 4, "attention.head_count": 4,
+    "attention.key_length": 64, "attention.value_length": 64, "ssm.inner_size": 256, "ssm.state_size": 64,
+    "ssm.time_step_rank": 4,
+}  # fmt: skip
+HALF = 48  # tokens that are read first
+
+
+def test_a_branch_is_no_farther_from_a_fresh_sequence_than_that_is_from_itself_read_in_other_slices(
+    tmp_path: Path,
+) -> None:
+    """With weights of four bits activations are rounded to eight: one that another order of a sum moves by a millionth
+    may be rounded to the next number. So a fresh sequence differs from itself, read in other slices, and what a
+    checkpoint gives is held to that: the same slices give the same, another conversation's state gives far more."""
+    whole, model = tiny.model(tmp_path / "whole.gguf", "qwen35", **WIDE), tmp_path / "m.gguf"
+    matrices = [
+        tensor.name for tensor in read_header(whole).tensors if len(tensor.shape) > 1 and "conv" not in tensor.name
+    ]
+    recast(whole, model, dict.fromkeys(matrices, "Q4_K"), threads=1)
+    engine = LlamaCpp(model, 256, 0, 1, lambda _: None)
+    rounding, branches, foreign = [], [], []
+    for seed in range(3):
+        first, second, other = np.random.default_rng(seed).integers(0, 250, (3, HALF)).tolist()
+        fresh = [after(engine, first, second, size) for size in (HALF, 7, 1)]
+        rounding += [apart(fresh[0], one) for one in fresh]
+        engine.step([Slice(0, 0, first)])
+        engine.step([Slice(2, 0, other)])
+        checkpoint, wrong = engine.checkpoint(0), engine.checkpoint(2)
+        engine.step([Slice(0, HALF, other)])
+        for size, alone in zip((HALF, 7, 1), fresh, strict=True):
+            branches.append(apart(alone, after(engine, first, second, size, checkpoint)))
+        foreign.append(apart(fresh[0], after(engine, first, second, HALF, wrong)))
+        for seq in (0, 2):
+            engine.trim(seq)
+    engine.close()
+    assert max(branches) <= max(rounding) < min(foreign) / 3
+
+
+def after(
+    engine: LlamaCpp, first: Sequence[int], second: Sequence[int], size: int, checkpoint: bytes | None = None
+) -> NDArray[np.float32]:
+    """(vocabulary,) logits after both, the second in slices; the first is read, or shared by sequence 0."""
+    if checkpoint is None:
+        engine.step([Slice(1, 0, first)])
+    else:
+        engine.share(0, 1, 0, HALF, checkpoint)
+    for at in range(0, HALF - 1, size):
+        engine.step([Slice(1, HALF + at, second[at : min(at + size, HALF - 1)])])
+    (row,) = engine.logits(1, 2 * HALF - 1, second[-1:])
+    engine.trim(1)
+    return row
+
+
+def apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(abs(one - other).max())
