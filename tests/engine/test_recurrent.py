@@ -147,7 +147,7 @@ def test_a_branch_is_no_farther_from_a_fresh_sequence_than_that_is_from_itself_r
     """With weights of four bits activations are rounded to eight: one that another order of a sum moves by a millionth
     may be rounded to the next number. So a fresh sequence differs from itself, read in other slices, and what a
     checkpoint gives is held to that: the same slices give the same, another conversation's state gives far more."""
-    whole, model = tiny.model(tmp_path / "whole.gguf", "qwen35", **WIDE), tmp_path / "m.gguf"
+    whole, model = tiny.model(tmp_path / "whole.gguf", "qwen35", tiny.CHATML, **WIDE), tmp_path / "m.gguf"
     matrices = [
         tensor.name for tensor in read_header(whole).tensors if len(tensor.shape) > 1 and "conv" not in tensor.name
     ]
@@ -181,9 +181,9 @@ def after(
         engine.share(0, 1, 0, HALF, checkpoint)
     for at in range(0, HALF - 1, size):
         engine.step([Slice(1, HALF + at, second[at : min(at + size, HALF - 1)])])
-    (row,) = engine.logits(1, 2 * HALF - 1, second[-1:])
+    rows = engine.logits(1, 2 * HALF - 1, second[-1:])
     engine.trim(1)
-    return row
+    return rows.reshape(-1)
 
 
 def apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
