@@ -22,7 +22,7 @@ from edgechat.hub.stored import Stored
 from edgechat.i18n import t
 from edgechat.models.keeper import Keeper
 from edgechat.models.library import Library
-from edgechat.types import UNTAUGHT, Struct
+from edgechat.types import UNTAUGHT, Kind, Struct
 
 State = Literal["starting", "downloading", "loading", "ready", "paused", "failed", "draining"]
 
@@ -49,6 +49,8 @@ class Readiness(Struct, frozen=True):
     progress: float | None = None  # 0 to 1
     download: Download | None = None  # while there is one
     languages: tuple[str, ...] = ()  # that the model speaks, where the catalog knows it
+    senses: tuple[Kind, ...] = ()  # what it takes beside text, once it answers
+    patch: int = 0  # as of its ModelInfo
 
     def told(self) -> dict[str, Any]:
         """As JSON, with the reason in the language of whoever asks."""
@@ -145,7 +147,13 @@ class Startup:
         self._library.default = stored
         info = await self._keeper.load(self._library.wanted(stored))
         notes = [*info.notes, *([UNTAUGHT] if info.untaught else [])]
-        self._tell(state="ready", progress=None, why=self.told.why or "; ".join(notes) or None)
+        self._tell(
+            state="ready",
+            progress=None,
+            senses=info.senses,
+            patch=info.patch,
+            why=self.told.why or "; ".join(notes) or None,
+        )
 
     def _tell(self, **news: object) -> None:
         self.told = msgspec.structs.replace(self.told, **news)

@@ -307,6 +307,7 @@ class ModelInfo(Struct, frozen=True):
     kernels: tuple[str, ...] = ()  # functions of our own that compute it
     family: str = ""  # its architecture, as its file names it: qwen2
     senses: tuple[Kind, ...] = ()  # what it takes beside text
+    patch: int = 0  # pixels on a side of a picture that one token stands for
 
 
 class Limits(Struct, frozen=True):

@@ -24,6 +24,8 @@ def test_life_and_readiness(client: httpx.Client) -> None:
         "state": "ready",
         "model": "fake.json",
         "languages": [],
+        "senses": [],
+        "patch": 0,
         "wanted": None,
         "why": None,
         "hint": None,

@@ -30,12 +30,13 @@ class Records:
         """Another answer to a question that is stored."""
         self._message(id, parent, "assistant", answer)
 
-    def begin(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What POST /api/runs stores."""
+    def begin(self, body: dict[str, Any], held: list[dict[str, Any]]) -> dict[str, Any]:
+        """What POST /api/runs stores; a question holds what is `held`."""
         id = body["conversation_id"] or self._create(body["content"].split("\n")[0][:60])
         question = body["parent_id"]
         if "content" in body:
             question = self._message(id, body["parent_id"], "user", body["content"])
+            self._find(id, question)["attachments"] = held
         answer = self._message(id, question, "assistant", "", status="running")
         run = f"r-{answer}"
         self._find(id, answer)["run_id"] = run

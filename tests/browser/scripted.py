@@ -5,6 +5,7 @@ the test opens the gate, and nothing has to be timed.
 """
 
 import asyncio
+import hashlib
 import json
 import threading
 from collections import deque
@@ -81,6 +82,7 @@ class Script:
     key: str = ""  # that a browser has to give, if there is one
     let_in: bool = False
     figures: dict[str, Any] = field(default_factory=lambda: {"running": 0, "waiting": 0, "speed": [0.0] * 60})
+    held: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)  # by SHA-256: name, type, bytes
     presets: dict[str, Any] = field(default_factory=lambda: {"version": 0, "presets": []})
 
     def reset(self) -> None:
@@ -143,7 +145,8 @@ def create_app(script: Script) -> FastAPI:
 
     @app.middleware("http")
     async def as_the_real_one(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        if request.method not in ("GET", "HEAD") and request.headers.get("content-type") != "application/json":
+        kind = "image/" if request.url.path == "/api/attachments" else "application/json"
+        if request.method not in ("GET", "HEAD") and not request.headers.get("content-type", "").startswith(kind):
             return Response(problem("invalid_request", "Send the body as application/json."), 415)
         if script.key and not script.let_in and request.url.path.startswith("/api/c"):
             return Response(problem("invalid_api_key", "A key is needed."), 401)
@@ -163,7 +166,13 @@ def create_app(script: Script) -> FastAPI:
         answer = script.answers.popleft()
         if isinstance(answer, Refusal):
             return Response(answer.body, answer.status, answer.headers, "application/json")
-        started = script.records.begin(body)
+        for one in body.get("attachments", ()):
+            assert one in script.held
+        held = [
+            {"sha256": one, "kind": "picture", "media_type": script.held[one][1], "name": script.held[one][0]}
+            for one in body.get("attachments", ())
+        ]
+        started = script.records.begin(body, held)
         run = script.runs[started["run_id"]] = Run(started["conversation_id"], started["answer_id"])
         app.state.tasks = [*getattr(app.state, "tasks", []), asyncio.create_task(_perform(script, run, answer))]
         return JSONResponse(started, 201)
@@ -182,6 +191,18 @@ def create_app(script: Script) -> FastAPI:
         run = script.runs[id]
         if not run.over:
             _end(script, run, ("done", {"finish_reason": "stopped"}))
+
+    @app.put("/api/attachments")
+    async def keep(request: Request, name: str = "") -> dict[str, Any]:
+        content = await request.body()
+        sha256 = hashlib.sha256(content).hexdigest()
+        script.held[sha256] = name, request.headers["content-type"], content
+        return {"sha256": sha256, "kind": "picture"}
+
+    @app.get("/api/attachments/{sha256}")
+    async def kept(sha256: str) -> Response:
+        _, media_type, content = script.held[sha256]
+        return Response(content, media_type=media_type)
 
     script_conversations(app, script)
     return app

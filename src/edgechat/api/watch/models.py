@@ -3,7 +3,7 @@
 from typing import Literal
 
 from edgechat.runtime import Runtime
-from edgechat.types import Served, Struct
+from edgechat.types import Kind, Served, Struct
 
 
 class Row(Struct, frozen=True):
@@ -22,6 +22,8 @@ class Row(Struct, frozen=True):
     why: str | None = None  # the last download ended without the model
     speed: float | None = None  # tokens per second to expect, of the one that a newcomer would rather take here
     awaited: bool = False  # the server itself is getting it, to serve it
+    senses: tuple[Kind, ...] = ()  # what it takes beside text
+    patch: int = 0  # as of its ModelInfo
 
 
 def here(runtime: Runtime, served: Served) -> Row:
@@ -36,6 +38,8 @@ def here(runtime: Runtime, served: Served) -> Row:
         ram=served.info.memory,
         quantisation=served.recipe,
         progress=resident.loading.fraction if resident is not None and loading else None,
+        senses=served.info.senses,
+        patch=served.info.patch,
     )
 
 

@@ -87,6 +87,17 @@ export const presets = {
   put: (kept) => send("PUT", "api/presets", kept),
 };
 
+export const attachments = {
+  /** Keep the bytes of a file, under its name; answers with their SHA-256. */
+  async put(blob, name) {
+    const headers = { "Content-Type": blob.type };
+    const response = await request("PUT", query("api/attachments", { name }), { headers, body: blob });
+    return response.json();
+  },
+  /** Where its bytes come from. */
+  at: (sha256) => at(`api/attachments/${sha256}`).href,
+};
+
 export const models = {
   list: () => send("GET", "api/models"),
   load: (name) => send("POST", `api/models/${name}/load`, {}),

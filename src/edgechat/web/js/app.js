@@ -2,6 +2,7 @@
 // there is one to show.
 
 import { ApiError, conversations, door, headOf, news } from "./api.js";
+import { Attach } from "./attach.js";
 import { Composer } from "./composer.js";
 import { toast, walkMenu } from "./controls.js";
 import { byId, h, sheet } from "./dom.js";
@@ -17,7 +18,7 @@ const EXAMPLES = ["example.1", "example.2", "example.3", "example.4"];
 const wide = matchMedia("(min-width: 64rem)");
 
 const readiness = new Readiness();
-let status, follower, composer, sidebar;
+let status, follower, composer, sidebar, attach;
 let chat = null; // once it was needed
 let loading = null;
 let opened = 0; // the newest wish to see a conversation: answers to older ones are thrown away
@@ -34,10 +35,10 @@ function room() {
     chat.addEventListener("continue", () => composer.send(i18n.t("action.continue_text")));
     chat.addEventListener("models", models);
     chat.addEventListener("typing", () => composer.focus());
-    chat.addEventListener("back", ({ detail }) => (composer.text = detail));
-    chat.addEventListener("over", ({ detail }) => {
-      newChat();
-      composer.text = detail;
+    chat.addEventListener("back", ({ detail }) => back(detail));
+    chat.addEventListener("over", async ({ detail }) => {
+      await newChat();
+      back(detail);
     });
     return chat;
   });
@@ -48,15 +49,21 @@ function room() {
   return loading;
 }
 
-async function ask(text) {
+async function ask(text, held) {
   try {
     await room();
-    if (chat.busy) composer.send(text); // an answer was begun while this waited for the code
-    else chat.ask(text);
+    if (chat.busy) composer.send(text, held); // an answer was begun while this waited for the code
+    else chat.ask(text, undefined, held);
   } catch (error) {
-    composer.text = text;
+    back({ content: text, attachments: held });
     throw error;
   }
+}
+
+/** A question that was not asked, back where it was typed. */
+function back({ content, attachments }) {
+  composer.text = content;
+  attach.hold(attachments ?? []);
 }
 
 function stored({ id, isNew }) {
@@ -265,6 +272,7 @@ async function start() {
   status = new Status(readiness);
   sidebar = new Sidebar(readiness);
   composer = new Composer({ onSend: ask, onStop: () => chat?.stop(), onUp: () => chat?.editLast() });
+  attach = new Attach({ readiness, composer, onModels: models });
   byId("app").classList.toggle("no-sidebar", Boolean(preferences.read("no_sidebar")));
   byId("language").lang = i18n.other();
   placeSidebar();

@@ -99,11 +99,12 @@ export class Chat extends EventTarget {
     this.#resume();
   }
 
-  /** Ask `text` after the last message, or as another child of `parent`. Resolves to how the answer ended here. */
-  ask(text, parent = this.thread.leaf) {
+  /** Ask `text` about what is `held`, after the last message or as another child of `parent`. Resolves to how it ended. */
+  ask(text, parent = this.thread.leaf, held = []) {
     if (this.busy) return this.status.hint("status.busy");
-    const question = this.#local({ role: "user", parent_id: parent, content: text });
-    const end = this.#answer(question.id, { parent_id: parent, content: text });
+    const question = this.#local({ role: "user", parent_id: parent, content: text, attachments: held });
+    const shown = held.length ? { attachments: held.map(({ sha256 }) => sha256) } : {};
+    const end = this.#answer(question.id, { parent_id: parent, content: text, ...shown });
     this.follower.toEnd();
     return end;
   }
@@ -215,16 +216,16 @@ export class Chat extends EventTarget {
     if (question?.local && end.status === "stopped") {
       withdraw();
       this.#render();
-      return this.#tell("back", question.content); // it never reached the server, and shall not
+      return this.#tell("back", question); // it never reached the server, and shall not
     }
     if (error) {
       view.message = message;
       const again = () => {
         if (!this.busy) withdraw();
-        this.ask(question.content, question.parent_id);
+        this.ask(question.content, question.parent_id, question.attachments);
       };
       const retry = question?.local ? again : () => this.regenerate(message.id);
-      view.fail(error, { retry, startOver: () => this.#tell("over", question.content) });
+      view.fail(error, { retry, startOver: () => this.#tell("over", question) });
       if (error.code === "unreachable") this.readiness.check();
       return;
     }
@@ -340,7 +341,8 @@ export class Chat extends EventTarget {
   #actions = {
     grown: () => this.follower.stick(),
     step: (id, by) => this.#switch(id, by),
-    edit: (id, text) => this.ask(text, this.thread.get(id).parent_id ?? null),
+    edit: (id, text) => this.ask(text, this.thread.get(id).parent_id ?? null, this.thread.get(id).attachments),
+    held: (id) => this.thread.get(id)?.attachments ?? [],
     regenerate: (id) => this.regenerate(id),
     revise: (id) => this.#views.get(this.thread.get(id)?.parent_id)?.edit(),
     continue: () => this.#tell("continue"),

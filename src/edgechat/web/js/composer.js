@@ -17,6 +17,9 @@ export class Composer {
   #stop = byId("stop");
   #busy = false;
   #following = ""; // the question that waits for the end of the answer
+  #shown = []; // the pictures that wait with it
+  #trays = new Map(); // pictures that stand beside the questions of other conversations
+  tray = null; // those of this one: pictures.js, once there are some
   #pasted = ""; // a long text in the box that could be taken out
   #attached = ""; // what was
   #conversation; // its id, null for a new one; undefined before the first
@@ -24,7 +27,7 @@ export class Composer {
   #touch = matchMedia("(pointer: coarse)");
   #grows = !CSS.supports("field-sizing", "content");
 
-  /** `onSend(text)` takes a question; `onStop()` ends the running answer; `onUp()` is ↑ in the empty box. */
+  /** `onSend(text, held)` takes a question and what goes with it; `onStop()` ends the running answer; `onUp()` is ↑ in the empty box. */
   constructor({ onSend, onStop, onUp }) {
     Object.assign(this, { onSend, onStop });
     const input = this.#input;
@@ -74,16 +77,17 @@ export class Composer {
 
   submit() {
     const text = joined(this.#input.value.trim(), this.#attached);
-    if (!text) return;
+    if (this.tray?.busy || !(text || this.tray?.size)) return;
+    const held = this.tray?.take() ?? [];
     this.#detach("");
     this.text = "";
-    this.send(text);
+    this.send(text, held);
   }
 
-  /** Ask `text`; while an answer is being written it waits for the end. */
-  send(text) {
-    if (this.#busy) this.#follow(joined(this.#following, text));
-    else this.onSend(text);
+  /** Ask `text`, about the pictures `held`; while an answer is being written it waits for the end. */
+  send(text, held = []) {
+    if (this.#busy) this.#follow(joined(this.#following, text), [...this.#shown, ...held]);
+    else this.onSend(text, held);
   }
 
   /** Back to typing; not on a touch screen, where it would call up the keyboard. */
@@ -104,6 +108,8 @@ export class Composer {
   /** Another conversation is open: its draft comes back. */
   open(conversation) {
     this.#keep();
+    if (this.tray) this.#trays.set(this.#conversation, this.tray.take());
+    this.tray?.put(this.#trays.get(conversation) ?? []);
     this.#conversation = conversation;
     this.#follow("");
     this.#input.value = preferences.draftOf(conversation);
@@ -127,21 +133,23 @@ export class Composer {
 
   /** The answer is over. `ask` says whether it ended well, so that what waits may be asked. */
   next(ask) {
-    const text = this.#following;
-    if (!text) return;
+    const [text, held] = [this.#following, this.#shown];
+    if (!text && !held.length) return;
     if (!ask) return this.#takeBack();
     this.#follow("");
-    this.onSend(text);
+    this.onSend(text, held);
   }
 
-  #follow(text) {
+  #follow(text, held = []) {
     this.#following = text;
-    byId("following").hidden = !text;
-    byId("following-text").textContent = text;
+    this.#shown = held;
+    byId("following").hidden = !text && !held.length;
+    byId("following-text").textContent = joined(text, held.map(({ name }) => name).join(", "));
   }
 
   #takeBack() {
     this.text = joined(this.#following, this.#input.value);
+    this.tray?.put(this.#shown);
     this.#follow("");
     this.focus();
   }
@@ -184,10 +192,15 @@ export class Composer {
     if (this.#conversation !== undefined) preferences.keepDraft(this.#conversation, text);
   }
 
+  /** What stands beside the question changed. */
+  changed() {
+    this.#update();
+  }
+
   #update() {
     this.#send.hidden = this.#busy;
     this.#stop.hidden = !this.#busy;
-    this.#send.setAttribute("aria-disabled", String(!this.#input.value.trim() && !this.#attached));
+    this.#send.setAttribute("aria-disabled", String(this.tray?.busy || !(this.#input.value.trim() || this.#attached || this.tray?.size)));
     if (this.#grows) this.#fit();
   }
 

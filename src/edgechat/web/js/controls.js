@@ -52,15 +52,16 @@ export function walkMenu(event) {
 }
 
 /**
- * A message that goes after ten seconds, not while it is pointed at or holds the focus. `undo` gets a button;
- * `bad` stays until it is closed.
+ * A message that goes after ten seconds, not while it is pointed at or holds the focus. `undo` gets a button,
+ * and so does an `action`: its words and what it does; `bad` stays until it is closed.
  */
-export function toast(key, { params, undo, bad = false } = {}) {
+export function toast(key, { params, undo, action, bad = false } = {}) {
   const node = h("div", { class: bad ? "toast bad" : "toast", role: bad ? "alert" : "status" }, put(h("p"), key, params));
   let timer = 0;
   const close = () => (clearTimeout(timer), node.remove());
   const wait = () => !bad && (timer = setTimeout(close, TOAST));
   if (undo) node.append(textButton("undo", "action.undo", () => (close(), undo())));
+  if (action) node.append(textButton(null, action[0], () => (close(), action[1]())));
   node.append(iconButton("close", "action.close", close));
   for (const enter of ["mouseenter", "focusin"]) node.addEventListener(enter, () => clearTimeout(timer));
   for (const leave of ["mouseleave", "focusout"]) node.addEventListener(leave, wait);

@@ -10,12 +10,13 @@ import { Body } from "./stream.js";
 const KNOWN = new Set([
   "unreachable", "interrupted", "model_not_ready", "engine_failed", "context_length_exceeded",
   "invalid_request", "busy", "forbidden", "out_of_memory", "storage", "model_not_found",
-  "server_paused",
+  "server_paused", "unsupported_media", "invalid_media",
 ]);
-const TOLD_BY_DETAILS = new Set(["context_length_exceeded", "model_not_ready", "invalid_request", "internal_error", "storage"]);
+const TOLD_BY_DETAILS = new Set(["context_length_exceeded", "model_not_ready", "invalid_request", "internal_error", "storage", "unsupported_media", "invalid_media"]);
 const BY_STATUS = { 401: "forbidden", 403: "forbidden", 404: "model_not_found", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };
-const OF_MODELS = new Set(["out_of_memory", "model_not_found", "model_not_ready"]); // another one may do
+const OF_MODELS = new Set(["out_of_memory", "model_not_found", "model_not_ready", "unsupported_media"]); // another one may do
 const TAG = "<think>";
+const PLACES = /bbox_2d|\(\d+,\s*\d+\),\s*\(\d+,\s*\d+\)/; // in a picture
 const SIMILAR = { rate_limit_exceeded: "busy", server_busy: "busy", queue_full: "busy", not_enough_memory: "out_of_memory" };
 
 let count = 0;
@@ -26,7 +27,7 @@ class View {
   #branches = h("div", { class: "branches" });
   #place = h("span", { class: "place" });
 
-  /** `actions`: step(id, ±1) to another version, grown, edit, regenerate, continue, branch, remove, models. */
+  /** `actions`: step(id, ±1) to another version, grown, edit, held(id), regenerate, continue, branch, remove, models. */
   constructor(message, actions) {
     this.message = message;
     this.actions = actions;
@@ -71,7 +72,12 @@ export class Question extends View {
       copyButton("message.copy", () => this.message.content),
       iconButton("edit", "message.edit", () => this.edit()),
     );
-    this.build("question", put(h("h2", { class: "sr" }), "message.you"), this.#text, this.tools);
+    const held = h("div");
+    this.#text.hidden = !message.content;
+    this.build("question", put(h("h2", { class: "sr" }), "message.you"), held, this.#text, this.tools);
+    if (message.attachments?.length) {
+      import("./gallery.js").then(({ thumbnails }) => (held.replaceWith(thumbnails(message.attachments)), this.actions.grown()));
+    }
   }
 
   /** Change the text into a new version of it. */
@@ -126,6 +132,7 @@ export class Answer extends View {
   #raw = null;
   #said = ""; // what came so far, until it is clear whether it is thought; then null
   #model = h("span", { translate: "no" });
+  #places = h("div");
 
   constructor(message, actions) {
     super(message, actions);
@@ -137,7 +144,7 @@ export class Answer extends View {
       this.#foot,
     );
     const who = h("h2", { class: "who" }, put(h("span"), "message.assistant"), this.#model);
-    this.build("answer", who, this.#body.element, this.#wait, this.tools);
+    this.build("answer", who, this.#body.element, this.#places, this.#wait, this.tools);
     if (message.status === "running") this.start();
     else {
       const { thoughts, answer } = apart(message.content);
@@ -211,6 +218,7 @@ export class Answer extends View {
     this.tools.hidden = false;
     this.article.removeAttribute("aria-busy");
     this.#foot.replaceChildren(...this.#footer(message));
+    this.#place(message);
     if (message.status === "interrupted") this.fail({ code: "interrupted" }, { retry: () => this.actions.regenerate(message.id) });
     else if (message.status === "error" && !this.#problem) {
       const { code = "internal_error", message: raw = "" } = message.error ?? {};
@@ -243,6 +251,17 @@ export class Answer extends View {
     if (error.message) this.#problem.append(details(error.message, TOLD_BY_DETAILS.has(name)));
     this.#problem.append(row);
     this.article.insertBefore(this.#problem, this.tools);
+    this.actions.grown();
+  }
+
+  /** Draw the places that the answer names in the picture it is about. */
+  async #place({ parent_id: question, content, model }) {
+    this.#places.replaceChildren();
+    const held = this.actions.held(question);
+    if (!held.length || !PLACES.test(content)) return;
+    const { places } = await import("./gallery.js");
+    const found = places(content, held, model);
+    if (found) this.#places.replaceChildren(found);
     this.actions.grown();
   }
 

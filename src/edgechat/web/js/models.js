@@ -74,13 +74,14 @@ class Row {
     this.#actions.replaceChildren(...this.#buttons(model, name === wanted, readiness));
   }
 
-  #buttons({ name, state, awaited }, isWanted, readiness) {
+  #buttons({ name, state, awaited, senses, patch }, isWanted, readiness) {
     if (awaited) return []; // the server itself waits for it
     if (state === "downloading") return [textButton("close", "action.cancel", () => act(models.cancel(name)))];
     if (state === "available") return [textButton("download", "models.download", () => act(models.download(name)))];
     if (isWanted) return [put(h("span", { class: "badge" }), "models.chosen")];
     const choose = () => {
       preferences.write("model", name);
+      preferences.write("sees", { senses, patch });
       this.#state = "";
       readiness.dispatchEvent(new Event("change")); // another one answers from now on, in the header, too
       act(models.load(name));
