@@ -24,7 +24,7 @@ def test_what_this_processor_can_run_is_there() -> None:
         (set(), set()),
         ({"avx2", "fma"}, set()),
         ({"avx2", "fma", "f16c"}, {"attention", "delta-net", "matmul-q4_k", "matmul-q5_k", "matmul-q6_k"}),
-        (VNNI | {"avx2", "fma", "f16c"}, set(NEEDS) - {"lazy-clear"}),
+        (VNNI | {"avx2", "fma", "f16c", "sse2"}, set(NEEDS) - {"lazy-clear"}),
     ],
 )
 def test_a_kernel_is_possible_with_all_of_its_instructions(has: set[str], runs: set[str]) -> None:

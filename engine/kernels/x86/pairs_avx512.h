@@ -12,10 +12,9 @@
 
 namespace {
 
-template <int ADDED>
-struct Pair {  // activations of two blocks of weights, to which so much was added
+struct Pair {  // activations of two blocks of weights
     int8_t values[64];
-    int32_t starts[16];  // where the sums of fours begin: what was added to weights is taken off
+    int32_t starts[2][16];  // where the sums of fours begin: the 16 or 128 that were added to weights are taken off
     float scales[16];
 };
 
@@ -26,15 +25,15 @@ struct Two {
 
 struct Q5_0 {
     using Block = Two<block_q5_0>;
-    using Row = Pair<16>;
-    static constexpr int SPAN = 64;
+    using Row = Pair;
+    static constexpr int SPAN = 64, ADDED = 0;  // which of the starts
     static constexpr bool TILES = false;
 };
 
 struct Q8_0 {
     using Block = Two<block_q8_0>;
-    using Row = Pair<128>;
-    static constexpr int SPAN = 64;
+    using Row = Pair;
+    static constexpr int SPAN = 64, ADDED = 1;
     static constexpr bool TILES = false;
 };
 
@@ -65,15 +64,15 @@ inline Taken take(const Two<block_q8_0> &two) {
 }
 
 // The sums of a strip's columns for one row.
-template <class Kind, int ADDED>
-void strip(int pairs, const char *columns, size_t stride, const Pair<ADDED> *row, float *into) {
+template <class Kind>
+void strip(int pairs, const char *columns, size_t stride, const Pair *row, float *into) {
     __m512 sums[COLUMNS];
     for (int column = 0; column < COLUMNS; column++) {
         const typename Kind::Block *blocks = (const typename Kind::Block *)(columns + column * stride);
         __m512 sum = _mm512_setzero_ps();
         for (int b = 0; b < pairs; b++) {
             const Taken taken = take(blocks[b]);
-            const __m512i start = _mm512_loadu_si512(row[b].starts);
+            const __m512i start = _mm512_loadu_si512(row[b].starts[Kind::ADDED]);
             const __m512i dots = _mm512_dpbusd_epi32(start, taken.weights, _mm512_loadu_si512(row[b].values));
             const __m512 scales = _mm512_mul_ps(taken.scales, _mm512_loadu_ps(row[b].scales));
             sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, sum);
@@ -84,8 +83,7 @@ void strip(int pairs, const char *columns, size_t stride, const Pair<ADDED> *row
 }
 
 // 64 numbers in eight bits. A block's scale is no number if one of them is none.
-template <int ADDED>
-inline void quantise(const float *from, Pair<ADDED> *into) {
+inline void quantise(const float *from, Pair *into) {
     for (int block = 0; block < 2; block++, from += 32) {
         const __m512 lower = _mm512_loadu_ps(from), upper = _mm512_loadu_ps(from + 16);
         const __m512i sign = _mm512_set1_epi32(0x7FFFFFFF);
@@ -98,7 +96,9 @@ inline void quantise(const float *from, Pair<ADDED> *into) {
         _mm256_storeu_ps(into->scales + 8 * block, _mm256_set1_ps(1 / inverse));
     }
     const __m512i zero = _mm512_setzero_si512(), all = _mm512_loadu_si512(into->values);
-    _mm512_storeu_si512(into->starts, _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8((char)ADDED), all)));
+    const __m512i start = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(16), all));
+    _mm512_storeu_si512(into->starts[0], start);
+    _mm512_storeu_si512(into->starts[1], _mm512_slli_epi32(start, 3));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 // Takes the place of ggml_cpu_extra_compute_forward and ggml_cpu_extra_work_size, which ggml asks first for each operation.
 
 #include "ggml-cpu-impl.h"
+#include "steps.h"
 #include "traits.h"
 
 extern "C" {
@@ -99,25 +100,28 @@ public:
         unpacked = (Unpacked<Kind> *)(at += plan.sums());
         listed = (Row *)(at += plan.unpacked());
         starts = (int *)(at += plan.listed());
+        list();
     }
 
-    void compute() {
-        list();
+    // Turns the `part`-th of `parts` of the activations into eight bits.
+    void place(int part, int parts) {
         const int64_t count = (int64_t)plan.rows * plan.supers;
-        for (int64_t i = count * params->ith / params->nth; i < count * (params->ith + 1) / params->nth; i++)
-            place((int)(i / plan.supers), (int)(i % plan.supers));
+        for (int64_t i = count * part / parts; i < count * (part + 1) / parts; i++)
+            place_one((int)(i / plan.supers), (int)(i % plan.supers));
+    }
+
+    // Computes piece after piece, and returns the first of this thread's that belongs to another product. Pieces are
+    // counted through all products of a step: `before` are those of the ones before, and then of this one too.
+    int multiply(int piece, int &before) {
         const int strips = (plan.columns + COLUMNS - 1) / COLUMNS;
         const int some = std::max(1, strips / (8 * params->nth)), pieces = (strips + some - 1) / some;
-        if (params->ith == 0) ggml_threadpool_chunk_set(params->threadpool, params->nth);
-        ggml_barrier(params->threadpool);
-        int expert = 0, before = 0;  // pieces of the experts before
-        for (int piece = params->ith;; piece = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        for (int expert = 0;; piece = ggml_threadpool_chunk_add(params->threadpool, 1)) {
             for (; expert < plan.experts; expert++) {
                 const int own = starts[expert] < starts[expert + 1] ? pieces : 0;
                 if (piece < before + own) break;
                 before += own;
             }
-            if (expert == plan.experts) return;
+            if (expert == plan.experts) return piece;
             const int first = (piece - before) * some, last = std::min(strips, first + some);
             for (int strip = first; strip < last; strip++)  // the last one may begin within the one before
                 compute(expert, std::min(strip * COLUMNS, plan.columns - COLUMNS));
@@ -147,7 +151,7 @@ private:
         return activations + (size_t)row * plan.supers + (size_t)super * high;
     }
 
-    void place(int row, int super) {
+    void place_one(int row, int super) {
         const int expert = (int)(std::upper_bound(starts, starts + plan.experts, row) - starts) - 1;
         const int count = starts[expert + 1] - starts[expert], at = row - starts[expert];
         const int tile = (int)(((int64_t)(at + 1) * tiles(count) - 1) / count), first = start(tile, count);
@@ -190,14 +194,20 @@ private:
 };
 
 template <class Kind>
-void compute(const ggml_compute_params *params, const Plan &plan) {
-    Product<Kind>(params, plan).compute();
+void place(const ggml_compute_params *params, const Plan &plan, int part, int parts) {
+    Product<Kind>(params, plan).place(part, parts);
+}
+
+template <class Kind>
+int multiply(const ggml_compute_params *params, const Plan &plan, int piece, int &before) {
+    return Product<Kind>(params, plan).multiply(piece, before);
 }
 
 // The types of weights that are ours: another one is another row.
 struct Type {
     ggml_type weights;
-    decltype(&compute<Q4_K>) compute;
+    decltype(&place<Q4_K>) place;
+    decltype(&multiply<Q4_K>) multiply;
     int span;
     size_t each;
     bool tiles;
@@ -205,7 +215,7 @@ struct Type {
 
 template <class Kind>
 constexpr Type type_of(ggml_type weights) {
-    return {weights, compute<Kind>, Kind::SPAN, sizeof(typename Kind::Row), Kind::TILES};
+    return {weights, place<Kind>, multiply<Kind>, Kind::SPAN, sizeof(typename Kind::Row), Kind::TILES};
 }
 
 const Type TYPES[] = {
@@ -231,10 +241,32 @@ const Type *ours(const ggml_tensor *op) {
 
 }  // namespace
 
+bool products_take(const ggml_tensor *op) { return ours(op) != nullptr; }
+
+bool products_share(const ggml_tensor *one, const ggml_tensor *two) {
+    const Type *first = ours(one), *second = ours(two);
+    return first && second && one->op == GGML_OP_MUL_MAT && two->op == GGML_OP_MUL_MAT && one->src[1] == two->src[1] &&
+           first->span == second->span && first->each == second->each;
+}
+
+void products_compute(const ggml_compute_params *params, ggml_tensor *const *ops, int count, bool alone) {
+    const auto plan_of = [](const Type &type, const ggml_tensor *op) { return Plan(op, type.span, type.each); };
+    const Type &first = *ours(ops[0]);
+    if (!alone) first.place(params, plan_of(first, ops[0]), params->ith, params->nth);
+    else if (params->ith == 0) first.place(params, plan_of(first, ops[0]), 0, 1);
+    if (params->ith == 0) ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    ggml_barrier(params->threadpool);
+    int piece = params->ith, before = 0;
+    for (int i = 0; i < count; i++) {
+        const Type &type = *ours(ops[i]);
+        piece = type.multiply(params, plan_of(type, ops[i]), piece, before);
+    }
+}
+
 bool ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
-    const Type *type = params->use_ref ? nullptr : ours(op);
-    if (!type) return stock_ggml_cpu_extra_compute_forward(params, op);
-    type->compute(params, Plan(op, type->span, type->each));
+    if (step_compute(params, op)) return true;
+    if (params->use_ref || !ours(op)) return stock_ggml_cpu_extra_compute_forward(params, op);
+    products_compute(params, &op, 1, false);
     return true;
 }
 
@@ -247,8 +279,12 @@ bool ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) 
 
 #else  // without those instructions ggml's own functions keep their work
 
+bool products_take(const ggml_tensor *) { return false; }
+bool products_share(const ggml_tensor *, const ggml_tensor *) { return false; }
+void products_compute(const ggml_compute_params *, ggml_tensor *const *, int, bool) {}
+
 bool ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
-    return stock_ggml_cpu_extra_compute_forward(params, op);
+    return step_compute(params, op) || stock_ggml_cpu_extra_compute_forward(params, op);
 }
 
 bool ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) {

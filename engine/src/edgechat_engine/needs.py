@@ -22,6 +22,7 @@ NEEDS = {
     "matmul-q5_k": _AVX2,
     "matmul-q6_k": _AVX2,
     "matmul-q8_0": _VNNI,
+    "steps": frozenset({"sse2"}),  # all x86: it computes by the others
 }
 if sys.platform == "linux":
     NEEDS["lazy-clear"] = frozenset()  # engine/memory.cpp
