@@ -40,6 +40,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("EDGECHAT_", "MODELSCOPE_")) and name != "EDGECHAT_TORTURE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("EDGECHAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LC_MESSAGES", "C")
+    monkeypatch.delenv("LC_ALL", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def home(tmp_path: Path) -> Path:
 def test_conversations_are_listed_searched_and_shown(home: Path) -> None:
     assert "如何排序？" in run("history", "list")
     assert "用快速排序。" in run("history", "search", "快速")
-    assert run("history", "search", "冒泡") == "Nothing there.\n"
+    assert run("history", "search", "冒泡") == "No conversations.\n"
     assert run("history", "search", "冒泡", "--json") == "[]\n"
     (id,) = [head["id"] for head in json.loads(run("history", "list", "--json"))]
     assert run("history", "show", id[:6]).endswith("**User**\n\n如何排序？\n\n**Assistant**\n\n用快速排序。\n")
@@ -101,7 +101,7 @@ def test_revoking_the_last_key_says_what_that_means(home: Path) -> None:
     run("key", "add", "ann")
     run("key", "add", "bob")
     assert "the last one" not in run("key", "revoke", "ann")
-    assert "nobody comes in now" in run("key", "revoke", "bob")
+    assert "nobody has access now" in run("key", "revoke", "bob")
 
 
 def test_where_there_is_nothing_that_is_said(home: Path) -> None:

@@ -132,7 +132,7 @@ def test_removing_and_clearing(pulled: Bench, command: Command) -> None:
 
 
 def test_verify_of_nothing_and_of_a_stranger(hub: Bench, command: Command) -> None:
-    assert command("verify").said == "No model is here.\n"
+    assert command("verify").said == "No model is installed.\n"
     assert command("verify", "stranger").status == 2
 
 

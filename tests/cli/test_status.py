@@ -94,7 +94,7 @@ def test_a_running_server_tells_what_it_does(command: Command, server: str, tmp_
     assert WORDS not in ran.said
     shown = command("status")
     assert shown.status == 0
-    for word in ("● ready", "fake.json", server, "loaded", "4,096", "0 under way"):
+    for word in ("● ready", "fake.json", server, "loaded", "4,096", "0 in progress"):
         assert word in shown.said
 
 
@@ -136,7 +136,7 @@ def test_everything_there_can_be_is_shown(capsys: pytest.CaptureFixture[str]) ->
     }
     Console(width=120).print(seen(found))
     shown = capsys.readouterr().out
-    for word in ("up 1 d 3 h", "● downloading", "slow [line]", "3 lines", "5 of 9", "engine_failed  it [died]", "–"):
+    for word in ("up 1 d 3 h", "● downloading", "slow [line]", "3 lines", "5/9", "engine_failed  it [died]", "–"):
         assert word in shown
 
 

@@ -152,7 +152,7 @@ def test_stop_ends_the_server_and_both_say_so(server: Server) -> None:
     assert told.stdout.endswith("Stopped.\n")
     assert server.process.wait(20) == 0
     server.finish()
-    assert "Stopping: answers under way have 10 seconds to end." in server.words
+    assert "Stopping: answers in progress have 10 seconds to finish." in server.words
     assert server.output[-1] == "edgechat has stopped.\n"
     again = ask("stop")
     assert again.returncode == 1

@@ -1,11 +1,15 @@
 """The commands: one file each, a thin skin over the rest of the house."""
 
+import os
 import sys
 from importlib import import_module
 
 import typer
+from typer.exceptions import TyperException
+from typer.main import get_command
 
-from edgechat import __version__
+from edgechat import __version__, i18n
+from edgechat.cli.help import complain, translate
 from edgechat.errors import EdgechatError
 from edgechat.models import spare
 
@@ -47,10 +51,17 @@ for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts so
 
 def main() -> None:
     """Run a command. An error meant for a reader is one line on standard error, and its exit status."""
+    i18n.speak(i18n.of_locale(os.environ))
+    command = get_command(app)
+    if i18n.of_locale(os.environ) != i18n.ENGLISH:
+        translate(command)
     try:
-        app()
+        sys.exit(command(standalone_mode=False))
+    except TyperException as error:
+        complain(error)
+        sys.exit(error.exit_code)
     except EdgechatError as error:
-        print(f"edgechat: {error}", file=sys.stderr)  # noqa: T201
+        print(f"edgechat: {i18n.t(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)

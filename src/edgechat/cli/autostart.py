@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def autostart(
-    off: Annotated[bool, typer.Option("--off", help="Stop, and start no more.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Stop it, and no longer start it at log-in.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the service file; change nothing.")] = False,
     home: options.Home = None,
     config: options.Config = None,
@@ -46,14 +46,14 @@ def autostart(
     if off:
         _manage(_off_mac(path) if mac else [["disable", "--now", f"{NAME}.service"]], mac)
         path.unlink(missing_ok=True)
-        out.print("edgechat no longer starts by itself.")
+        out.say("edgechat no longer starts by itself.")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with options.writing():
         atomic.replace(path, text.encode())
     _manage(_on_mac(path) if mac else [["daemon-reload"], ["enable", "--now", f"{NAME}.service"]], mac)
-    out.print(f"edgechat runs now, and whenever you log in ({path}).", markup=False)
-    out.print("Look: edgechat status   No more: edgechat autostart --off")
+    out.say(f"edgechat runs now, and whenever you log in ({path}).")
+    out.say("State: edgechat status   Undo: edgechat autostart --off")
 
 
 def _unit(command: list[str]) -> tuple[Path, str]:

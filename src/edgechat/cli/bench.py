@@ -32,7 +32,7 @@ Found = TypeVar("Found", Article, Family)
 Targets = Annotated[
     list[str],
     typer.Argument(
-        metavar="TARGET...",
+        metavar="TARGET",
         help="Base addresses on this machine, such as http://127.0.0.1:8080, or models: bench serves those meanwhile. "
         "After the word soak: the probe of that name alone. After the word article: models for the article's table; "
         "without any, those of its three that are here. After the word family: models whose speed is measured, and "

@@ -24,6 +24,7 @@ from edgechat.history import conversations
 from edgechat.history.exchange import latest_branch
 from edgechat.history.records import Conversation, Turn
 from edgechat.history.store import History
+from edgechat.i18n import t
 from edgechat.observe import logs
 from edgechat.runs import log
 
@@ -47,7 +48,7 @@ def chat(
         typer.Argument(
             help="One question, answered on standard output; standard input is added to it. "
             "With --resume alone: which conversation, by the first characters of its id.",
-            metavar="[PROMPT]...",
+            metavar="PROMPT",
             show_default=False,
         ),
     ] = None,
@@ -77,7 +78,7 @@ def run(
     model: Annotated[str, typer.Argument(help="Which model: as in --model.", show_default=False)],
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(help="One question; a chat without.", metavar="[PROMPT]...", show_default=False),
+        typer.Argument(help="One question; a chat without.", metavar="PROMPT", show_default=False),
     ] = None,
     system: System = None,
     context: options.Context = None,
@@ -112,7 +113,7 @@ def _chat(
         if question is not None:
             dialogue.answer_once(question)
         else:
-            out.print(f"{place.model}  {HELP}", style="dim", soft_wrap=True, markup=False)
+            out.print(f"{place.model}  {t(HELP)}", style="dim", soft_wrap=True, markup=False)
             dialogue.converse()
 
 
@@ -175,13 +176,13 @@ class Dialogue:
         if self._former:
             out.print(self._former.title, style="bold", markup=False)
             for node in latest_branch(self._former):
-                said = node.content or f"[{node.status}]"
+                said = node.content or f"[{t(node.status)}]"
                 out.print(f"› {said}" if node.role == "user" else said, style="dim", markup=False)
         while True:
             try:
                 line = _read()
             except KeyboardInterrupt:
-                out.print(f"\n{HELP}", style="dim", markup=False)
+                out.print(f"\n{t(HELP)}", style="dim", markup=False)
                 continue
             except EOFError:
                 out.print()
@@ -191,7 +192,7 @@ class Dialogue:
             if line == "/new":
                 self._conversation_id = None
             elif line.startswith("/"):
-                out.print(HELP, style="dim", markup=False)
+                out.print(t(HELP), style="dim", markup=False)
             elif line:
                 self._answer(line)
 
@@ -212,7 +213,7 @@ class Dialogue:
                 with suppress(KeyboardInterrupt):
                     _show(told, out)
         except EdgechatError as error:
-            out.print(f"edgechat: {error}", style="red", markup=False, end="")
+            out.print(f"edgechat: {t(str(error))}", style="red", markup=False, end="")
         out.print()
 
 
@@ -248,13 +249,13 @@ def _show(told: Told, aside: Out) -> None:
 def _waiting(event: log.Event) -> str:
     match event:
         case log.Queued(position=position):
-            return f"place {position} in the queue" if position else "reading"
+            return t(f"place {position} in the queue") if position else t("reading")
         case log.Loading(pct=pct):
-            return "loading" if pct is None else f"loading {pct:.0f}%"
+            return t("loading") if pct is None else t(f"loading {pct:.0f}%")
         case log.Prefill(done=done, total=total):
-            return f"reading {100 * done // total}%"
+            return t(f"reading {100 * done // total}%")
         case log.Reasoning():
-            return "thinking"
+            return t("thinking")
     return ""
 
 
@@ -266,8 +267,8 @@ def _print(event: log.Event, aside: Out) -> None:
         case log.Delta(t=text):
             out.print(text, end="", markup=False, soft_wrap=True)
         case log.Unsaved(message=message):
-            aside.print(f"\n[not saved: {message}]", style="red", markup=False)
+            aside.print(f"\n[{t(f'not saved: {message}')}]", style="red", markup=False)
         case log.Done(finish_reason=reason) if reason in ENDS:
-            aside.print(f" [{ENDS[reason]}]", style="dim", markup=False, end="" if aside is out else "\n")
+            aside.print(f" [{t(ENDS[reason])}]", style="dim", markup=False, end="" if aside is out else "\n")
         case log.Error():
             raise from_code(event.code, event.message)

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from edgechat import machine, presence
 from edgechat.cli import options
@@ -24,6 +25,7 @@ from edgechat.gguf.header import read_header
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
+from edgechat.i18n import t
 from edgechat.observe import bundle
 from edgechat.process.spawn import plain_environment
 from edgechat.settings import Settings
@@ -49,7 +51,7 @@ FEATURES = {
     "SVE": "sve",
 }
 REBUILD = "build the engine on this machine: make setup"
-MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]bad[/]"}
+MARKS = {"ok": ("ok", "green"), "warn": ("look", "yellow"), "fail": ("bad", "red")}
 
 
 class Check(Struct, frozen=True):
@@ -104,7 +106,7 @@ def doctor(
         tell(checks)
     if bundle is not None:
         _write(bundle, settings, checks)
-        typer.echo(f"{bundle} is written: look through it before you pass it on.", err=True)
+        typer.echo(t(f"{bundle} is written: look through it before you pass it on."), err=True)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
 
@@ -112,13 +114,15 @@ def doctor(
 def tell(checks: list[Check]) -> None:
     """A row each; on a narrow terminal what to do stands below, on lines that can be copied."""
     wide = out.width >= WIDE
-    table = Table("", "", "found", *(["what to do"] if wide else []), box=None, pad_edge=False)
+    table = Table("", "", t("found"), *([t("what to do")] if wide else []), box=None, pad_edge=False)
     for check in checks:
-        table.add_row(MARKS[check.verdict], check.name, check.found, *([check.todo or ""] if wide else []))
+        mark, colour = MARKS[check.verdict]
+        told = (check.name, check.found, *([check.todo or ""] if wide else []))
+        table.add_row(Text(t(mark), colour), *(Text(t(text)) for text in told))
     show_table(table)
     for check in () if wide else checks:
         if check.todo:
-            out.print(f"{check.name}: {check.todo}", markup=False)
+            out.print(f"{t(check.name)}: {t(check.todo)}", markup=False)
 
 
 def _write(path: Path, settings: Settings, checks: list[Check]) -> None:
@@ -232,7 +236,8 @@ def tuned(settings: Settings) -> Iterator[Check]:
             continue
         found = records.find(stored.sha256)
         if found is None:
-            yield Check(f"tuned {stored.name}", "ok", "not for this machine and engine", f"edgechat tune {stored.name}")
+            why = "for another engine or machine" if records.is_outdated(stored.sha256) else "not yet"
+            yield Check(f"tuned {stored.name}", "ok", why, f"edgechat tune {stored.name}")
             continue
         counts = found.counts
         threads = f"{counts.decode_threads} threads to write, {counts.prefill_threads} to read a prompt"

@@ -7,12 +7,17 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from edgechat.i18n import t
 from edgechat.runtime import Runtime
 from edgechat.startup import Readiness
 
 
 class Out(Console):
     """A reader that has gone, of a pipe say, stops nothing: a server goes on without it."""
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence in the language of this terminal (i18n)."""
+        self.print(t(sentence), markup=False)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -43,9 +48,11 @@ async def follow(runtime: Runtime, out: Out = out) -> Readiness:
             if now != shown:
                 status.update(_line(now))
                 if now.wanted and (shown is None or shown.wanted is None):
-                    out.print(f"{now.wanted} cannot be had now: {now.why}")
-                    small = "the small, English-only " if now.model == runtime.library.catalog.fallback else ""
-                    out.print(f"Serving {small}{now.model} instead. Later: {now.hint}")
+                    out.say(f"Could not download {now.wanted}: {now.why}")
+                    if now.model == runtime.library.catalog.fallback:
+                        out.say(f"Serving the small, English-only {now.model} instead. To get it later: {now.hint}")
+                    else:
+                        out.say(f"Serving {now.model} instead. To get it later: {now.hint}")
                 elif not out.is_terminal and (shown is None or now.state != shown.state):
                     out.print(_line(now))
                 shown = now
@@ -54,12 +61,18 @@ async def follow(runtime: Runtime, out: Out = out) -> Readiness:
             await changed.wait()
 
 
-WORDS = {"starting": "looking for", "downloading": "fetching", "loading": "loading", "ready": "ready:"}
-
-
 def _line(now: Readiness) -> str:
     done = "" if now.progress is None else f" {now.progress:.0%}"
-    return f"{WORDS.get(now.state, now.state)} {now.model}{done}"
+    match now.state:
+        case "starting":
+            return t(f"looking for {now.model}")
+        case "downloading":
+            return t(f"downloading {now.model}") + done
+        case "loading":
+            return t(f"loading {now.model}") + done
+        case "ready":
+            return t(f"ready: {now.model}")
+    return f"{t(now.state)} {now.model}"
 
 
 async def until_up(runtime: Runtime, out: Out = out) -> Readiness:

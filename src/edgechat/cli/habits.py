@@ -51,13 +51,13 @@ def stop(
         raise ServiceError(f"no server runs from {settings.home}.")
     if model:
         _unload(card, model)
-        out.print(f"{model} is unloaded once its answers are over.", markup=False)
+        out.say(f"{model} is unloaded once its answers are over.")
         return
     os.kill(card.pid, signal.SIGTERM)
-    out.print(f"Stopping the server at {card.url}: answers under way may end first.")
+    out.say(f"Stopping the server at {card.url}: answers in progress may finish first.")
     while psutil.pid_exists(card.pid) and presence.find(settings.home) == card:
         time.sleep(0.05)
-    out.print("Stopped.")
+    out.say("Stopped.")
 
 
 def _unload(card: presence.Card, model: str) -> None:

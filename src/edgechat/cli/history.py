@@ -19,6 +19,7 @@ from edgechat.errors import ConfigError, NotFound, StorageError
 from edgechat.history import conversations, exchange, intake, rescue
 from edgechat.history.records import Head
 from edgechat.history.store import History, export_copy
+from edgechat.i18n import t
 from edgechat.keys import keys_of
 
 CONVERSATIONS = re.compile(r"(^|/)conversations[^/]*\.json$")  # in the archives of ChatGPT and Claude
@@ -133,7 +134,7 @@ def export(
                 file.writelines(data)
         except OSError as error:
             raise StorageError(f"{output} cannot be written: {error.strerror}.") from None
-    out.print(f"Wrote {output}.", markup=False)
+    out.say(f"Wrote {output}.")
 
 
 @app.command("import")
@@ -141,7 +142,7 @@ def take(
     exports: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="What edgechat, ChatGPT, Claude, Open WebUI, LibreChat or llama.cpp exported, or OpenAI-style "
             "messages: JSON, or a zip with conversations.json in it.",
             show_default=False,
@@ -156,13 +157,14 @@ def take(
     with opened(home, config, of) as (history, owner, most):
         for name, document in documents:
             taken = intake.take_in(history, owner, document, most)
-            before = f"{name}: " if len(documents) > 1 else ""
-            out.print(f"{before}Imported {taken.imported}; {taken.skipped} were there already.", markup=False)
+            if len(documents) > 1:
+                out.print(f"{name}:", markup=False)
+            out.say(f"Imported {taken.imported}; {taken.skipped} were there already.")
             for one in taken.left_out:
-                out.print(f"Not imported: {one.title or one.place} {intake.WHY[one.why]}.", markup=False)
+                out.say(f"Not imported: {one.title or one.place} {intake.WHY[one.why]}.")
             if taken.without:
-                lost = " and ".join(f"{count} {kind}" for kind, count in sorted(taken.without.items()))
-                out.print(f"Left out of messages: {lost}.")
+                lost = ", ".join(t(f"{count} {kind}") for kind, count in sorted(taken.without.items()))
+                out.say(f"Left out of messages: {lost}.")
 
 
 def _documents(file: Path) -> Iterator[tuple[str, Any]]:
@@ -198,7 +200,7 @@ def give(
     new_owner = keys_of(options.load(config, home=home)).get(to)
     with opened(home, config, of) as (history, owner, _):
         count = history.write(conversations.hand_over, owner, new_owner.id).result()
-    out.print(f"Now {new_owner.name}'s: {_count(count, 'conversation')}.", markup=False)
+    out.say(f"Now {new_owner.name}'s: {_count(count, 'conversation')}.")
 
 
 @app.command()
@@ -215,7 +217,7 @@ def backup(
             history.read(export_copy, file, history.attachments).result()
         except OSError as error:
             raise StorageError(f"{file} cannot be written: {error.strerror}.") from None
-    out.print(f"Wrote {file}. Bring it back: edgechat history recover --from {file}", markup=False)
+    out.say(f"Wrote {file}. To restore it: edgechat history recover --from {file}")
 
 
 @app.command()
@@ -230,8 +232,8 @@ def recover(
     """Recover from a damaged file, or from a backup. Takes what can be read; the old file is kept beside it."""
     saved = rescue.recover(History(options.load(config, home=home).home), source)
     if saved.kept is not None:
-        out.print(f"The old file is kept as {saved.kept}", markup=False)
-    out.print(f"Saved: {_count(saved.conversations, 'conversation')}, {_count(saved.messages, 'message')}.")
+        out.say(f"The old file is kept as {saved.kept}")
+    out.say(f"Saved: {_count(saved.conversations, 'conversation')}, {_count(saved.messages, 'message')}.")
 
 
 def full_id(history: History, start: str, owner: str = NOBODY) -> str:
@@ -252,9 +254,9 @@ def _print(heads: tuple[Head, ...], as_json: bool) -> None:
         typer.echo(msgspec.json.encode(heads).decode())
         return
     if not heads:
-        out.print("Nothing there.")
+        out.say("No conversations.")
         return
-    table = Table(Column("id", no_wrap=True), Column("changed", no_wrap=True), "title", box=None)
+    table = Table(Column("id", no_wrap=True), Column(t("changed"), no_wrap=True), t("title"), box=None)
     for head in heads:
         changed = datetime.fromtimestamp(head.updated / 1000).strftime("%Y-%m-%d %H:%M")
         line = head.title if head.snippet is None else f"{head.title}: {''.join(piece.t for piece in head.snippet)}"

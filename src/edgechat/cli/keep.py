@@ -13,6 +13,7 @@ from edgechat.hub import versions
 from edgechat.hub.blobs import Freed
 from edgechat.hub.disk import megabytes
 from edgechat.hub.store import Store
+from edgechat.i18n import t
 from edgechat.types import Struct
 
 Name = Annotated[str, typer.Argument(help="Name of a model that is here.", show_default=False)]
@@ -46,7 +47,7 @@ def verify(
     verdicts = []
     for name in names or store.names():
         marker = store.marker(name)
-        with Status(f"reading {name}", console=Console(stderr=True)):
+        with Status(t(f"reading {name}"), console=Console(stderr=True)):
             wrong = store.examine(name)
         verdicts.append(Verdict(name, marker.current.manifest.digest, not wrong, wrong))
         if not as_json:
@@ -54,24 +55,26 @@ def verify(
     if as_json:
         typer.echo(msgspec.json.encode(verdicts).decode())
     elif not verdicts:
-        out.print("No model is here.")
+        out.say("No model is installed.")
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
 
 
 def _tell(verdict: Verdict) -> None:
     if verdict.ok:
-        out.print(f"{verdict.name}: every byte is right (SHA-256 {verdict.sha256})", markup=False)
+        out.say(f"{verdict.name}: every byte is right (SHA-256 {verdict.sha256})")
         return
     for line in verdict.wrong:
-        out.print(f"{verdict.name}: {line}", markup=False)
-    out.print(f"{verdict.name} is damaged and is not loaded. Mend it: edgechat pull {verdict.name}", markup=False)
+        out.print(f"{verdict.name}: {t(line)}", markup=False)
+    out.say(f"{verdict.name} is damaged and is not loaded. To repair it: edgechat pull {verdict.name}")
 
 
 def remove(name: Name, home: options.Home = None, config: options.Config = None) -> None:
     """Delete a model. What another model uses stays; what is being read goes when its reader ends."""
     settings = options.load(config, home=home)
-    out.print(f"{name} is removed: {_given_back(versions.remove(Store(settings.home), name))}", markup=False)
+    freed = versions.remove(Store(settings.home), name)
+    out.say(f"{name} is removed.")
+    _tell_freed(freed)
 
 
 def gc(
@@ -83,12 +86,14 @@ def gc(
 ) -> None:
     """Delete leftovers of interrupted downloads and unused files."""
     settings = options.load(config, home=home)
-    told = _given_back(versions.gc(Store(settings.home), previous))
-    out.print(f"{told[:1].upper()}{told[1:]}", markup=False)
-
-
-def _given_back(freed: Freed) -> str:
+    freed = versions.gc(Store(settings.home), previous)
     if not freed.bytes and not freed.held:
-        return "nothing to delete."
-    held = f"; {megabytes(freed.held)} are still read, and go with the next gc after that" if freed.held else ""
-    return f"{megabytes(freed.bytes)} are free again{held}."
+        out.say("Nothing to delete.")
+    _tell_freed(freed)
+
+
+def _tell_freed(freed: Freed) -> None:
+    if freed.bytes:
+        out.say(f"{megabytes(freed.bytes)} are free again.")
+    if freed.held:
+        out.say(f"{megabytes(freed.held)} are still in use, and go with the next `edgechat gc` after that.")

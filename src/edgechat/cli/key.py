@@ -10,6 +10,7 @@ from rich.table import Table
 
 from edgechat.cli import options
 from edgechat.cli.follow import out, show_table
+from edgechat.i18n import t
 from edgechat.keys import Key, Keys, keys_of
 from edgechat.types import Limits
 
@@ -55,9 +56,11 @@ def add(
         typer.echo(json.dumps({"key": secret, **_public(key)}, ensure_ascii=False))
         return
     typer.echo(secret)
-    typer.echo("This is shown once. Clients send it as `Authorization: Bearer KEY`; the page asks for it.", err=True)
+    typer.echo(t("This is shown once. Clients send it as `Authorization: Bearer KEY`; the page asks for it."), err=True)
     if first:
-        typer.echo(f"Conversations kept so far are no key's: `edgechat history give {name}` hands them over.", err=True)
+        typer.echo(
+            t(f"Conversations kept so far are no key's: `edgechat history give {name}` hands them over."), err=True
+        )
 
 
 def list_(home: options.Home = None, config: options.Config = None, as_json: options.Json = False) -> None:
@@ -67,13 +70,14 @@ def list_(home: options.Home = None, config: options.Config = None, as_json: opt
         typer.echo(json.dumps([_public(key) for key in keys], ensure_ascii=False))
         return
     if not keys:
-        out.print("There is no key: only this machine comes in. edgechat key add NAME makes one.")
+        out.say("There are no keys: only this machine has access. To make one: edgechat key add NAME")
         return
-    table = Table("name", "id", "created", "operator", "models", "limits", "revoked", box=None, pad_edge=False)
+    heads = (t("name"), "id", t("created"), t("operator"), t("models"), t("limits"), t("revoked"))
+    table = Table(*heads, box=None, pad_edge=False)
     for key in keys:
-        models = ", ".join(key.models) or "all"
+        models = ", ".join(key.models) or t("all")
         table.add_row(
-            key.name, key.id, key.created, "yes" if key.operator else "", models, _words(key), key.revoked or ""
+            key.name, key.id, key.created, t("yes") if key.operator else "", models, _words(key), key.revoked or ""
         )
     show_table(table)
 
@@ -86,9 +90,9 @@ def revoke(
     """Revoke a key and end its sessions. A running server knows it at once."""
     keys = _keys(home, config)
     key = keys.revoke(name)
-    out.print(f"{key.name} is revoked.")
+    out.say(f"{key.name} is revoked.")
     if not keys.live():
-        out.print("It was the last one: nobody comes in now, this machine's page included. Next: edgechat key add NAME")
+        out.say("It was the last one: nobody has access now, not even this machine's page. Next: edgechat key add NAME")
 
 
 def _public(key: Key) -> dict[str, object]:
@@ -100,4 +104,4 @@ def _public(key: Key) -> dict[str, object]:
 
 def _words(key: Key) -> str:
     limits = msgspec.structs.asdict(key.limits)
-    return ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None) or "as set"
+    return ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None) or t("the server's")

@@ -21,6 +21,7 @@ from edgechat.hub.catalog import Catalog, Entry
 from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
 from edgechat.hub.store import Kept, Store, Stored
+from edgechat.i18n import t
 from edgechat.settings import Settings
 from edgechat.tune.advice import advice
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
@@ -70,24 +71,22 @@ def pull_model(
     settings = options.load(config, home=home)
     entry = Catalog.load(settings.home).find(model)
     if entry:
-        out.print(f"{entry.title or entry.name}, licence {entry.licence}. {entry.licence_note}".rstrip(), markup=False)
+        out.say(f"{entry.title or entry.name}, licence {entry.licence}. {entry.licence_note}".rstrip())
     try:
         last = asyncio.run(watch(pull(model, settings, Store(settings.home), copy=copy)))
     except KeyboardInterrupt:
-        out.print(f"Stopped; what is there is kept. Go on: edgechat pull {model}", markup=False)
+        out.say(f"Stopped; what is there is kept. To go on: edgechat pull {model}")
         raise typer.Exit(130) from None
     assert isinstance(last, Published)
     stored = last.model
-    where = "" if stored.pulled else f" where it lies, at {stored.path}"
-    size, digest = megabytes(stored.size), stored.sha256[:12]
-    out.print(f"{stored.name} is ready{where}: {size}, SHA-256 {digest}…", markup=False)
+    out.say(f"{stored.name} is ready: {megabytes(stored.size)}, SHA-256 {stored.sha256[:12]}…")
     if not stored.pulled:
-        out.print(f"It is served by its path, and listed nowhere: edgechat serve --model {stored.path}", markup=False)
-        out.print("With --copy it is taken in, under its name.")
+        out.say(f"It stays where it is, and is not in the list of models: edgechat serve --model {stored.path}")
+        out.say("With --copy it is taken in, under its name.")
     if stored.first_use:
-        out.print("Its source offers no hash: these bytes are trusted because they came first, and pinned from now on.")
+        out.say("Its source offers no hash: these bytes are trusted because they came first, and pinned from now on.")
     if why := _refusal(stored, settings):
-        out.print(why, markup=False)
+        out.say(why)
 
 
 def _refusal(stored: Stored, settings: Settings) -> str | None:
@@ -105,16 +104,16 @@ async def watch(events: AsyncGenerator[PullEvent, None]) -> PullEvent:
     last: PullEvent = Resolving()
     quiet = not out.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=out, transient=True, disable=quiet) as bar:
-        task = bar.add_task("asking", total=None)
+        task = bar.add_task(t("asking"), total=None)
         async with aclosing(events) as steps:
             async for last in steps:
                 match last:
                     case Resolving(source=source):
-                        bar.update(task, description=f"asking {source}")
+                        bar.update(task, description=t(f"asking {source}"))
                     case Fetching(done=done, total=total):
-                        bar.update(task, description="fetching", completed=done, total=total or None)
+                        bar.update(task, description=t("downloading"), completed=done, total=total or None)
                     case Verifying():
-                        bar.update(task, description="checking every byte")
+                        bar.update(task, description=t("checking every byte"))
     return last
 
 
@@ -136,9 +135,9 @@ def models(
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
         return
-    table = Table(Column("name", no_wrap=True), "state", "size", box=None)
-    wide = ("weights", "context") if out.width >= WIDE else ()
-    for name in (*wide, "RAM", "licence"):
+    table = Table(Column(t("name"), no_wrap=True), t("state"), t("size"), box=None)
+    wide = (t("weights"), t("context")) if out.width >= WIDE else ()
+    for name in (*wide, t("RAM"), t("licence")):
         table.add_column(name)
     for row in rows:
         size, ram = (megabytes(count) if count else "?" for count in (row.size, row.ram))
@@ -147,11 +146,11 @@ def models(
     show_table(table)
     for row in rows:
         if row.why:
-            out.print(f"{row.name}: {row.why}", markup=False)
+            out.print(f"{row.name}: {t(row.why)}", markup=False)
     if found is not None:
-        needs = f"about {megabytes(found.memory)} of memory, {found.speed:.0f} tokens per second"
-        out.print(f"A newcomer would rather take {found.name} here: {needs}.", markup=False)
-        out.print(f"Take it: edgechat serve --model {found.name}", markup=False)
+        needs, speed = megabytes(found.memory), f"{found.speed:.0f}"
+        out.say(f"Recommended here: {found.name}, with about {needs} of memory and {speed} tokens per second.")
+        out.say(f"To use it: edgechat serve --model {found.name}")
 
 
 def _state(row: Row) -> str:
@@ -162,7 +161,7 @@ def _state(row: Row) -> str:
         *(["update known"] if row.update else []),
         *(["trusted on first use"] if row.first_use else []),
     ]
-    return ", ".join(marks)
+    return ", ".join(map(t, marks))
 
 
 def _row(kept: Kept, store: Store, settings: Settings) -> Row:

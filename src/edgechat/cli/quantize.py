@@ -19,6 +19,7 @@ from edgechat.hub.publish import publish
 from edgechat.hub.pull import Published, in_thread, pull
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
+from edgechat.i18n import t
 from edgechat.settings import Settings
 
 
@@ -51,9 +52,9 @@ def quantize(
     try:
         stored = asyncio.run(_make(source, recipe, settings, allow_requantize))
     except KeyboardInterrupt:
-        out.print("Stopped; nothing is kept.")
+        out.say("Stopped; nothing is kept.")
         raise typer.Exit(130) from None
-    out.print(f"{stored.name} ({megabytes(stored.size)}) is ready: edgechat serve --model {stored.name}", markup=False)
+    out.say(f"{stored.name} ({megabytes(stored.size)}) is ready: edgechat serve --model {stored.name}")
 
 
 async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantize: bool) -> Stored:
@@ -81,7 +82,7 @@ async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantiz
         stage.begin(manifest)
         columns, quiet = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()), not out.is_terminal
         with Progress(*columns, console=out, transient=True, disable=quiet) as bar:
-            task = bar.add_task(f"writing {name}", total=1.0)
+            task = bar.add_task(t(f"writing {name}"), total=1.0)
             with store.hold(start), writing(stage.files):
                 await write(
                     start.path,

@@ -76,7 +76,7 @@ def serve(
     if tune:
         check_tuning(settings)
     if check_config:
-        out.print("The settings are good.")
+        out.say("The settings are valid.")
         return
     asyncio.run(_serve(settings, tune, browser))
 
@@ -95,14 +95,14 @@ async def _serve(settings: Settings, tune: bool, browser: bool) -> None:
     url = url_of(settings, listener)
     card = presence.leave(settings.home, url)
     app.state.secret = card.secret
-    out.print(f"edgechat listens on {url}")
+    out.say(f"edgechat listens on {url}")
     announcer = asyncio.create_task(_announce(runtime, server, url, tune, browser))
     try:
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()
         presence.take_back(settings.home)
-    out.print("edgechat has stopped.")
+    out.say("edgechat has stopped.")
     if runtime.failure is not None:
         raise runtime.failure
 
@@ -111,7 +111,7 @@ def _stop(server: "Server", runtime: Runtime) -> None:
     """Begin to end, and say what that may wait for."""
     if not runtime.draining:
         seconds = f"{runtime.settings.drain:g}"
-        out.print(f"Stopping: answers under way have {seconds} seconds to end. Ctrl-C again stops at once.")
+        out.say(f"Stopping: answers in progress have {seconds} seconds to finish. Ctrl-C again stops at once.")
     server.stop()
 
 
@@ -162,17 +162,19 @@ async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool, br
         return
     served = runtime.served
     assert served is not None
-    out.print(f"{served.name} ({served.recipe}, context {served.info.context}) answers at {url}")
+    out.say(f"{served.name} ({served.recipe}, context {served.info.context}) answers at {url}")
     for note in (*served.info.notes, *([UNTAUGHT] if served.info.untaught else [])):
-        out.print(note)
+        out.say(note)
     stored = runtime.library.get(served.name)
     for line in told(runtime.library, stored, tune):
-        out.print(line)
+        out.say(line)
     pages = pages_of(url)
-    out.print(f"Page: {pages[0]}/   API: {pages[0]}/v1   Stop: Ctrl-C")
+    out.say(f"Page: {pages[0]}/   API: {pages[0]}/v1   Stop: Ctrl-C")
     if pages[0] != url:
         others = "".join(f"   {page}/" for page in pages[1:])
-        out.print(f"From other machines: the same{others}. Without TLS, keys and words cross the network in clear.")
+        out.say(
+            f"From other machines: the same{others}. Without TLS, keys and messages cross the network in clear text."
+        )
     if browser:
         await asyncio.to_thread(webbrowser.open, f"{pages[0]}/")
     if tune and runtime.library.tuned(stored) is None:

@@ -19,6 +19,7 @@ from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, ServiceError
 from edgechat.hub.disk import megabytes
+from edgechat.i18n import t
 
 EVERY_S = 1.0
 COLOURS = {"ready": "green", "failed": "red", "paused": "yellow", "draining": "yellow"}
@@ -87,20 +88,21 @@ def _watch(home: Path, found: dict[str, Any]) -> dict[str, Any]:
 def seen(found: dict[str, Any]) -> RenderableType:
     """`found` for a person."""
     if not found["running"]:
-        return Text(f"{found['why'][:1].upper()}{found['why'][1:]}")
+        why = t(found["why"])
+        return Text(f"{why[:1].upper()}{why[1:]}")
     return Group(*_parts(found))
 
 
 def _parts(found: dict[str, Any]) -> Iterator[RenderableType]:
-    about = f"{found['url']}, process {found['pid']}, up {age(found['uptime_s'])}"
+    about = t(f"{found['url']}, process {found['pid']}, up {age(found['uptime_s'])}")
     yield Text.assemble(("edgechat ", "bold"), found["version"], (f"  {about}", "dim"))
     colour = COLOURS.get(found["state"], "cyan")
-    yield Text.assemble(("● ", colour), (found["state"], f"bold {colour}"), "  ", found["model"] or "")
+    yield Text.assemble(("● ", colour), (t(found["state"]), f"bold {colour}"), "  ", found["model"] or "")
     if found["progress"] is not None:
         yield ProgressBar(total=1.0, completed=found["progress"], width=WIDTH)
     for line in (found["why"], found["hint"]):
         if line:
-            yield Text(f"  {line}", style="yellow")
+            yield Text(f"  {t(line)}", style="yellow")
     yield Text()
     yield _figures(found)
     yield from _tables(found)
@@ -117,47 +119,54 @@ def _figures(found: dict[str, Any]) -> RenderableType:
         value = sample.get(name)
         return "–" if value is None else f"{value:,.1f}".removesuffix(".0") + unit
 
-    grid.add_row("writing", f"{number('decode')} tokens/s")
-    grid.add_row("reading", f"{number('prefill')} tokens/s")
-    grid.add_row("answers", f"{number('running')} under way, {number('waiting')} waiting")
-    grid.add_row("first token", f"{number('first', ' s')}, 95 of 100 within {number('slow', ' s')} (last minute)")
+    grid.add_row(t("writing"), t(f"{number('decode')} tokens/s"))
+    grid.add_row(t("reading"), t(f"{number('prefill')} tokens/s"))
+    grid.add_row(t("answers"), t(f"{number('running')} in progress, {number('waiting')} waiting"))
+    grid.add_row(t("first token"), t(f"median {number('first', ' s')}, p95 {number('slow', ' s')} (last minute)"))
     taken = f"{megabytes(sample['rss'])}, " if sample else ""
-    grid.add_row("memory", f"{taken}{megabytes(memory['planned'])} of {megabytes(memory['limit'])} for models")
+    planned, limit = megabytes(memory["planned"]), megabytes(memory["limit"])
+    grid.add_row(t("memory"), taken + t(f"{planned} of {limit} for models"))
     heat = f", {number('celsius', ' °C')}" if sample.get("celsius") else ""
-    grid.add_row("processor", f"{number('cpu', ' %')} of all cores{heat}")
-    grid.add_row("engine's cells", f"{number('cells', ' %')} taken by answers under way")
+    grid.add_row(t("processor"), t(f"{number('cpu', ' %')} of all cores") + heat)
+    grid.add_row(t("cache"), t(f"{number('cells', ' %')} used by answers in progress"))
     if found["log_lines_dropped"]:
-        grid.add_row("log", Text(f"{found['log_lines_dropped']} lines could not be written", style="yellow"))
+        grid.add_row(t("log"), Text(t(f"{found['log_lines_dropped']} lines could not be written"), style="yellow"))
     return grid
 
 
 def _tables(found: dict[str, Any]) -> Iterator[RenderableType]:
     yield Text()
-    models = Table("model", "state", "weights", "memory", "context", "answers", box=None, pad_edge=False)
+    heads = (t("model"), t("state"), t("weights"), t("memory"), t("context"), t("answers"))
+    models = Table(*heads, box=None, pad_edge=False)
     for one in found["models"]:
         ram = megabytes(one["ram"]) if one["ram"] else "?"
         context = f"{one['context']:,}" if one.get("context") else ""
-        models.add_row(one["name"], one["state"], one["quantisation"] or "?", ram, context, str(one.get("busy") or ""))
+        models.add_row(
+            one["name"], t(one["state"]), one["quantisation"] or "?", ram, context, str(one.get("busy") or "")
+        )
     yield models
     if found["requests"]:
         yield Text()
-        answers = Table("client", "model", "phase", "read", "written", "tokens/s", "age", box=None, pad_edge=False)
+        columns = (t("client"), t("model"), t("phase"), t("read"), t("written"), t("tokens/s"), t("age"))
+        answers = Table(*columns, box=None, pad_edge=False)
         for one in found["requests"]:
-            read, speed = f"{one['read']} of {one['total']}", str(one["tok_s"] or "")
-            answers.add_row(one["client"], one["model"], one["phase"], read, str(one["said"]), speed, age(one["age_s"]))
+            read, speed = f"{one['read']}/{one['total']}", str(one["tok_s"] or "")
+            answers.add_row(
+                one["client"], one["model"], t(one["phase"]), read, str(one["said"]), speed, age(one["age_s"])
+            )
         yield answers
     if found["errors"]:
         yield Text()
         for one in found["errors"][:ERRORS]:
             at = datetime.fromtimestamp(one["at"]).strftime("%H:%M:%S")  # the clock on the wall of whoever looks
-            yield Text.assemble((f"{at}  ", "dim"), (one["code"], "red"), f"  {one['message']}")
+            yield Text.assemble((f"{at}  ", "dim"), (one["code"], "red"), f"  {t(one['message'])}")
 
 
 def age(seconds: float) -> str:
     """A duration as people say it."""
     minutes, hours, days = (int(seconds // unit) for unit in (60, 3600, 86_400))
     if days:
-        return f"{days} d {hours % 24} h"
+        return t(f"{days} d {hours % 24} h")
     if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{seconds:.0f} s"
+        return t(f"{hours} h {minutes % 60} min")
+    return t(f"{minutes} min") if minutes else t(f"{seconds:.0f} s")

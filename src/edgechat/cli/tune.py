@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edgechat.bench import picture as bars
 from edgechat.cli import options
-from edgechat.cli.follow import out
+from edgechat.cli.follow import err, out
 from edgechat.cli.tuning import check
 from edgechat.errors import UnknownName
 from edgechat.hub.catalog import Catalog
@@ -21,6 +21,7 @@ from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Published, pull
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
+from edgechat.i18n import t
 from edgechat.settings import Settings
 from edgechat.tune import picture, plot
 from edgechat.tune.choice import FLOORS, QUALITIES, Candidate, pareto
@@ -76,7 +77,7 @@ def tune_model(
     try:
         found = asyncio.run(_tune(model or settings.model or Catalog.load().default, settings, wish))
     except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped; what was measured is kept. Go on with the same command.")
+        err.say("Stopped; what was measured is kept. To go on, run the same command.")
         raise typer.Exit(130) from None
     if png is not None:
         with options.writing():
@@ -98,10 +99,10 @@ async def _tune(reference: str, settings: Settings, wish: Wish) -> Tuned:
 
         def tell(step: Step) -> None:
             nonlocal told
-            left = "" if step.left_s is None else f"about {_span(step.left_s)} left"
-            bar.update(task, description=step.doing, completed=step.fraction, left=left)
+            left = "" if step.left_s is None else t(f"about {_span(step.left_s)} left")
+            bar.update(task, description=t(step.doing), completed=step.fraction, left=left)
             if step.doing != told and not console.is_terminal:
-                console.print(f"{step.fraction:4.0%} {step.doing} {left}".rstrip())
+                console.print(f"{step.fraction:4.0%} {t(step.doing)} {left}".rstrip())
             told = step.doing
 
         async with Lab() as lab:
@@ -117,7 +118,7 @@ async def _on_disk(reference: str, settings: Settings, store: Store) -> Stored:
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds / MINUTE:.0f} min" if seconds > 1.5 * MINUTE else f"{seconds:.0f} s"
+    return t(f"{seconds / MINUTE:.0f} min") if seconds > 1.5 * MINUTE else t(f"{seconds:.0f} s")
 
 
 def _document(found: Tuned) -> dict[str, Any]:
@@ -143,36 +144,33 @@ def _row(found: Tuned, one: Candidate) -> dict[str, Any]:
 def _show(found: Tuned) -> None:
     """The table, the plot and the choice, for people."""
     front = {one.recipe for one in pareto([found.baseline, *found.candidates])}
-    table = Table("", "recipe", "size", box=None)
-    for name in ("prefill", "decode", "4 at once", "KLD", "same top"):
+    table = Table("", t("recipe"), t("size"), box=None)
+    for name in (t("prefill"), t("decode"), t("4 at once"), "KLD", t("same top")):
         table.add_column(name, justify="right")
     for one in (found.baseline, *found.candidates):
         mark = "►" if one == found.chosen else "·" if one.recipe in front else ""
-        name = f"{one.recipe} (as it is)" if one == found.baseline else one.recipe
+        name = t(f"{one.recipe} (as it is)") if one == found.baseline else one.recipe
         table.add_row(mark, name, megabytes(one.size), *_figures(one))
     out.print(table)
-    out.print("► chosen   · no other is faster and nearer to the source   ~ predicted, tokens/s", style="dim")
+    out.print(t("► chosen   · no other is faster and nearer to the source   ~ predicted, tokens/s"), style="dim")
     for line in plot.text(found.baseline, found.candidates, found.chosen):
         out.print(line, markup=False)
     counts = found.counts
-    threads = f"{counts.decode_threads} to write, {counts.prefill_threads} to read, {counts.slice} tokens a step"
+    threads = t(f"{counts.decode_threads} to write, {counts.prefill_threads} to read, {counts.slice} tokens a step")
     threads += ", flash attention" if counts.flash else ""
     if found.roof is not None:
         took, given = (found.roof * found.bandwidth, found.bandwidth)
-        out.print(
+        out.say(
             f"Writing takes {took / 1e9:.1f} of the {given / 1e9:.1f} GB/s that the memory gives: {found.roof:.0%}."
         )
     if found.chosen == found.baseline:
-        out.print(
-            f"Nothing faster keeps a divergence of {FLOORS[found.quality]:g}: the file stays. Threads: {threads}."
-        )
+        out.say(f"Nothing faster keeps a divergence of {FLOORS[found.quality]:g}: the file stays. Threads: {threads}.")
         return
     ratio = found.chosen.speed.decode / found.baseline.speed.decode
     read = found.chosen.speed.prefill / found.baseline.speed.prefill
-    out.print(
+    out.say(
         f"{found.chosen.recipe} writes {ratio:.2f}× and reads {read:.2f}× as fast as the file as it is. "
-        f"`edgechat serve` uses it from now on. Threads: {threads}. Took {_span(found.seconds)}.",
-        markup=False,
+        f"`edgechat serve` uses it from now on. Threads: {threads}. Took {_span(found.seconds)}."
     )
 
 

@@ -32,8 +32,12 @@ def told(library: Library, stored: Stored, tuning: bool) -> Iterator[str]:
         return
     found = library.tuned(stored)
     if found is None:
-        wish = "Tuning for this machine goes on meanwhile; the faster file takes over when it is found."
-        yield wish if tuning else f"Not tuned for this machine yet; a few minutes once: edgechat tune {stored.name}"
+        if tuning:
+            yield "Tuning for this machine goes on meanwhile; the faster file takes over when it is found."
+        elif library.records.is_outdated(stored.sha256):
+            yield f"The engine or this machine is a new one since {stored.name} was tuned: edgechat tune {stored.name}"
+        else:
+            yield f"Tip: `edgechat tune {stored.name}` makes it faster (once, a few minutes)."
         return
     tuned = found[0]
     if tuned.chosen == tuned.baseline:

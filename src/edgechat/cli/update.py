@@ -16,6 +16,7 @@ from edgechat.hub import versions
 from edgechat.hub.store import Store, Stored
 from edgechat.hub.update import Beside, UpToDate
 from edgechat.hub.update import update as look
+from edgechat.i18n import t
 from edgechat.letters import Load
 from edgechat.models import probe
 from edgechat.models.supervisor import Worker
@@ -34,7 +35,7 @@ def register(app: typer.Typer) -> None:
 def update(
     names: Names = None,
     pin: Annotated[
-        bool | None, typer.Option("--pin/--unpin", help="Keep the named models where they are, or no more.")
+        bool | None, typer.Option("--pin/--unpin", help="Pin models to their version, or unpin them.")
     ] = None,
     home: options.Home = None,
     config: options.Config = None,
@@ -64,7 +65,7 @@ def update(
             if isinstance(error, HubUnreachable):
                 silent.add(hub)
             failed = True
-            out.print(f"{name} stays as it is: {error}", markup=False)
+            out.say(f"{name} stays as it is: {error}")
     if failed:
         raise typer.Exit(1)
 
@@ -74,27 +75,24 @@ def _pin(store: Store, names: list[str] | None, pin: bool) -> None:
         raise ConfigError("--pin and --unpin want the names of models.")
     for name in names:
         versions.pin(store, name, pin)
-        out.print(f"{name} {'stays where it is' if pin else 'takes updates again'}.", markup=False)
+        out.say(f"{name} stays at its version." if pin else f"{name} takes updates again.")
 
 
 async def _update(name: str, settings: Settings, store: Store) -> None:
     last = await watch(look(name, settings, store))
     if isinstance(last, UpToDate):
-        out.print(f"{name}: nothing to do, {last.why}.", markup=False)
+        out.say(f"{name}: nothing to do, {last.why}.")
         return
     assert isinstance(last, Beside)
     try:
-        with Status(f"asking the new {name} for a word", console=out):
+        with Status(t(f"asking the new {name} for a word"), console=out):
             await answers(last.candidate, settings, store)
     except EdgechatError as error:
         versions.reject(store, name)
         raise EngineFailed(f"its new version does not answer ({error})") from None
     stored = versions.promote(store, name)
-    out.print(
-        f"{name} is updated: SHA-256 {last.model.sha256[:12]}… is now {stored.sha256[:12]}…. "
-        f"Back: edgechat rollback {name}",
-        markup=False,
-    )
+    before, now = last.model.sha256[:12], stored.sha256[:12]
+    out.say(f"{name} is updated: SHA-256 {before}… is now {now}…. To go back: edgechat rollback {name}")
 
 
 async def answers(model: Stored, settings: Settings, store: Store) -> None:
@@ -125,4 +123,4 @@ def rollback(name: Name, home: options.Home = None, config: options.Config = Non
     """Go back to the version before the last update. Called again, it returns to the later one."""
     settings = options.load(config, home=home)
     stored = versions.rollback(Store(settings.home), name)
-    out.print(f"{name} is SHA-256 {stored.sha256[:12]}… again, pulled {stored.pulled}.", markup=False)
+    out.say(f"{name} is SHA-256 {stored.sha256[:12]}… again, downloaded {stored.pulled}.")

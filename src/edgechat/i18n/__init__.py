@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "zh")
+TELLING = 7  # characters: a sentence that has fewer, such as "3 min", takes a single word in each gap
 _GAP = re.compile(r"\{(\d+)\}")
 
 _language: ContextVar[str] = ContextVar("language", default=ENGLISH)
@@ -88,4 +89,6 @@ def _table(language: str) -> tuple[dict[str, str], list[_Sentence]]:
 
 def _sentence(english: str, translation: str) -> _Sentence:
     fixed = _GAP.split(english)[::2]
-    return _Sentence(sum(map(len, fixed)), re.compile("(.*?)".join(map(re.escape, fixed)), re.DOTALL), translation)
+    length = sum(map(len, fixed))
+    gap = "(.*?)" if length >= TELLING else r"(\S*)"
+    return _Sentence(length, re.compile(gap.join(map(re.escape, fixed)), re.DOTALL), translation)

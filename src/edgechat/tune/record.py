@@ -112,11 +112,20 @@ class Records:
 
         `machine`: the fingerprint, where it is known.
         """
+        found = self._read(sha256)
+        return found if found and found.machine == (machine or fingerprint()) else None
+
+    def is_outdated(self, sha256: str) -> bool:
+        """Whether the model with that digest was tuned, but on another machine or by another build of the engine."""
+        found = self._read(sha256)
+        return found is not None and found.machine != fingerprint()
+
+    def _read(self, sha256: str) -> Tuned | None:
         try:
             found = self._cached.read(self._path(sha256))
         except (OSError, msgspec.DecodeError):
             return None
-        return found if (found.model, found.machine) == (sha256, machine or fingerprint()) else None
+        return found if found.model == sha256 else None
 
     def serving(self, model: Stored, store: Store, machine: str | None = None) -> tuple[Tuned, Stored] | None:
         """The result for `model` and the file to serve in its place, if both are here and whole."""
