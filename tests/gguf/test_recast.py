@@ -23,7 +23,7 @@ FTYPES = {"Q4_0": 2, "Q8_0": 7}
 def small(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shape of SmolLM2 with two layers, full of noise."""
     path = tmp_path_factory.mktemp("recast") / "small.gguf"
-    twin(smollm2, path, 2, lambda _row: "Q8_0")
+    twin(smollm2, path, 2, lambda _tensor: "Q8_0")
     return path
 
 
@@ -70,7 +70,7 @@ def test_what_a_relative_has_is_copied(small: Path, tmp_path: Path) -> None:
 
 def test_a_twin_has_the_layers_and_types_that_were_asked_for(smollm2: Path, tmp_path: Path) -> None:
     path = tmp_path / "twin.gguf"
-    twin(smollm2, path, 3, lambda _row: "IQ4_NL")
+    twin(smollm2, path, 3, lambda _tensor: "IQ4_NL")
     header = read_header(path)
     assert header.number("block_count") == 3
     assert {tensor.type for tensor in header.tensors if len(tensor.shape) > 1} == {"IQ4_NL"}
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_a_twin_of_a_recurrent_model_keeps_what_no_block_divides(tmp_path: Path) -> None:
     """The rows of its convolution are four weights long."""
     path = tmp_path / "twin.gguf"
-    twin(tiny.model(tmp_path / "m.gguf", "qwen35", block_count=4), path, 2, lambda row: recipes.fitting(row, "Q8_0"))
+    twin(tiny.model(tmp_path / "m.gguf", "qwen35", block_count=4), path, 2, lambda tensor: recipes.cast(tensor, "Q8_0"))
     types = {tensor.name: tensor.type for tensor in read_header(path).tensors}
     assert (types["blk.0.ssm_conv1d.weight"], types["blk.0.ssm_out.weight"]) == ("F32", "Q8_0")
     LlamaCpp(path, 128, 0, 1, lambda _: None).close()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.model
 def small(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shape of SmolLM2 with five layers, full of noise."""
     path = tmp_path_factory.mktemp("lab") / "small.gguf"
-    twin(smollm2, path, 5, lambda _row: "Q8_0")
+    twin(smollm2, path, 5, lambda _tensor: "Q8_0")
     return path
 
 

@@ -23,13 +23,14 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from edgechat.errors import EngineFailed, NoSpace, StorageError
-from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor, read_header
+from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor, Value, read_header
 from edgechat.process import atomic
 from edgechat_engine import lib
 from edgechat_engine.structures import ggml_type_traits
 
 CHUNK = 1 << 20  # values that are rounded at once: bounds memory to some megabytes per thread
 MARGIN = 64 << 20  # bytes left free on the disk for everyone else
+SECTIONS = ".rope.dimension_sections"  # four, however many layers there are
 ALIGNMENT = 32  # of tensors in the target, ggml's default
 IDS = {name: (id, block, width) for id, (name, block, width) in TENSOR_TYPES.items()}
 
@@ -67,25 +68,32 @@ def recast(
     others = [(path, read_header(path)) for path in relatives]
     with ThreadPoolExecutor(threads) as pool, _Sources([(source, header), *others]) as sources:
         pieces = (_pieces(one, sources, pool) for one in wanted)
-        _store(source, target, wanted, pieces, {}, told)
+        _store(source, target, wanted, pieces, {}, {}, told)
 
 
-def twin(source: Path, target: Path, layers: int, kind: Callable[[int], str | None]) -> None:
+def twin(source: Path, target: Path, layers: int, kind: Callable[[Tensor], str | None]) -> None:
     """Write a model of the shape of `source`, but with `layers` layers, and noise inside.
 
-    Its steps take as long as real ones: that depends on shapes and types, not on values. `kind` is the type of a matrix
-    with rows of so many weights; None leaves it as it is, as a recurrent layer's convolution. One matrix is both
-    embedding and head. Raises as `recast`.
+    Its steps take as long as real ones: that depends on shapes and types, not on values. `kind` is the type of a
+    matrix; None leaves it as it is, as a recurrent layer's convolution. One matrix is both embedding and head; what
+    the header lists for each layer is cut. Raises as `recast`.
     """
     header = read_header(source)
     names = {f"blk.{layer}." for layer in range(layers)}
     kept = [t for t in header.tensors if not t.name.startswith("blk.") or t.name[: t.name.index(".", 4) + 1] in names]
-    kinds = {t.name: kind(t.shape[0]) for t in kept if len(t.shape) > 1}
+    kinds = {t.name: kind(t) for t in kept if len(t.shape) > 1}
     wanted = [Wanted(t, kinds.get(t.name) or t.type) for t in kept if t.name != "output.weight"]
-    numbers = {f"{header.architecture}.block_count": layers}
+    count = f"{header.architecture}.block_count"
+    lists = dict.fromkeys(_for_each_layer(header, header.metadata.get(count)), layers)
     with _Sources([(source, header)]) as sources:
         pieces = (_noise(one) if kinds.get(one.tensor.name) else iter([sources.raw(one.tensor)]) for one in wanted)
-        _store(source, target, wanted, pieces, numbers, lambda _done, _total: None)
+        _store(source, target, wanted, pieces, {count: layers}, lists, lambda _done, _total: None)
+
+
+def _for_each_layer(header: Header, count: Value) -> list[str]:
+    """The keys that list a number for each of `count` layers."""
+    lists = (key for key, value in header.metadata.items() if isinstance(value, tuple) and len(value) == count)
+    return [key for key in lists if not key.endswith(SECTIONS)]
 
 
 class _Sources:
@@ -124,6 +132,7 @@ def _store(
     wanted: Sequence[Wanted],
     pieces: Iterator[Iterator[Bytes]],
     numbers: Mapping[str, int],
+    lists: Mapping[str, int],
     told: Callable[[int, int], None],
 ) -> None:
     """Header, then every tensor's pieces, padded; under another name until all is there."""
@@ -131,7 +140,7 @@ def _store(
     try:
         _check_room(target.parent, total)
         with atomic.replacing(target, durable=False) as part:
-            _write_header(source, part, wanted, numbers)
+            _write_header(source, part, wanted, numbers, lists)
             with part.open("ab") as file:
                 for parts in pieces:
                     for piece in parts:
@@ -159,8 +168,10 @@ def _pad(file: BinaryIO) -> None:
     file.write(b"\0" * (-file.tell() % ALIGNMENT))
 
 
-def _write_header(source: Path, target: Path, wanted: Sequence[Wanted], numbers: Mapping[str, int]) -> None:
-    """The source's keys with `numbers` changed, and the wanted tensors' names, shapes and types."""
+def _write_header(
+    source: Path, target: Path, wanted: Sequence[Wanted], numbers: Mapping[str, int], lists: Mapping[str, int]
+) -> None:
+    """The source's keys with `numbers` changed and `lists` so long, and the wanted tensors' names, shapes and types."""
     shapes = ctypes.c_void_p()
     old = lib.gguf_init_from_file(os.fsencode(source), lib.gguf_init_params(True, ctypes.pointer(shapes)))
     if not old:
@@ -171,6 +182,10 @@ def _write_header(source: Path, target: Path, wanted: Sequence[Wanted], numbers:
         lib.gguf_remove_key(new, b"general.alignment")
         for key, number in numbers.items():
             lib.gguf_set_val_u32(new, key.encode(), number)
+        for key, length in lists.items():
+            at = lib.gguf_find_key(old, key.encode())
+            kind, data = lib.gguf_get_arr_type(old, at), lib.gguf_get_arr_data(old, at)
+            lib.gguf_set_arr_data(new, key.encode(), kind, data, length)
         for one in wanted:
             name = one.tensor.name.encode()
             lib.gguf_add_tensor(new, lib.ggml_get_tensor(shapes, name))

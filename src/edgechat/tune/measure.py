@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from edgechat.engine.base import Scorer, Slice
+from edgechat.errors import ModelUnsupported
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import twin
 from edgechat.gguf.shape import attending
@@ -20,7 +21,7 @@ from edgechat.process import atomic
 from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row
-from edgechat.tune.recipes import fitting, layers_share
+from edgechat.tune.recipes import cast, layers, layers_share
 from edgechat.tune.speed import FEW, MORE, Cost, Pair, Speed, Timing
 from edgechat.tune.timing import SLICE, Told, Took, calm, close, decode, load, prefill, usual
 
@@ -106,20 +107,23 @@ def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: T
     found: dict[str, Cost] = {}
     header = read_header(model)
     period = min(attending(header), default=0) + 1  # layers that recur come with one that attends, in every twin
-    share = layers_share(header, MORE * period)
-    standard = _twins(model, folder, kinds[0], threads, period)
+    more = min(MORE, layers(header) // period)
+    if more <= FEW:
+        raise ModelUnsupported(f"{model.name} has too few layers to tell what one of them costs: it is not tuned.")
+    share, sizes = layers_share(header, more * period), (FEW * period, more * period)
+    standard = _twins(model, folder, kinds[0], threads, sizes)
     try:
         usual = _time_twins(standard)
-        found[kinds[0]] = Cost.of(usual[FEW], usual[MORE], share).shared(period)
+        found[kinds[0]] = Cost.of(usual[sizes[0]], usual[sizes[1]], share, more).shared(period)
         for number, kind in enumerate(kinds[1:], 1):
             told(number / len(kinds))
-            others = _twins(model, folder, kind, threads, period)
+            others = _twins(model, folder, kind, threads, sizes)
             try:
-                now = _time_twins(standard | {-layers: engine for layers, engine in others.items()})
+                now = _time_twins(standard | {-size: engine for size, engine in others.items()})
             finally:
                 close(others.values())
-            few, more = (_scaled(now[-n], now[n], usual[n]) for n in (FEW, MORE))
-            found[kind] = Cost.of(few, more, share).shared(period)
+            small, large = (_scaled(now[-size], now[size], usual[size]) for size in sizes)
+            found[kind] = Cost.of(small, large, share, more).shared(period)
     finally:
         close(standard.values())
     return found
@@ -130,14 +134,14 @@ def _scaled(timing: Timing, beside: Timing, usual: Timing) -> Timing:
     return Timing(timing.step * usual.step / beside.step, timing.token * usual.token / beside.token)
 
 
-def _twins(model: Path, folder: Path, kind: str, threads: int, period: int) -> dict[int, Scorer]:
-    """Loaded twins by their number of layers, in periods. Their files are gone again: the engine has them mapped."""
+def _twins(model: Path, folder: Path, kind: str, threads: int, sizes: Sequence[int]) -> dict[int, Scorer]:
+    """Loaded twins by their number of layers. Their files are gone again: the engine has them mapped."""
     twins: dict[int, Scorer] = {}
-    for layers in (FEW, MORE):
-        path = folder / f"twin-{kind}-{layers}.gguf"
+    for size in sizes:
+        path = folder / f"twin-{kind}-{size}.gguf"
         try:
-            twin(model, path, layers * period, lambda row: fitting(row, kind))
-            twins[layers] = load(path, threads)
+            twin(model, path, size, lambda tensor: cast(tensor, kind))
+            twins[size] = load(path, threads)
         finally:
             path.unlink(missing_ok=True)
     return twins

@@ -30,7 +30,10 @@ SMALL = 1 / 16  # of a layer's weights: where many query heads share a key, roun
 
 BLOCKS = {name: block for name, block, _ in TENSOR_TYPES.values()}
 
-_BODY = re.compile(r"blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))(_exps|_shexp)?\.weight")
+_ATTENDS, _FEEDS = r"attn_(q|k|v|qkv|output)", r"ffn_(gate|up|down)(_exps|_shexp)?"
+_RECURS = r"attn_gate|ssm_(in|out)|shortconv\.(in|out)_proj"  # the large ones of a layer that keeps a running state
+_BODY = re.compile(rf"blk\.\d+\.({_ATTENDS}|{_FEEDS}|{_RECURS})\.weight")
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 _KEYS = re.compile(r"blk\.\d+\.attn_[kv]\.weight")
 
 
@@ -90,6 +93,12 @@ def fitting(row: int, kind: str) -> str | None:
     return next((one for one in (kind, INSTEAD.get(kind)) if one and _divides(one, row)), None)
 
 
+def cast(tensor: Tensor, kind: str) -> str | None:
+    """The type of `tensor` where body and head are of one `kind`; None for what no recipe touches."""
+    is_cast = _BODY.fullmatch(tensor.name) or tensor.name in (EMBEDDING, HEAD)
+    return fitting(tensor.shape[0], kind) if is_cast else None
+
+
 def types(header: Header, recipe: Recipe) -> dict[str, str]:
     """The new type of each tensor that gets one."""
     body = {tensor.name: fitting(tensor.shape[0], recipe.body) or tensor.type for tensor in _matrices(header)}
@@ -101,7 +110,7 @@ def types(header: Header, recipe: Recipe) -> dict[str, str]:
 def head(header: Header) -> str:
     """The name of the output matrix; a model without one of its own uses the embedding."""
     names = {tensor.name for tensor in header.tensors}
-    return "output.weight" if "output.weight" in names else "token_embd.weight"
+    return HEAD if HEAD in names else EMBEDDING
 
 
 def applied(header: Header, recipe: Recipe) -> Header:
@@ -120,7 +129,7 @@ def streamed(header: Header) -> int:
     return sum(
         int((tensor.size or 0) * active(header, tensor))
         for tensor in header.tensors
-        if tensor.name != "token_embd.weight" or tensor.name == head(header)
+        if tensor.name != EMBEDDING or tensor.name == head(header)
     )
 
 

@@ -15,7 +15,7 @@ from edgechat.tune.recipes import Recipe
 from edgechat.types import Struct
 
 READ, WRITTEN = 256, 128  # tokens of the turn whose time is the one number
-FEW, MORE = 1, 5  # layers of the twins
+FEW, MORE = 1, 5  # layers of the twins, where the model has as many
 DOUBT = 1.5  # times more or less than its weights let expect that a layer may take
 
 
@@ -34,15 +34,15 @@ class Cost(Struct, frozen=True):
     prompt: float
 
     @classmethod
-    def of(cls, few: Timing, more: Timing, share: float) -> "Cost":
-        """From the twins with FEW and with MORE layers. `rest` is counted with the head.
+    def of(cls, few: Timing, more: Timing, share: float, layers: int = MORE) -> "Cost":
+        """From the twins with FEW and with more `layers`. `rest` is counted with the head.
 
         `share` of the larger twin's weights are in its layers. Decoding waits for weights, so a layer takes about its
         part of the step; a difference far from that was disturbed.
         """
-        part = share * more.step / MORE
-        layer = min(max((more.step - few.step) / (MORE - FEW), part / DOUBT), part * DOUBT, more.step / MORE)
-        return cls(layer, more.step - MORE * layer, more.token / MORE)
+        part = share * more.step / layers
+        layer = min(max((more.step - few.step) / (layers - FEW), part / DOUBT), part * DOUBT, more.step / layers)
+        return cls(layer, more.step - layers * layer, more.token / layers)
 
     def shared(self, layers: int) -> "Cost":
         """That of one layer, where it was measured on so many at a time."""
