@@ -14,9 +14,10 @@ import pytest
 
 from edgechat.errors import InvalidRequest, NoSpace, NotFound, StorageError
 from edgechat.history import attachments, conversations, exchange, files, intake, removal, turns
+from edgechat.history.records import Held
 from edgechat.history.rescue import recover
 from edgechat.history.store import History, export_copy
-from edgechat.types import Attachment, Message
+from edgechat.types import Message
 from tests.disks import full, small_disk
 from tests.history.conftest import MOST, PICTURE, answered, ask
 
@@ -57,11 +58,11 @@ def purge(history: History, id: str | None = None, owner: str = "") -> None:
 def test_a_message_holds_its_attachments_before_its_text(history: History) -> None:
     picture, sound = put(history), put(history, SOUND)
     started = answered(history, "What is it?", attachments=(sound, picture))
-    held = (Attachment(sound, "sound", "audio/flac"), Attachment(picture, "picture", "image/png"))
+    held = (Held(sound, "sound", "audio/flac"), Held(picture, "picture", "image/png"))
     question, answer = history.read(conversations.get, "", started.conversation_id).result().messages
     assert (question.attachments, answer.attachments) == (held, ())
     said = history.read(turns.path, started.answer_id).result()
-    assert said == [Message("user", (*held, "What is it?")), Message.of("assistant", "Hi.")]
+    assert said == [Message("user", (*attachments.plain(held), "What is it?")), Message.of("assistant", "Hi.")]
     assert history.read(turns.answer_of, "", started.run_id).result().attachments == ()
     (head,) = history.read(conversations.page, "", query="what").result().conversations
     assert head.title == "What is it?"
@@ -218,7 +219,7 @@ def test_an_import_takes_nobodys_word_for_it(history: History, tmp_path: Path) -
     document["conversations"][0]["messages"][0]["attachments"][0]["media_type"] = "text/html"
     (taken,) = intake.take_in(history, "ann", document, MOST).conversation_ids
     question = history.read(conversations.get, "ann", taken).result().messages[0]
-    assert question.attachments == (Attachment(SHA, "picture", "image/png"),)
+    assert question.attachments == (Held(SHA, "picture", "image/png"),)
 
 
 # ── after the worst ──

@@ -14,19 +14,26 @@ import msgspec
 
 from edgechat.errors import NoSpace, NotFound
 from edgechat.history.files import Incoming, Kept
+from edgechat.history.records import Held
 from edgechat.types import Attachment
 
 UNUSED_MS = 24 * 3_600_000  # how long what no message uses is kept
 USED = 0  # `expires` of what was used by a message: it goes with the last one
 # What the message `m` holds, in order; `parsed` reads the column.
-OF_MESSAGE = """(SELECT json_group_array(json_object('sha256', sha256, 'kind', kind, 'media_type', media_type)) FROM
+OF_MESSAGE = """(SELECT json_group_array(
+        json_object('sha256', sha256, 'kind', kind, 'media_type', media_type, 'name', name)) FROM
     (SELECT * FROM attached JOIN attachment ON attachment.key = attached.attachment
      WHERE attached.message = m.key ORDER BY place))"""
 
 
-def parsed(column: str) -> tuple[Attachment, ...]:
+def parsed(column: str) -> tuple[Held, ...]:
     """The attachments in a column OF_MESSAGE."""
-    return () if column == "[]" else msgspec.json.decode(column, type=tuple[Attachment, ...])
+    return () if column == "[]" else msgspec.json.decode(column, type=tuple[Held, ...])
+
+
+def plain(held: Sequence[Held]) -> tuple[Attachment, ...]:
+    """The same as parts of a message: what they were called is not for the model."""
+    return tuple(Attachment(one.sha256, one.kind, one.media_type) for one in held)
 
 
 def put(db: sqlite3.Connection, owner: str, incoming: Incoming, most: int, now: int) -> Kept:
@@ -39,9 +46,13 @@ def put(db: sqlite3.Connection, owner: str, incoming: Incoming, most: int, now: 
                 "attachment_bytes."
             )
     db.execute(
-        """INSERT INTO attachment (owner, sha256, kind, media_type, size, file, expires) VALUES (?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (owner, sha256) DO UPDATE SET expires = excluded.expires""",
-        (owner, incoming.sha256, incoming.kind, incoming.media_type, incoming.size, incoming.file, now + UNUSED_MS),
+        """INSERT INTO attachment (owner, sha256, kind, media_type, size, file, expires, name)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (owner, sha256) DO UPDATE
+           SET expires = excluded.expires, name = CASE excluded.name WHEN '' THEN name ELSE excluded.name END""",
+        (
+            *(owner, incoming.sha256, incoming.kind, incoming.media_type, incoming.size, incoming.file),
+            *(now + UNUSED_MS, incoming.name),
+        ),
     )
     return find(db, owner, incoming.sha256)
 
@@ -64,14 +75,18 @@ def _none(sha256: str) -> NotFound:
     return NotFound(f"there is no attachment {sha256!r}: upload it first.", "attachments")
 
 
-def attach(db: sqlite3.Connection, owner: str, message_key: int, hashes: Sequence[str]) -> None:
-    """Let the message hold these, in this order. Raises NotFound."""
+def attach(db: sqlite3.Connection, owner: str, message_key: int, hashes: Sequence[str]) -> list[str]:
+    """Let the message hold these, in this order. Returns what they are called, as far as they are. Raises NotFound."""
+    names = []
     for place, sha256 in enumerate(hashes):
-        used = "UPDATE attachment SET expires = ? WHERE owner = ? AND sha256 = ? RETURNING key"
+        used = "UPDATE attachment SET expires = ? WHERE owner = ? AND sha256 = ? RETURNING key, name"
         row = db.execute(used, (USED, owner, sha256)).fetchone()
         if row is None:
             raise _none(sha256)
-        db.execute("INSERT INTO attached (message, place, attachment) VALUES (?, ?, ?)", (message_key, place, row[0]))
+        key, name = row
+        db.execute("INSERT INTO attached (message, place, attachment) VALUES (?, ?, ?)", (message_key, place, key))
+        names += [name] if name else []
+    return names
 
 
 def hand_over(db: sqlite3.Connection, owner: str, to: str) -> None:

@@ -82,7 +82,7 @@ def _matching(query: str) -> tuple[str, list[Any]]:
         titles = r"SELECT rowid FROM conversation WHERE title LIKE ? ESCAPE '\'"
         values = [like, like]
     return (
-        "SELECT id, hit FROM (SELECT conversation_id AS id, content AS hit, MAX(key) FROM message"  # noqa: S608
+        f"SELECT id, hit FROM (SELECT conversation_id AS id, {search.WORDS} AS hit, MAX(key) FROM message"  # noqa: S608
         f" WHERE key IN ({messages}) GROUP BY conversation_id)"
         f" UNION ALL SELECT id, title FROM conversation WHERE rowid IN ({titles}) AND id NOT IN"
         f" (SELECT conversation_id FROM message WHERE key IN ({messages}))",

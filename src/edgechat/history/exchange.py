@@ -94,7 +94,7 @@ def _page(conversation: Conversation) -> str:
 def _entry(node: Node) -> str:
     who = WHO[node.role] + (f" · {node.model}" if node.model else "")
     note = "" if node.status == "complete" else f" ({node.status})"
-    held = "".join(f"[{one.media_type} {one.sha256[:12]}]\n\n" for one in node.attachments)
+    held = "".join(f"[{one.name or one.media_type} {one.sha256[:12]}]\n\n" for one in node.attachments)
     return f"**{who}**{note}\n\n{held}{node.content}".rstrip()
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from os import fsync
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from edgechat.errors import InvalidRequest, NoSpace, StorageError
@@ -23,6 +23,7 @@ from edgechat.media.sniff import HEAD, MEDIA_TYPES, sniff
 from edgechat.process import atomic
 from edgechat.types import Attachment, Kind
 
+LONGEST_NAME = 255  # characters
 STRAY_S = 24 * 3600  # age at which a file without a row is nobody's
 
 
@@ -34,6 +35,7 @@ class Incoming(NamedTuple):
     size: int
     kind: Kind
     media_type: str
+    name: str = ""  # of the file that it was
 
 
 class Kept(NamedTuple):
@@ -46,6 +48,12 @@ class Kept(NamedTuple):
 def new_name() -> str:
     """What no file is called."""
     return f"a-{secrets.token_hex(16)}"
+
+
+def called(name: str) -> str:
+    """A file's own name, without where it lay, on one line."""
+    own = "".join(letter if letter.isprintable() else " " for letter in PurePath(name.replace("\\", "/")).name)
+    return own.strip()[-LONGEST_NAME:]
 
 
 class Upload:
@@ -66,8 +74,8 @@ class Upload:
         self._size += len(piece)
         self._head += piece[: HEAD - len(self._head)]
 
-    def finish(self) -> Incoming:
-        """That was all: make it last. Raises InvalidRequest where the bytes are of no kind that is known."""
+    def finish(self, name: str = "") -> Incoming:
+        """That was all of the file `name`: make it last. Raises InvalidRequest where it is of no kind that is known."""
         found = sniff(self._head)
         if found is None:
             raise InvalidRequest(f"these bytes are none of {', '.join(MEDIA_TYPES)}.")
@@ -76,7 +84,7 @@ class Upload:
             fsync(self._out.fileno())
             self._out.close()
             atomic.flush_folder(self._path.parent)
-        return Incoming(self._path.name, self._hash.hexdigest(), self._size, *found)
+        return Incoming(self._path.name, self._hash.hexdigest(), self._size, *found, called(name))
 
     def drop(self) -> None:
         """Nobody wants it."""
@@ -86,12 +94,12 @@ class Upload:
             self._path.unlink()
 
 
-def stored(folder: Path, content: bytes) -> Incoming:
+def stored(folder: Path, content: bytes, name: str = "") -> Incoming:
     """`content`, on the disk for good. Raises as `Upload` does."""
     upload = Upload(folder)
     try:
         upload.add(content)
-        return upload.finish()
+        return upload.finish(name)
     except BaseException:
         upload.drop()
         raise

@@ -110,7 +110,10 @@ def take_in(history: History, owner: str, document: Any, most: int) -> Taken:
     found, folder = found_in(document, owner), history.attachments
     incoming: list[Incoming] = []
     try:
-        incoming.extend(files.stored(folder, one.bytes) for one in _enclosed(document))
+        names = {
+            held.sha256: held.name for one in found.conversations for node in one.messages for held in node.attachments
+        }
+        incoming.extend(files.stored(folder, one.bytes, names.get(one.sha256, "")) for one in _enclosed(document))
         taken, kept = history.write(take, owner, found.conversations, incoming, most).result()
     except EdgechatError:
         files.delete(folder, [new.file for new in incoming])
@@ -189,7 +192,7 @@ def _put(db: sqlite3.Connection, owner: str, one: Conversation) -> str:
     search.put(db, -rowid, title)
     for seq, node in enumerate(one.messages, 1):
         key = turns.put(db, one.id, replace(node, seq=seq))
-        attachments.attach(db, owner, key, [held.sha256 for held in node.attachments])
-        if node.content:
-            search.put(db, key, node.content)
+        names = attachments.attach(db, owner, key, [held.sha256 for held in node.attachments])
+        if words := [text for text in (node.content, *names) if text]:
+            search.put(db, key, "\n".join(words))
     return one.id

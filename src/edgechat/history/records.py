@@ -19,6 +19,12 @@ class Failure(Struct, frozen=True):
     retry_after_s: float | None = None
 
 
+class Held(Attachment, frozen=True, omit_defaults=True):
+    """What a message holds, by the name of the file that it was."""
+
+    name: str = ""
+
+
 class Node(Struct, frozen=True):
     """One message. Those with the same parent are branches: edits of a question, or answers to it.
 
@@ -40,7 +46,7 @@ class Node(Struct, frozen=True):
     params: dict[str, Any] | None = None
     error: Failure | None = None
     run_id: str | None = None
-    attachments: tuple[Attachment, ...] = ()  # before the text
+    attachments: tuple[Held, ...] = ()  # before the text
 
 
 class Piece(Struct, frozen=True):

@@ -120,10 +120,17 @@ def _3_attachments(db: sqlite3.Connection) -> None:
 
 def _4_normal_words(db: sqlite3.Connection) -> None:
     """Hangul and the other forms of letters are found since: every text is put into the index again."""
-    search.put_all(db)
+    search.put_all(
+        db, "SELECT key, content FROM message WHERE content <> '' UNION ALL SELECT -rowid, title FROM conversation"
+    )
 
 
-STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages, _3_attachments, _4_normal_words)
+def _5_names(db: sqlite3.Connection) -> None:
+    """What is attached may be called something, and is found by that."""
+    db.execute("ALTER TABLE attachment ADD COLUMN name TEXT NOT NULL DEFAULT ''")
+
+
+STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages, _3_attachments, _4_normal_words, _5_names)
 
 
 def version(db: sqlite3.Connection) -> int:

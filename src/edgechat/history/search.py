@@ -43,10 +43,16 @@ def put(db: sqlite3.Connection, key: int, text: str) -> None:
     db.execute("INSERT INTO words (rowid, body) VALUES (?, ?)", (key, spread(text)))
 
 
-def put_all(db: sqlite3.Connection) -> None:
-    """Make every message and every title findable, and nothing else."""
+# A message's words: its own, and what it holds is called.
+WORDS = """content || COALESCE((SELECT char(10) || group_concat(name, char(10)) FROM attached
+           JOIN attachment ON attachment.key = attached.attachment
+           WHERE attached.message = message.key AND name <> ''), '')"""
+TEXTS = f"SELECT key, {WORDS} AS text FROM message WHERE text <> '' UNION ALL SELECT -rowid, title FROM conversation"  # noqa: S608
+
+
+def put_all(db: sqlite3.Connection, texts: str = TEXTS) -> None:
+    """Make every message and every title findable, and nothing else; `texts` asks for them by their keys."""
     db.execute("DELETE FROM words")
-    texts = "SELECT key, content FROM message WHERE content <> '' UNION ALL SELECT -rowid, title FROM conversation"
     for key, text in db.execute(texts):
         db.execute("INSERT INTO words (rowid, body) VALUES (?, ?)", (key, spread(text)))
 

@@ -116,11 +116,12 @@ def _add(
     id, now = new_id("m"), conversations.now()
     node = Node(id, seq, parent, role, content, status, now, model=turn.model, params=turn.params or None)
     key = put(db, conversation_id, node)
+    words = [content] if content else []
     if holds:
         (owner,) = db.execute("SELECT owner FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
-        attachments.attach(db, owner, key, holds)
-    if content:
-        search.put(db, key, content)
+        words += attachments.attach(db, owner, key, holds)
+    if words:
+        search.put(db, key, "\n".join(words))
     return id
 
 
@@ -157,8 +158,11 @@ def path(db: sqlite3.Connection, message_id: str) -> list[Message]:
             ORDER BY depth DESC""",  # noqa: S608 - only our own words
         (message_id,),
     )
-    said = (Message(role, (*attachments.parsed(held), *([text] if text else ()))) for role, text, held in rows)
-    return [message for message in said if message.content]
+    return [
+        Message(role, (*attachments.plain(attachments.parsed(held)), *([text] if text else ())))
+        for role, text, held in rows
+        if text or held != "[]"
+    ]
 
 
 def checkpoint(db: sqlite3.Connection, answer_id: str, content: str, reasoning: str, model: str) -> None:

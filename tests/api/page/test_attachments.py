@@ -221,6 +221,28 @@ def test_a_conversation_that_holds_one_is_read_and_its_next_answer_says_why_not(
     assert files(home) == [], "its bytes are destroyed with it"
 
 
+def test_it_is_found_by_the_name_of_its_file(home: Path) -> None:
+    (home.parent / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
+    with serving(home.parent / "fake.json", home) as base, httpx.Client(base_url=base, timeout=30) as client:
+        named = client.put(AT, content=PICTURE, headers=RAW, params={"name": "C:\\photos\\Harbour \n map.png"})
+        started = begin(client, "What is it?", attachments=[named.json()["sha256"]])
+        events(client, started["run_id"])
+        id = started["conversation_id"]
+        for query in ("harbour", "map.png", "what"):
+            (found,) = client.get("/api/conversations", params={"q": query}).json()["conversations"]
+            assert found["id"] == id
+        (found,) = client.get("/api/conversations", params={"q": "harbour"}).json()["conversations"]
+        assert {"t": "Harbour", "hit": True} in found["snippet"]
+        question, _ = client.get(f"/api/conversations/{id}").json()["messages"]
+        assert question["attachments"][0]["name"] == "Harbour   map.png"
+        exported = client.get("/api/export").json()
+        assert client.delete(f"/api/conversations/{id}?purge=true", headers=JSON).status_code == 204
+        assert client.post("/api/import", json=exported).json()["imported"] == 1
+        (found,) = client.get("/api/conversations", params={"q": "harbour"}).json()["conversations"]
+        assert found["id"] == id
+        assert "[Harbour   map.png " in client.get("/api/export", params={"format": "md"}).text
+
+
 def test_there_is_room_for_so_much_and_no_more(home: Path) -> None:
     with (
         serving(home.parent / "fake.json", home, attachment_bytes=len(PICTURE)) as base,

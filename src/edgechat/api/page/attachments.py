@@ -9,9 +9,9 @@ looked at: a stranger may have made them.
 import asyncio
 from asyncio import wrap_future
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
@@ -57,10 +57,16 @@ router = Router("/api/attachments")
         "requestBody": {"required": True, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
     },
 )
-async def put(request: Request, runs: TheRuns, owner: Owner, runtime: TheRuntime) -> Any:
+async def put(
+    request: Request,
+    runs: TheRuns,
+    owner: Owner,
+    runtime: TheRuntime,
+    name: Annotated[str, Query(max_length=1024)] = "",
+) -> Any:
     history = runs.history
     try:
-        incoming = await _received(request.stream(), history)
+        incoming = await _received(request.stream(), history, name)
     except ClientDisconnect:
         return Response(status_code=CLIENT_CLOSED)
     kept = await asyncio.shield(_kept(history, owner, incoming, runtime.settings.attachment_bytes))
@@ -68,13 +74,13 @@ async def put(request: Request, runs: TheRuns, owner: Owner, runtime: TheRuntime
     return {"sha256": found.sha256, "kind": found.kind, "width": None, "height": None, "seconds": None, "tokens": None}
 
 
-async def _received(stream: AsyncIterator[bytes], history: History) -> Incoming:
+async def _received(stream: AsyncIterator[bytes], history: History, name: str) -> Incoming:
     """The body, on the disk for good. Raises what keeps it from there."""
     upload = await asyncio.to_thread(files.Upload, history.attachments)
     try:
         async for piece in stream:
             await asyncio.to_thread(upload.add, piece)
-        return await asyncio.to_thread(upload.finish)
+        return await asyncio.to_thread(upload.finish, name)
     except BaseException:
         await asyncio.to_thread(upload.drop)
         raise

@@ -66,7 +66,7 @@ export class Chat extends EventTarget {
   async #find(words) {
     const { id } = this;
     const { marked, has } = await import("./found.js");
-    const at = this.#path.findLastIndex((message) => has(message.content, words));
+    const at = this.#path.findLastIndex(({ content, attachments = [] }) => has([content, ...attachments.map(({ name }) => name)].join("\n"), words));
     if (this.id !== id || at < 0) return;
     this.#left = Math.min(this.#left, at);
     this.#render();
