@@ -294,7 +294,7 @@ class ModelInfo(Struct, frozen=True):
     memory: int  # bytes, as planned
     vocabulary: int
     parameters: int
-    recipe: str  # the type that most weights have, such as Q4_K
+    recipe: str  # what people call the mixture of its types, such as Q4_K_M
     threads: int
     engine: str  # the engine's own description of its build
     notes: tuple[str, ...] = ()  # what turned out smaller than it could be, and why
@@ -341,7 +341,7 @@ class Served(Struct, frozen=True):
 
     name: str
     sha256: str
-    recipe: str  # the type most of its weights have
+    recipe: str  # as in ModelInfo, of what tuning chose where that is served
     sampling: Sampling
     info: ModelInfo  # as it is loaded; as it would be, where it is not
     since: int  # Unix time

@@ -272,14 +272,19 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     async def models() -> dict[str, Any]:
         return {"models": script.models}
 
-    @app.post("/api/models/{name}/{what}", status_code=202)
+    @app.post("/api/models/{name:path}/{what}", status_code=202)
     async def model(name: str, what: str) -> dict[str, str]:
         script.asked.append(f"{what} {name}")
         return {"name": name}
 
-    @app.delete("/api/models/{name}/download", status_code=204)
+    @app.delete("/api/models/{name:path}/download", status_code=204)
     async def cancel(name: str) -> None:
         script.asked.append(f"cancel {name}")
+
+    @app.delete("/api/models/{name:path}", status_code=204)
+    async def remove(name: str) -> None:
+        script.asked.append(f"remove {name}")
+        script.models = [row for row in script.models if row["name"] != name]
 
     @app.post("/api/login")
     async def login(request: Request) -> Response:
@@ -288,7 +293,7 @@ def script_conversations(app: FastAPI, script: Script) -> None:
 
     @app.get("/api/login")
     async def who() -> dict[str, Any]:
-        return {"needed": False, "name": "ann" if script.let_in else None, "operator": False}
+        return {"needed": False, "name": "ann" if script.let_in else None, "operator": not script.key}
 
     @app.post("/api/logout")
     async def logout() -> Response:

@@ -178,6 +178,64 @@ def test_models_are_chosen_and_downloaded(chat: Chat, script: Script) -> None:
     assert script.requests[0]["model"] == "larger"
 
 
+def test_what_one_chooses_a_model_by_is_told(chat: Chat, script: Script) -> None:
+    terms = {"languages": ["en", "zh"], "licence": "tongyi-qianwen-research", "commercial": False}
+    script.models = [{"name": MODEL, "state": "available", "size": 4e8, "ram": 7e8, "quantisation": "Q4_K_M"} | terms]
+    chat.page.locator("#model").click()
+    facts = chat.page.locator(".models .default")
+    expect(facts).to_have_text(
+        [
+            "Q4_K_M · 400 MB · needs 700 MB of memory",
+            "English, Chinese · tongyi-qianwen-research (no commercial use)",
+        ]
+    )
+
+
+def test_an_operator_gets_any_model_and_deletes_it(chat: Chat, script: Script) -> None:
+    """It is deleted only after a question, and what is gone leaves the list."""
+    row = {"size": 400_000_000, "state": "installed"}
+    script.models = [row | {"name": MODEL, "state": "loaded"}, row | {"name": "old", "removable": True}]
+    chat.page.locator("#model").click()
+    rows = chat.page.locator(".models li")
+    expect(rows.nth(0).get_by_role("button", name="Delete")).to_have_count(0)
+    rows.nth(1).get_by_role("button", name="Delete").click()
+    expect(rows.nth(1)).to_contain_text("Delete old from the disk?")
+    rows.nth(1).get_by_role("button", name="Cancel").click()
+    expect(rows.nth(1).get_by_role("button", name="Delete")).to_be_focused()
+    assert script.asked == []
+    rows.nth(1).get_by_role("button", name="Delete").click()
+    rows.nth(1).get_by_role("button", name="Delete").click()
+    expect(rows).to_have_count(1)
+    reference = "hf:Owner/Name-GGUF:name.gguf"
+    field = chat.page.get_by_label("Another model, by its reference")
+    field.fill(reference)
+    field.press("Enter")
+    expect(field).to_have_value("")
+    script.models.append({"name": reference, "state": "available", "why": "the hub is away"})
+    rows.nth(1).get_by_role("button", name="Close").click()
+    expect(rows.nth(1)).to_contain_text("the hub is away")
+    assert script.asked == ["remove old", f"download {reference}", f"cancel {reference}"]
+
+
+def test_an_ordinary_key_is_offered_only_what_it_may_do(new_chat: Open, script: Script) -> None:
+    script.key = "right"
+    row = {"size": 400_000_000}
+    script.models = [
+        row | {"name": MODEL, "state": "loaded"},
+        row | {"name": "other", "state": "installed", "removable": True},
+        row | {"name": "absent", "state": "available"},
+    ]
+    chat = new_chat().open()
+    chat.page.locator("#key").fill("right")
+    chat.button("Enter").click()
+    expect(chat.page.locator("#dialog")).to_be_hidden()
+    chat.page.locator("#model").click()
+    rows = chat.page.locator(".models li")
+    expect(rows).to_have_count(2)
+    expect(rows.get_by_role("button")).to_have_text(["Use"])
+    expect(chat.page.locator(".another")).to_have_count(0)
+
+
 def test_shortcuts_are_listed(chat: Chat) -> None:
     chat.page.keyboard.press("Control+/")
     expect(chat.page.locator(".keys div")).to_have_count(13)

@@ -33,6 +33,12 @@ def test_a_header_tells_shape_template_and_cost_of_context(tmp_path: Path) -> No
     assert header.tensors[0].size == 32
 
 
+@pytest.mark.parametrize(("kind", "label"), [(15, "Q4_K_M"), (7, "Q8_0"), (999, "F32"), ("15", "F32")])
+def test_a_file_is_called_what_people_call_it(tmp_path: Path, kind: object, label: str) -> None:
+    header = read_header(ggufs.write(tmp_path / "m.gguf", ggufs.gguf(QWEN | {"general.file_type": kind})))
+    assert header.label == label
+
+
 def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
     whole = ggufs.gguf(QWEN)
     for length in range(len(whole) - 1):

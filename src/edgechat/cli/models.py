@@ -187,7 +187,7 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
         sha256=model.sha256,
         size=model.size,
         licence=model.licence or (header.licence if header else None) or "unknown",
-        quantisation=header.quantisation if header else None,
+        quantisation=header.label if header else None,
         context=header.context if header else None,
         ram=ram,
         loaded=store.is_held(loaded),

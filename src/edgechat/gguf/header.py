@@ -53,6 +53,14 @@ TENSOR_TYPES = {
     23: ("IQ4_XS", 256, 136), 24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 30: ("BF16", 1, 2),
 }  # fmt: skip
 
+# general.file_type -> its name; llama.h. Which types a mixture has depends on the shapes: a Q4_K_M may be Q5_0 mostly.
+MIXTURES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS",
+    20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M",
+    28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -126,6 +134,12 @@ class Header:
         """Whether layers keep a running state, beside or in place of keys and values, as far as the header tells."""
         kinds = tuple(f"{self.architecture}.{kind}." for kind in _STATES)
         return any(key.startswith(kinds) for key in self.metadata)
+
+    @property
+    def label(self) -> str:
+        """What people call the mixture of its types, such as Q4_K_M; where the file does not say, `quantisation`."""
+        kind = self.metadata.get("general.file_type")
+        return MIXTURES.get(kind, self.quantisation) if isinstance(kind, int) else self.quantisation
 
     @property
     def quantisation(self) -> str:

@@ -3,6 +3,7 @@
 catalog.toml in the home folder adds a person's own: `[[model]]` with `name` and `sources`, and what else is known.
 """
 
+import re
 import tomllib
 from functools import cache
 from importlib.resources import files
@@ -55,6 +56,17 @@ class Entry(Struct, frozen=True):
         """What is known about its files, by their last name: folders differ from source to source."""
         known = (File(self.file, self.size, self.sha256), *self.companions)
         return {PurePosixPath(file.path).name: file for file in known if file.sha256}
+
+    @property
+    def label(self) -> str | None:
+        """What people call the mixture of its types, such as Q4_K_M, where its title or file says so."""
+        found = re.search(r"\bI?Q\d[A-Z0-9_]*|\bB?F(?:16|32)\b", f"{self.title} {self.file}".upper())
+        return found[0] if found else None
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that serving it takes, about, where its size is known."""
+        return None if self.size is None else self.size + self.beside
 
     @property
     def total(self) -> int | None:

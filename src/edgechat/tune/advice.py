@@ -35,9 +35,9 @@ def advised(catalog: Catalog, memory: int, bandwidth: float, share: float = SHAR
     `bandwidth` is the memory's, in bytes per second; `share` what writing takes of it.
     """
     for entry in map(catalog.get, catalog.newcomers):
-        if entry.size is None:
+        if entry.size is None or entry.memory is None:
             continue
-        found = Advice(entry.name, entry.size + entry.beside, bandwidth * share / entry.size)
+        found = Advice(entry.name, entry.memory, bandwidth * share / entry.size)
         if found.memory <= memory and found.speed >= PACE:
             return found
     return None

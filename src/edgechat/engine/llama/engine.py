@@ -151,7 +151,7 @@ class LlamaCpp:
             notes=planned.notes,
             vocabulary=self.tokenizer.size,
             parameters=int(lib.llama_model_n_params(self._model)),
-            recipe=header.quantisation,
+            recipe=header.label,
             threads=threads,
             engine=f"llama.cpp{' with flash attention' * flash} {lib.llama_print_system_info().decode().strip(' |')}",
             kernels=kernels(),

@@ -119,7 +119,7 @@ class Forecast:
             memory=planned.bytes,
             vocabulary=header.vocabulary,
             parameters=sum(prod(tensor.shape) for tensor in header.tensors),
-            recipe=header.quantisation,
+            recipe=header.label,
             threads=0,
             engine="",
             notes=planned.notes,

@@ -100,16 +100,19 @@ export const attachments = {
 
 export const models = {
   list: () => send("GET", "api/models"),
-  load: (name) => send("POST", `api/models/${name}/load`, {}),
-  download: (name) => send("POST", `api/models/${name}/download`, {}),
-  cancel: (name) => send("DELETE", `api/models/${name}/download`),
+  load: (name) => send("POST", `api/models/${encodeURIComponent(name)}/load`, {}),
+  /** A name of the catalog, or a reference: then it goes by that until it is here. */
+  download: (name) => send("POST", `api/models/${encodeURIComponent(name)}/download`, {}),
+  /** Stop a download, or forget how it failed. */
+  cancel: (name) => send("DELETE", `api/models/${encodeURIComponent(name)}/download`),
+  remove: (name) => send("DELETE", `api/models/${encodeURIComponent(name)}`),
 };
 
 /** Exchange a key for a session that lives in a cookie scripts cannot read. */
 export const login = (key) => send("POST", "api/login", { key });
 export const logout = () => send("POST", "api/logout", {});
 
-/** Who this browser is logged in as: the name of a key, or null. */
+/** Who this browser is logged in as: `name` of a key, or null; whether it is an `operator`. */
 export const who = () => send("GET", "api/login");
 
 /** Figures of the server: memory, tokens a second in the last minute, who waits, and the defaults it answers with. */

@@ -158,8 +158,8 @@ async function switchLanguage(tag) {
     await i18n.switchTo(tag);
     showExamples();
     byId("language").lang = i18n.other();
-  } catch {
-    readiness.check(); // the strings come from the server: it is gone or another version
+  } finally {
+    readiness.check(); // for its reasons in that language; without strings the server is gone, or another version
   }
 }
 
@@ -240,7 +240,7 @@ function connect() {
   click("language", () => switchLanguage(i18n.other()));
   click("settings", settings);
   click("help", help);
-  click("model", models);
+  for (const id of ["model", "notice-models"]) click(id, models);
   click("sidebar-toggle", toggleSidebar);
   click("sheet-close", () => byId("sheet").close());
   click("dialog-close", () => byId("dialog").close());
