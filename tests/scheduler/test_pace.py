@@ -53,6 +53,27 @@ def test_where_a_block_takes_too_long_there_are_as_many_rows_as_are_no_stall(
     assert pace.slice(1) == rows - 1
 
 
+def test_a_slice_that_goes_on_beside_a_writers_token_does_not_swing_into_a_stall() -> None:
+    """A 1.5B's steps on two cores: 20 ms and 5 for each row, but 40 for a writer alone, who waits for the memory."""
+    pace, dice = Pace(512), random.Random(1)
+
+    def step(writers: int, tokens: int, load: float = 1) -> float:
+        seconds = max(0.040, 0.020 + 0.005 * (writers + tokens)) * load * dice.uniform(0.98, 1.02)
+        pace.measured(writers, tokens, seconds)
+        return seconds
+
+    step(0, 128)
+    for _ in range(5):
+        step(1, 0)
+    assert max(step(1, pace.slice(1)) for _ in range(100)) < STALL
+    assert pace.slice(1) == 11
+    for load, rows in ((0.7, ROWS), (1.0, 12)):  # a neighbour leaves, and comes back
+        for _ in range(60):
+            step(1, 0, load)
+            step(1, pace.slice(1), load)
+        assert pace.slice(1) == rows - 1
+
+
 def test_a_small_slice_tells_of_larger_ones() -> None:
     pace = Pace(512)
     pace.measured(1, 0, 0.020)

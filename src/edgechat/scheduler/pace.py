@@ -6,9 +6,13 @@ A step is one token for every writer and a slice of somebody's prompt. Its time 
 
 Both terms are learned from the steps themselves, so the slice follows the machine, the model, the depth and the
 neighbours. While somebody writes, a step should stay under BESIDE seconds; where that is less than one block of rows,
-it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. With no
-writer a step may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be noticed.
+it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. Such short
+steps are remembered by their rows, since for them the sum above is wrong where a writer's token waits for the memory and
+a slice for arithmetic: both go on at once. With no writer a step may take ALONE seconds: long enough to be fast, short
+enough for a cancelled or new request to be noticed.
 """
+
+import math
 
 BESIDE = 0.060
 STALL = 0.090
@@ -30,17 +34,18 @@ class Pace:
         self._most = most
         self._per_token: float | None = None
         self._decode: dict[int, float] = {}
+        self._short: dict[int, float] = {}  # seconds of a step beside writers, by its rows
 
     def slice(self, writers: int) -> int:
         """Prompt tokens for a step that also serves `writers`."""
         if self._per_token is None:
-            return min(self._most, 16 if writers else 32)
+            return min(self._most, max(ROWS - writers, LEAST) if writers else 2 * ROWS)
         before = self._expected(writers)
         rows = min(int(self._fitting(BESIDE - before if writers else ALONE)) + writers, self._most)
         rows -= rows % (BATCH if rows > BATCH else ROWS)
         if not rows:
-            rows = min(int(self._fitting(STALL - before)) + writers, ROWS)
-            rows -= rows % TILE
+            tiles = range(ROWS, writers, -TILE)
+            rows = next((count for count in tiles if self._seconds(writers, count) <= STALL), 0)
         least = -(-(writers + LEAST) // TILE) * TILE
         return max(rows, least) - writers
 
@@ -62,8 +67,29 @@ class Pace:
         if tokens == 0:
             self._decode[writers] = _blend(self._decode.get(writers), seconds)
         elif tokens >= LEAST:
+            if writers and writers + tokens <= ROWS:
+                self._remember(writers + tokens, seconds)
             rest = max(seconds - self._expected(writers), seconds / 10)
             self._per_token = _blend(self._per_token, rest / (tokens + OVERHEAD))
+
+    def _remember(self, rows: int, seconds: float) -> None:
+        """A step of `rows` took so long. Where that is news, it is half believed of steps of more rows or fewer."""
+        old = self._short.get(rows, seconds)
+        new = _blend(old, seconds)
+        self._short = {count: known * math.sqrt(new / old) for count, known in self._short.items()}
+        self._short[rows] = new
+
+    def _seconds(self, writers: int, rows: int) -> float:
+        """Seconds of a short step: measured, on the line through the two nearest that were, or by the sum above."""
+        assert self._per_token is not None
+        if rows in self._short:
+            return self._short[rows]
+        near = sorted(self._short, key=lambda count: abs(count - rows))[:2]
+        if len(near) < 2:
+            return self._expected(writers) + (rows - writers + OVERHEAD) * self._per_token
+        one, two = near
+        slope = (self._short[two] - self._short[one]) / (two - one)
+        return self._short[one] + max(slope, 0.0) * (rows - one)
 
     def _fitting(self, seconds: float) -> float:
         """Prompt tokens that are read in `seconds`."""
