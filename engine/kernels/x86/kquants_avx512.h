@@ -261,23 +261,25 @@ inline __m512i halves_of(int lower, int upper) {  // numbers of 32 bits
 }
 
 template <class Kind>
-struct Column {  // a super-block of one: Q4_K and Q5_K
+struct Column {  // a super-block of one: Q4_K and Q5_K; what it is scaled by has the row's scale in it
     const typename Kind::Block &block;
     __m512 scales;
     __m128i mins;
-    float least;
+    __m128 ends;  // the super-block's scale, and that of its mins
 
-    explicit Column(const typename Kind::Block &block) : block(block) {
-        uint32_t head[4];
-        memcpy(head, &block, sizeof head);
+    Column(const typename Kind::Block &block, const Activations &row) : block(block) {
+        uint32_t first;
+        uint64_t rest;
+        memcpy(&first, block.scales, sizeof first), memcpy(&rest, block.scales + 4, sizeof rest);
+        const uint32_t second = (uint32_t)rest, third = (uint32_t)(rest >> 32);
         const uint32_t six = 0x3F3F3F3F, four = 0x0F0F0F0F, two = 0x30303030;
-        const uint64_t of_scales = (head[1] & six) | (uint64_t)((head[3] & four) | (head[1] >> 2 & two)) << 32;
-        const uint64_t of_mins = (head[2] & six) | (uint64_t)((head[3] >> 4 & four) | (head[2] >> 2 & two)) << 32;
+        const uint64_t of_scales = (first & six) | (uint64_t)((third & four) | (first >> 2 & two)) << 32;
+        const uint64_t of_mins = (second & six) | (uint64_t)((third >> 4 & four) | (second >> 2 & two)) << 32;
         mins = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((int64_t)of_mins));
-        const __m256 part = _mm256_setr_ps(1, PART, 1, PART, 1, PART, 1, PART);
+        ends = _mm_mul_ps(_mm_cvtph_ps(_mm_loadu_si128((const __m128i *)&block)), _mm_set1_ps(row.scale));
+        const __m256 part = _mm256_mul_ps(_mm256_setr_ps(1, PART, 1, PART, 1, PART, 1, PART), _mm256_broadcastss_ps(ends));
         const __m256 eight = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)of_scales)));
-        scales = _mm512_castps256_ps512(_mm256_mul_ps(_mm256_mul_ps(eight, part), _mm256_set1_ps(_cvtsh_ss(head[0]))));
-        least = -_cvtsh_ss(head[0] >> 16);
+        scales = _mm512_castps256_ps512(_mm256_mul_ps(eight, part));
     }
     static constexpr float PART = Kind::PAIRS ? 0x1p-4f : 1.0f;
 
@@ -285,12 +287,12 @@ struct Column {  // a super-block of one: Q4_K and Q5_K
         const __m512i bytes = twice(block.qs + 32 * i);
         if constexpr (Kind::PAIRS) return _mm512_and_si512(bytes, halves_of(0x0F0F0F0F, (int)0xF0F0F0F0));
         else return both(_mm512_srlv_epi32(bytes, halves_of(0, 4)),
-                         _mm512_rorv_epi32(twice(block.qh), halves_of(28 + 2 * i, 29 + 2 * i)), 0x10);
+                            _mm512_rorv_epi32(twice(block.qh), halves_of(28 + 2 * i, 29 + 2 * i)), 0x10);
     }
     __m512 scale(int i) const { return spread(scales, 2 * i, 3); }
-    __m512 start(const Activations &row) const {
+    __m512 start(const Activations &row, __m512 sum) const {
         const __m128i dot = _mm_madd_epi16(mins, _mm_loadu_si128((const __m128i *)row.sums));
-        return _mm512_zextps128_ps512(_mm_mul_ps(_mm_cvtepi32_ps(dot), _mm_set1_ps(least)));
+        return _mm512_sub_ps(sum, _mm512_zextps128_ps512(_mm_mul_ps(_mm_cvtepi32_ps(dot), _mm_shuffle_ps(ends, ends, 0x55))));
     }
 };
 
@@ -299,11 +301,12 @@ struct Column<Q6_K> {
     const block_q6_K &block;
     __m512 scales;
 
-    explicit Column(const block_q6_K &block) : block(block) {
+    Column(const block_q6_K &block, const Activations &row) : block(block) {
         ggml_half d;
         memcpy(&d, (const char *)&block + offsetof(block_q6_K, d), sizeof d);
         const __m128i bytes = _mm_loadu_si128((const __m128i *)block.scales);
-        scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), _mm512_set1_ps(_cvtsh_ss(d)));
+        const __m512 whole = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+        scales = _mm512_mul_ps(whole, _mm512_set1_ps(_cvtsh_ss(d) * row.scale));
     }
     __m512i weights(int i) const {
         const __m512i low = _mm512_loadu_si512(block.ql + i / 2 * 64), high = twice(block.qh + i / 2 * 32);
@@ -311,8 +314,8 @@ struct Column<Q6_K> {
                      : both(low, _mm512_sllv_epi32(high, halves_of(4, 2)), 0x30);
     }
     __m512 scale(int i) const { return spread(scales, 4 * i, 2); }
-    __m512 start(const Activations &row) const {
-        return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(row.starts)), scales);
+    __m512 start(const Activations &row, __m512 sum) const {
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(row.starts)), scales, sum);
     }
 };
 
@@ -338,19 +341,18 @@ void strip(int supers, const char *columns, size_t stride, const Activations *ro
     __m512 sums[COLUMNS];
     for (int column = 0; column < COLUMNS; column++) {
         const typename Kind::Block *block = (const typename Kind::Block *)(columns + column * stride);
-        __m512 sum = _mm512_setzero_ps();
+        __m512 parts[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};  // none waits for another
         for (int b = 0; b < supers; b++) {
-            const Column<Kind> one(block[b]);
-            __m512 part = one.start(row[b]);
+            const Column<Kind> one(block[b], row[b]);
+            parts[0] = one.start(row[b], parts[0]);
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
                 const __m512i values = _mm512_loadu_si512(row[b].values + 64 * i);
                 const __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), one.weights(i), values);
-                part = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), one.scale(i), part);
+                parts[i % 2] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), one.scale(i), parts[i % 2]);
             }
-            sum = _mm512_fmadd_ps(part, _mm512_set1_ps(row[b].scale), sum);
         }
-        sums[column] = sum;
+        sums[column] = _mm512_add_ps(parts[0], parts[1]);
     }
     _mm512_storeu_ps(into, sums_of(sums));
 }
