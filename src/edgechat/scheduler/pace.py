@@ -6,10 +6,10 @@ A step is one token for every writer and a slice of somebody's prompt. Its time 
 
 Both terms are learned from the steps themselves, so the slice follows the machine, the model, the depth and the
 neighbours. While somebody writes, a step should stay under BESIDE seconds; where that is less than one block of rows,
-it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. Such short
-steps are remembered by their rows, since for them the sum above is wrong where a writer's token waits for the memory and
-a slice for arithmetic: both go on at once. With no writer a step may take ALONE seconds: long enough to be fast, short
-enough for a cancelled or new request to be noticed.
+it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. What such
+short steps take is remembered for each count of rows: the sum above is wrong where a writer's token waits for memory
+and a slice for arithmetic, which go on at once. With no writer a step may take ALONE seconds: long enough to be fast,
+short enough for a cancelled or new request to be noticed.
 """
 
 import math
