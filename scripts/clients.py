@@ -2,10 +2,12 @@
 
     make clients                                         a small model, everything that is listed below
     make clients ARGS="--model FILE.gguf openai claude"  another model; only these
+    make clients ARGS="--scripted"                       the agents, with a script in the model's place
 
-What each library does is in client_uses.py and client_uses.mjs; Claude Code and Codex do a whole small task, for which
-the model reads their prompts of 6,300 and 18,800 tokens once. Nothing here is part of the tests: it takes packages from
-the network, and minutes.
+What each library does is in client_uses.py and client_uses.mjs; an agent (Claude Code, Codex, opencode, Continue) does
+a whole small task, for which the model reads its prompt of 6,300 to 18,800 tokens once. With a script the fake engine
+calls the agent's own tool and then says that it is done: what is tried is the protocol, there and back, in seconds.
+Nothing here is part of the tests: it takes packages from the network, and minutes.
 """
 
 import argparse
@@ -17,8 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 HERE = Path(__file__).parent
@@ -43,8 +46,51 @@ NODE = {
     "ai": ["ai", "zod", "ollama-ai-provider-v2"]
     + [f"@ai-sdk/{name}" for name in ("openai", "anthropic", "openai-compatible")],
 }
-AGENTS = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
-TASK = "Run the shell command `echo hello > out.txt`, then say done."
+COMMAND = "echo hello > out.txt"
+TASK = f"Run the shell command `{COMMAND}`, then say done."
+READY_S = 1800.0  # until a model is there, a download included
+
+
+class Agent(NamedTuple):
+    """A program that does tasks: its package, the program in it, how it is asked, and how it runs a command."""
+
+    package: str
+    program: str
+    flags: tuple[str, ...]
+    call: dict[str, Any]
+
+
+AGENTS = {
+    "claude": Agent(
+        "@anthropic-ai/claude-code",
+        "claude",
+        ("-p", TASK, "--output-format", "json", "--max-turns", "4", "--allowedTools", "Bash"),
+        {"name": "Bash", "arguments": {"command": COMMAND, "description": "Says hello"}},
+    ),
+    "codex": Agent(
+        "@openai/codex",
+        "codex",
+        ("exec", "--skip-git-repo-check", "--sandbox", "danger-full-access", TASK),
+        {"name": "exec_command", "arguments": {"cmd": COMMAND}},
+    ),
+    "opencode": Agent(
+        "opencode-ai",
+        "opencode",
+        ("run", TASK),
+        {"name": "bash", "arguments": {"command": COMMAND, "description": "Says hello"}},
+    ),
+    "continue": Agent(
+        "@continuedev/cli",
+        "cn",
+        ("-p", "--config", "config.yaml", "--auto", TASK),
+        {"name": "Bash", "arguments": {"command": COMMAND}},
+    ),
+}
+# The fake engine answers the last user's turn: here that says how far the task is.
+TEMPLATE = (
+    "{% if tools %}{# <tool_call> #}{% endif %}{% for m in messages %}{{ m.content }}\n{% endfor %}<|im_start|>user\n"
+    "{% if messages | selectattr('role', 'equalto', 'tool') | list %}called{% else %}asked{% endif %}<|im_end|>\n"
+)
 
 Row = tuple[str, str, str]  # client, use, "ok" or why not
 
@@ -54,42 +100,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--base", help="a server that runs already, in place of one of its own")
+    parser.add_argument("--scripted", action="store_true", help="agents only, with a script in the model's place")
     names = [*PYTHON, *(f"npm:{name}" for name in NODE), *AGENTS]
     parser.add_argument("clients", nargs="*", help=f"of {', '.join(names)}; all without one")
     asked = parser.parse_args()
     if unknown := set(asked.clients) - set(names):
         parser.error(f"no such client: {', '.join(sorted(unknown))}")
     rows: list[Row] = []
-    with serving(asked.model, asked.base) as base:
-        model = json.load(urlopen(f"{base}/v1/models"))["data"][0]["id"]
-        for name in asked.clients or names:
-            for row in used(name, base, model):
-                print("{:<14} {:<24} {}".format(*row), flush=True)
-                rows.append(row)
+    for row in scripted(asked.clients or [*AGENTS]) if asked.scripted else real(asked, asked.clients or names):
+        print("{:<14} {:<24} {}".format(*row), flush=True)
+        rows.append(row)
     bad = sum(said != "ok" for _, _, said in rows)
     print(f"{len(rows) - bad} of {len(rows)} uses work")
     sys.exit(bool(bad))
 
 
+def real(asked: argparse.Namespace, names: list[str]) -> Iterator[Row]:
+    """What became of every use of the clients called `names`."""
+    own = serving("--model", asked.model, "--context", str(CONTEXT))
+    with nullcontext(str(asked.base)) if asked.base else own as base:
+        model = json.load(urlopen(f"{base}/v1/models"))["data"][0]["id"]
+        for name in names:
+            yield from used(name, base, model)
+
+
+def scripted(names: list[str]) -> Iterator[Row]:
+    """What became of the task of the agents called `names`, whose call is written down."""
+    for name in names:
+        call = f"<tool_call>\n{json.dumps(AGENTS[name].call)}\n</tool_call>"
+        script = {
+            "context": 1 << 19,
+            "template": TEMPLATE,
+            "replies": {"asked": f"I run it. {call}", "called": "Done."},
+        }
+        with tempfile.TemporaryDirectory() as home:
+            file = Path(home) / "script.json"
+            file.write_text(json.dumps(script))
+            with serving("--engine", "fake", "--model", str(file), "--context", "0", "--home", home) as base:
+                yield name, "a scripted task", agent(name, base, file.name)
+
+
 @contextmanager
-def serving(model: str, base: str | None) -> Iterator[str]:
-    """The address of a server of `model`, or `base`."""
-    if base:
-        yield base
-        return
+def serving(*flags: str) -> Iterator[str]:
+    """The address of a server with these `flags`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [EDGECHAT, "serve", "--model", model, "--port", str(port), "--context", str(CONTEXT)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    APART.mkdir(parents=True, exist_ok=True)
+    said = APART / "server.log"
+    with said.open("w") as log:
+        server = subprocess.Popen([EDGECHAT, "serve", "--port", str(port), *flags], stdout=log, stderr=log)
     try:
-        base = f"http://127.0.0.1:{port}"
-        while server.poll() is None:
-            with suppress(OSError), urlopen(f"{base}/health"):
+        base, late = f"http://127.0.0.1:{port}", time.monotonic() + READY_S
+        while server.poll() is None and time.monotonic() < late:
+            with suppress(OSError), urlopen(f"{base}/readyz"):
                 break
             time.sleep(0.5)
         else:
-            sys.exit("the server ended by itself.")
+            sys.exit(f"the server is not ready:\n{said.read_text()[-2000:]}")
         yield base
     finally:
         server.terminate()
@@ -141,50 +209,62 @@ def installed(name: str, packages: list[str]) -> Path:
 
 
 def agent(name: str, base: str, model: str) -> str:
-    """What became of a small task in an empty folder: the agent ends by itself, without an error of the API's."""
-    program = installed(f"npm-{name}", [AGENTS[name]]) / "node_modules" / ".bin" / name
-    with tempfile.TemporaryDirectory() as home:
+    """What became of a small task in an empty folder: "ok" where it was done, and the agent ended by itself."""
+    about = AGENTS[name]
+    program = installed(f"npm-{name}", [about.package]) / "node_modules" / ".bin" / about.program
+    with tempfile.TemporaryDirectory(dir=APART) as home:
         work = Path(home) / "work"
         work.mkdir()
-        environ = os.environ | {"HOME": home} | settings(name, base, model, Path(home))
-        flags = {
-            "claude": ["-p", TASK, "--output-format", "json", "--max-turns", "4", "--allowedTools", "Bash"],
-            "codex": ["exec", "--skip-git-repo-check", "--sandbox", "workspace-write", TASK],
-        }
-        command = [str(program), *flags[name]]
+        environ = os.environ | {"HOME": home, "PWD": str(work)} | settings(name, base, model, Path(home), work)
         try:
             done = subprocess.run(
-                command, cwd=work, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                timeout=LONGEST_S, check=False,
+                [str(program), *about.flags], cwd=work, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, timeout=LONGEST_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return f"not done after {LONGEST_S:.0f} s"
         words = " ".join((done.stdout + done.stderr).split())
-        failed = done.returncode and "max_turns" not in words
-        return words[-300:] if failed or "API Error" in words else "ok"
+        written = (work / "out.txt").exists() and (work / "out.txt").read_text() == "hello\n"
+        return "ok" if written and not done.returncode else f"not done: {words[-300:]}"
 
 
-def settings(name: str, base: str, model: str, home: Path) -> dict[str, str]:
-    """What makes the agent ask edgechat, as docs/clients.md tells."""
-    if name == "claude":
-        return {
-            "ANTHROPIC_BASE_URL": base,
-            "ANTHROPIC_AUTH_TOKEN": "none",
-            "ANTHROPIC_MODEL": model,
-            "ANTHROPIC_SMALL_FAST_MODEL": model,
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "1024",
-            "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "1800000",
-            "API_TIMEOUT_MS": "1800000",
-        }
-    folder = home / ".codex"
-    folder.mkdir()
-    (folder / "config.toml").write_text(
-        f'model = "{model}"\nmodel_provider = "edgechat"\nmodel_context_window = {CONTEXT}\n'
-        f'[model_providers.edgechat]\nname = "edgechat"\nbase_url = "{base}/v1"\nwire_api = "responses"\n'
-        "stream_idle_timeout_ms = 1800000\n"
-    )
-    return {"CODEX_HOME": str(folder)}
+def settings(name: str, base: str, model: str, home: Path, work: Path) -> dict[str, str]:
+    """What makes the agent ask edgechat, as docs/clients.md tells: of its environment, and in files that it reads."""
+    match name:
+        case "claude":
+            return {
+                "ANTHROPIC_BASE_URL": base,
+                "ANTHROPIC_AUTH_TOKEN": "none",
+                "ANTHROPIC_MODEL": model,
+                "ANTHROPIC_SMALL_FAST_MODEL": model,
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "1024",
+                "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "1800000",
+                "API_TIMEOUT_MS": "1800000",
+            }
+        case "codex":
+            folder = home / ".codex"
+            folder.mkdir()
+            (folder / "config.toml").write_text(
+                f'model = "{model}"\nmodel_provider = "edgechat"\nmodel_context_window = {CONTEXT}\n'
+                f'[model_providers.edgechat]\nname = "edgechat"\nbase_url = "{base}/v1"\nwire_api = "responses"\n'
+                "stream_idle_timeout_ms = 1800000\n"
+            )
+            return {"CODEX_HOME": str(folder)}
+        case "opencode":
+            provider = {
+                "npm": "@ai-sdk/openai-compatible",
+                "options": {"baseURL": f"{base}/v1"},
+                "models": {model: {}},
+            }
+            told = {"model": f"edgechat/{model}", "provider": {"edgechat": provider}, "autoupdate": False}
+            (work / "opencode.json").write_text(json.dumps(told))
+            return {"OPENCODE_CONFIG": str(work / "opencode.json"), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+        case _:  # Continue
+            chat = {"name": "edgechat", "provider": "openai", "model": model, "apiBase": f"{base}/v1", "apiKey": "none"}
+            told = {"name": "edgechat", "version": "0.0.1", "schema": "v1", "models": [chat | {"roles": ["chat"]}]}
+            (work / "config.yaml").write_text(json.dumps(told))  # JSON is YAML
+            return {"CONTINUE_TELEMETRY_ENABLED": "0"}
 
 
 if __name__ == "__main__":
