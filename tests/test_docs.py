@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 FIRST = "0.1.0"  # the version before anything is released
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+ZH = sorted((ROOT / "docs" / "zh").glob("*.md"))
 
 
 def blocks(text: str) -> list[str]:
@@ -59,9 +60,23 @@ def test_every_command_in_the_readme_exists_and_helps(capsys: pytest.CaptureFixt
 
 
 def test_every_link_in_the_repository_leads_somewhere() -> None:
-    for page in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
-            assert target.startswith("http") or (ROOT / target).exists(), f"{page}: {target}"
+    pages = [ROOT / page for page in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for page in (*pages, *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", ZH, ids=lambda page: page.name)
+def test_a_chinese_page_follows_the_english_one(page: Path) -> None:
+    """What is to be typed is the same in both; the Chinese leave out what few need, and say where it is."""
+    chinese, english = (one.read_text(encoding="utf-8") for one in (page, ROOT / "docs" / page.name))
+    typed = [block for block in blocks(english) if not block.startswith(" source")]
+    assert blocks(chinese) == typed
+    assert code(chinese) <= code(english)
+    english_rows = code("\n".join(re.findall(r"^\| `.*", english, re.MULTILINE)))
+    assert {name for name in english_rows if re.match(r"edgechat |/|[a-z_]+_(total|seconds|bytes)", name)} <= code(
+        chinese
+    )
 
 
 def test_every_test_that_is_named_in_the_documents_is_there() -> None:
