@@ -123,3 +123,12 @@ def test_repair_can_be_turned_off() -> None:
     broken = "<tool_call>{'name': 'now', 'arguments': {}}</tool_call>"
     assert taken_apart(broken, repair=False) == ("", broken, [])
     assert taken_apart(CALL, repair=False)[2] == [("add", ARGUMENTS)]
+
+
+@pytest.mark.parametrize("half", ["", "\n", '\n{"name": "add', '\n{"name": "add", "arguments": {"a'])
+def test_the_beginning_of_a_call_that_a_limit_cut_off_is_no_answer(half: str) -> None:
+    reply = Reply("c", False, False, TOOLS, False, True)
+    pieces = [*reply.push(f"I add them.\n<tool_call>{half}"), *reply.finish(cut=True)]
+    assert [piece.text for piece in pieces if isinstance(piece, Delta)] == ["I add them."]
+    assert not [piece for piece in pieces if isinstance(piece, Called)]
+    assert reply.mended

@@ -2,7 +2,8 @@
 
     start ──<think>──► thinking ──</think>──► said ──<tool_call>──► call ──</tool_call>──► said …
 
-Nothing that could still turn out to be markup leaves early, and no text is lost: a call that cannot be read is said.
+Nothing that could still turn out to be markup leaves early, and no text is lost: a call that cannot be read is said,
+unless a limit cut it off before it told anything.
 """
 
 import re
@@ -57,6 +58,7 @@ class Reply:
         self._gap = thinks  # white space after markup is not said
         self._space = ""  # before a call: said only where the call turns out to be none
         self._begun = False  # something was said or called
+        self._cut = False
         self._once = once
         self._made: set[mend.Call] = set()
         self.calls = 0
@@ -83,8 +85,9 @@ class Reply:
         self._held += text
         return [piece for piece in self._run(last=False) if not _empty(piece)]
 
-    def finish(self) -> list[Piece]:
-        """What was held back, at the end."""
+    def finish(self, cut: bool = False) -> list[Piece]:
+        """What was held back, at the end. `cut`: the model did not end it."""
+        self._cut = cut
         return [piece for piece in self._run(last=True) if not _empty(piece)]
 
     def _run(self, last: bool) -> Iterator[Piece]:
@@ -196,6 +199,12 @@ class Reply:
         """The call that `inside` is; what is none is said `verbatim`."""
         self._begun = True
         call, mended = mend.read(inside, self._tools, self._repair)
+        half = self._cut and self._repair and inside != verbatim and CALLED not in verbatim
+        if half and (
+            call is None or call[1] == "{}"
+        ):  # the beginning of a call is no answer, and no call without arguments
+            self.mended = True
+            return
         if call is None or (inside == verbatim and self._fits is not None and not self._fits(call)):
             yield Delta(verbatim)
             return

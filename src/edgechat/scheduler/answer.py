@@ -188,7 +188,7 @@ class Answer:
         """The rest of the text, and the end."""
         rest: list[Piece] = []
         if self._stops.met is None:
-            rest = self._pieces(self._reply.finish())
+            rest = self._pieces(self._reply.finish(cut=reason in ("length", "loop")))
             if left := self._stops.rest():
                 rest += self._with_scores([Delta(left)])
         if self._scored:
