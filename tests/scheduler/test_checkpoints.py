@@ -195,6 +195,18 @@ def test_there_are_never_more_than_there_is_room_for(tmp_path: Path, room: int) 
     assert [bench.text(n) for n in range(6)] == [f"You said: {n} {DOCUMENT}" for n in range(6)]
 
 
+def test_long_prompts_leave_checkpoints_to_those_who_come_after_them(tmp_path: Path) -> None:
+    """Two that are being answered hold all there may be; the third one's text can be asked about again all the same."""
+    bench = Bench(tmp_path, checkpoints=6, sequences=4, cells=20_000)
+    for id in range(3):
+        bench.ask(id, f"{id} {DOCUMENT}who?")
+    bench.loop.run()
+    bench.loop._stopped = False
+    bench.one_by_one(lambda: bench.ask(3, f"2 {DOCUMENT}when?"))
+    assert cached(bench)[3] >= len(DOCUMENT) - TAIL
+    assert bench.text(3) == f"You said: 2 {DOCUMENT}when?"
+
+
 # ── the shelf ──
 
 TOKENS = list(range(100, 160))

@@ -27,6 +27,7 @@ from edgechat.scheduler.prefixes import PrefixTree
 from edgechat.scheduler.shelf import Book, Label, Shelf
 
 SHARES = 2  # of the checkpoints, one prompt may take one
+FEW = 3  # checkpoints that a running answer has before it gives one up: its first and its last stay
 IDLE_SHARE = 0.5  # of the cells may be held for answers to come where there is no shelf, or nobody is answered
 
 
@@ -102,9 +103,16 @@ class Pool:
         self._own[answer.seq] += tokens
 
     def checkpoint(self, answer: Answer) -> None:
-        """Take a checkpoint of `answer` as far as it is, if there is room for one more."""
-        if self._room_for_checkpoint():
-            self._taken.setdefault(answer.seq, []).append((answer.done, self._engine.checkpoint(answer.seq)))
+        """Take a checkpoint of `answer` as far as it is, if there is room for one more.
+
+        Where running answers hold all there may be, the one with most gives one up: the first after its system message.
+        """
+        if not self._room_for_checkpoint():
+            most = max(self._taken.values(), key=len, default=[])
+            if len(most) < FEW:
+                return
+            del most[1]
+        self._taken.setdefault(answer.seq, []).append((answer.done, self._engine.checkpoint(answer.seq)))
 
     def keep(self, answer: Answer) -> None:
         """Hold what the engine has of `answer` for the next turn."""
