@@ -16,6 +16,7 @@ from edgechat.history.store import History
 from tests.conftest import FakeModel, rambling
 from tests.e2e.conftest import EDGECHAT, Server, free_port, serve
 from tests.e2e.test_chat import Terminal
+from tests.pictures import drawn, encoded
 
 FAKE = {"EDGECHAT_ENGINE": "fake"}
 
@@ -224,3 +225,65 @@ def test_autostart_writes_a_user_s_service_and_takes_it_away(tmp_path: Path) -> 
     failed = ask("autostart", **there)
     assert failed.returncode == 1
     assert "Failed to connect to bus" in failed.stderr
+
+
+# ── pictures ──
+
+
+@pytest.fixture
+def flag(tmp_path: Path) -> str:
+    path = tmp_path / "flag.png"
+    path.write_bytes(encoded(drawn(), "PNG"))
+    return str(path)
+
+
+@pytest.fixture
+def seeing(fake_model: FakeModel) -> str:
+    return str(fake_model(senses=["picture"], reply="A flag."))
+
+
+def test_a_question_may_be_about_pictures(seeing: str, flag: str, tmp_path: Path) -> None:
+    home = {"EDGECHAT_HOME": str(tmp_path / "home")}
+    told = ask("chat", "--image", flag, "--image", flag, "What is it?", EDGECHAT_MODEL=seeing, **FAKE, **home)
+    assert (told.returncode, told.stdout) == (0, "A flag.\n"), told.stderr
+    history = History(tmp_path / "home")
+    history.open()
+    (head,) = history.read(conversations.page, "", query="flag.png").result().conversations
+    question, _ = history.read(conversations.get, "", head.id).result().messages
+    assert [one.name for one in question.attachments] == ["flag.png"] * 2
+    history.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "word", "status"),
+    [("no-such.png", "no-such.png cannot be read: No such file", 2), (__file__, "is no picture of these kinds: ", 2)],
+)
+def test_what_is_no_picture_is_one_line(seeing: str, file: str, word: str, status: int) -> None:
+    told = ask("chat", "--image", file, "What is it?", EDGECHAT_MODEL=seeing, **FAKE)
+    assert (told.stdout, told.returncode) == ("", status)
+    assert word in told.stderr
+
+
+def test_a_model_that_does_not_see_says_so(model: str, flag: str) -> None:
+    told = ask("chat", "--image", flag, "What is it?", EDGECHAT_MODEL=model, **FAKE)
+    assert (told.stdout, told.returncode) == ("", 1)
+    assert "an image/png cannot be read: no model here takes pictures." in told.stderr
+
+
+def test_pictures_beside_a_server_and_line_by_line(seeing: str, flag: str) -> None:
+    with serve("--engine", "fake", "--model", seeing) as server:
+        server.ready()
+        told = ask("chat", "--image", flag, "What is it?")
+        assert (told.returncode, told.stdout) == (0, "A flag.\n"), told.stderr
+        terminal = Terminal("chat")
+        try:
+            terminal.until("› ")
+            terminal.type("/image no-such.png\r")
+            terminal.until("cannot be read")
+            terminal.type(f"/image '{flag}'\r")
+            terminal.until("[flag.png]")
+            terminal.type("What is it?\r")
+            terminal.until("A flag.")
+            terminal.type("\x04")
+        finally:
+            terminal.close()

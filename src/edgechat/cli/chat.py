@@ -10,8 +10,10 @@ Where there is one question, standard output holds the answer and nothing else.
 import re
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.status import Status
 
@@ -25,14 +27,16 @@ from edgechat.history.exchange import latest_branch
 from edgechat.history.records import Conversation, Turn
 from edgechat.history.store import History
 from edgechat.i18n import t
+from edgechat.media.sniff import HEAD, PICTURES, sniff
 from edgechat.observe import logs
 from edgechat.runs import log
 
-HELP = '/new: start over · """ or \\: several lines · Ctrl-C: stop an answer · /exit, Ctrl-D: end'
+HELP = '/new: start over · /image FILE · """ or \\: several lines · Ctrl-C: stop an answer · /exit, Ctrl-D: end'
 QUOTES = '"""'
 ID = re.compile(r"c-\w*")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, or the named one.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", help="A picture to ask about; may be given again.")]
 System = Annotated[str | None, typer.Option("--system", help="System message for the conversation.")]
 
 
@@ -55,6 +59,7 @@ def chat(
     resume: Resume = False,
     model: options.Model = None,
     system: System = None,
+    image: Images = None,
     context: options.Context = None,
     threads: options.Threads = None,
     engine: options.Engine = None,
@@ -71,7 +76,8 @@ def chat(
         raise ConfigError(f"{words!r} is no question: to go on with a conversation, add --resume.")
     former = words if resume and ID.fullmatch(words) else None
     flags = {"context": context, "threads": threads, "engine": engine}
-    _chat("" if former else words, flags | {"model": model}, resume, former, system, {"home": home, "config": config})
+    where = {"home": home, "config": config}
+    _chat("" if former else words, flags | {"model": model}, resume, former, system, image, where)
 
 
 def run(
@@ -81,6 +87,7 @@ def run(
         typer.Argument(help="One question; a chat without.", metavar="PROMPT", show_default=False),
     ] = None,
     system: System = None,
+    image: Images = None,
     context: options.Context = None,
     home: options.Home = None,
     config: options.Config = None,
@@ -92,12 +99,19 @@ def run(
         False,
         None,
         system,
+        image,
         {"home": home, "config": config},
     )
 
 
 def _chat(
-    words: str, flags: dict[str, Any], resume: bool, start: str | None, system: str | None, where: dict[str, Any]
+    words: str,
+    flags: dict[str, Any],
+    resume: bool,
+    start: str | None,
+    system: str | None,
+    images: list[Path] | None,
+    where: dict[str, Any],
 ) -> None:
     settings = options.load(where["config"], home=where["home"], **flags)
     if settings.log_level == "info":  # what is no trouble has no place between question and answer
@@ -110,6 +124,8 @@ def _chat(
     question = _question(words)
     with place_of(settings, history, model, alone, out if question is None else err) as place:
         dialogue = Dialogue(place, system, former)
+        for path in images or ():
+            dialogue.show(path)
         if question is not None:
             dialogue.answer_once(question)
         else:
@@ -152,9 +168,21 @@ class Dialogue:
         self._params: dict[str, Any] = {"system": system} if system else {}
         self._former = former
         self._conversation_id = former.id if former else None
+        self._shown: list[str] = []  # the pictures of the next question, by their SHA-256
         for node in latest_branch(former) if former else ():
             if not self._params and node.params and node.params.get("system"):
                 self._params = {"system": node.params["system"]}  # it goes on under the same one
+
+    def show(self, path: Path) -> None:
+        """Let the next question be about that picture, too. Raises ConfigError."""
+        try:
+            content = path.expanduser().read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+        found = sniff(content[:HEAD])
+        if found is None or found.kind != "picture":
+            raise ConfigError(f"{path} is no picture of these kinds: {', '.join(PICTURES)}.")
+        self._shown.append(self._place.show(content, path.name))
 
     def answer_once(self, question: str) -> None:
         """The answer to standard output. Raises what went wrong; Ctrl-C stops it and ends the program."""
@@ -176,7 +204,8 @@ class Dialogue:
         if self._former:
             out.print(self._former.title, style="bold", markup=False)
             for node in latest_branch(self._former):
-                said = node.content or f"[{t(node.status)}]"
+                names = (f"[{one.name or one.media_type}]" for one in node.attachments)
+                said = " ".join(filter(None, (*names, node.content))) or f"[{t(node.status)}]"
                 out.print(f"› {said}" if node.role == "user" else said, style="dim", markup=False)
         while True:
             try:
@@ -191,6 +220,8 @@ class Dialogue:
                 return
             if line == "/new":
                 self._conversation_id = None
+            elif line.startswith("/image "):
+                self._show(line.removeprefix("/image ").strip().strip("'\""))
             elif line.startswith("/"):
                 out.print(t(HELP), style="dim", markup=False)
             elif line:
@@ -198,7 +229,17 @@ class Dialogue:
 
     def _turn(self, content: str) -> Turn:
         known = self._conversation_id
-        return Turn(conversation_id=known, after_latest=known is not None, content=content, params=self._params)
+        turn = Turn(conversation_id=known, after_latest=known is not None, content=content, params=self._params)
+        shown, self._shown = self._shown, []
+        return msgspec.structs.replace(turn, attachments=tuple(shown)) if shown else turn
+
+    def _show(self, file: str) -> None:
+        """As `show`, for a person who types it."""
+        try:
+            self.show(Path(file))
+            out.print(f"[{Path(file).name}]", style="dim", markup=False)
+        except EdgechatError as error:
+            out.print(f"edgechat: {t(str(error))}", style="red", markup=False)
 
     def _answer(self, line: str) -> None:
         """Store the line, and show its answer as it comes."""

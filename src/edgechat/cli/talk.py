@@ -19,6 +19,7 @@ from edgechat import presence
 from edgechat.cli.follow import Out, until_up
 from edgechat.cli.history import NOBODY
 from edgechat.errors import EdgechatError, ServiceError, from_code
+from edgechat.history import held
 from edgechat.history.records import Started, Turn
 from edgechat.history.store import History
 from edgechat.presence import Card
@@ -42,6 +43,10 @@ class Place(Protocol):
 
     model: str  # that answers
 
+    def show(self, content: bytes, name: str) -> str:
+        """Keep a picture, the file called `name`, for a turn to come; its SHA-256."""
+        ...
+
     def begin(self, turn: Turn) -> Started:
         """Store the turn and let it run."""
         ...
@@ -58,10 +63,15 @@ class Place(Protocol):
 class Here:
     """A runtime in this process, with its loop in a thread of its own."""
 
-    def __init__(self, portal: BlockingPortal, runs: Runs, model: str) -> None:
+    def __init__(self, portal: BlockingPortal, runs: Runs, model: str, most: int) -> None:
+        """`most`: bytes of attachments that are kept."""
         self.model = model
         self._portal = portal
         self._runs = runs
+        self._most = most
+
+    def show(self, content: bytes, name: str) -> str:
+        return held.put(self._runs.history, NOBODY, content, name, self._most)
 
     def begin(self, turn: Turn) -> Started:
         return self._portal.call(self._runs.begin, PERSON, turn)
@@ -93,8 +103,14 @@ class There:
         self.model = model or self._ask("GET", "/readyz", refusable=False).get("model") or "the model"
 
     def begin(self, turn: Turn) -> Started:
-        body = {"conversation_id": turn.conversation_id, "content": turn.content, "params": turn.params}
-        return msgspec.convert(self._ask("POST", "/api/runs", {**body, "model": self._wanted}), Started)
+        body: dict[str, Any] = {"conversation_id": turn.conversation_id, "content": turn.content, "params": turn.params}
+        body |= {"model": self._wanted, "attachments": turn.attachments or ()}
+        return msgspec.convert(self._ask("POST", "/api/runs", json=body), Started)
+
+    def show(self, content: bytes, name: str) -> str:
+        kind = {"Content-Type": "application/octet-stream"}
+        kept = self._ask("PUT", "/api/attachments", content=content, params={"name": name}, headers=kind)
+        return str(kept["sha256"])
 
     def tell(self, run_id: str) -> Told:
         told = Told()
@@ -102,13 +118,12 @@ class There:
         return told
 
     def stop(self, run_id: str) -> None:
-        self._ask("DELETE", f"/api/runs/{run_id}", {})
+        self._ask("DELETE", f"/api/runs/{run_id}", json={})
 
-    def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, refusable: bool = True
-    ) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, refusable: bool = True, **what: Any) -> dict[str, Any]:
+        """`what` is sent, in httpx's words."""
         try:
-            answer = self._client.request(method, path, json=body)
+            answer = self._client.request(method, path, **what)
         except httpx.HTTPError as error:
             raise self._gone(error) from None
         found: dict[str, Any] = answer.json() if answer.content else {}
@@ -161,7 +176,7 @@ def place_of(settings: Settings, history: History, model: str | None, alone: boo
         try:
             portal.call(runs.start)
             portal.call(until_up, runtime, out)
-            yield Here(portal, runs, runtime.find(None, PERSON).served.name)
+            yield Here(portal, runs, runtime.find(None, PERSON).served.name, settings.attachment_bytes)
         finally:
             portal.call(runs.close)
             portal.call(runtime.stop)

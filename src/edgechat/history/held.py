@@ -1,13 +1,29 @@
-"""What a conversation's messages hold besides text, brought from the disk for whoever reads them."""
+"""What a conversation's messages hold besides text: put on the disk, and brought from it for whoever reads them."""
 
 from collections.abc import Iterable
 
-from edgechat.errors import InvalidMedia
-from edgechat.history import attachments, files
+from edgechat.errors import EdgechatError, InvalidMedia
+from edgechat.history import attachments, conversations, files
 from edgechat.history.store import History
 from edgechat.types import Message
 
 MOST = 32 << 20  # bytes of one conversation; a letter to a worker holds twice that
+
+
+def put(history: History, owner: str, content: bytes, name: str, most: int) -> str:
+    """Keep `content`, a file called `name`; its SHA-256, after COMMIT. Blocks.
+
+    Raises InvalidRequest, StorageError, and NoSpace beyond `most` bytes of everybody's.
+    """
+    folder = history.attachments
+    incoming = files.stored(folder, content, name)
+    try:
+        kept = history.write(attachments.put, owner, incoming, most, conversations.now()).result()
+    except EdgechatError:
+        files.delete(folder, [incoming.file])
+        raise
+    files.settle(folder, incoming, kept)
+    return incoming.sha256
 
 
 def contents(history: History, owner: str, messages: Iterable[Message]) -> dict[str, bytes]:
