@@ -67,14 +67,27 @@ if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
     check(llama llama-kv-cache.cpp:engine_clear llama-context.cpp:engine_clear)
 endif()
 
-# The bindings' structures are laid out as llama.h and ggml.h have them, or this file of assertions does not compile.
-set(structures "${CMAKE_SOURCE_DIR}/src/edgechat_engine/structures.py")
-set(layout "${CMAKE_BINARY_DIR}/layout.cpp")
-execute_process(COMMAND "${Python_EXECUTABLE}" "${structures}" OUTPUT_FILE "${layout}" COMMAND_ERROR_IS_FATAL ANY)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${structures}")
-target_sources(llama PRIVATE "${layout}")
+# How many threads encode a picture is told each time, not once for all (senses.cpp).
 set_source_files_properties(
-    "${CMAKE_SOURCE_DIR}/memory.cpp" "${layout}" TARGET_DIRECTORY llama PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+    "${llama}/tools/mtmd/mtmd.cpp" DIRECTORY "${llama}/tools/mtmd" PROPERTIES
+    COMPILE_DEFINITIONS "clip_image_batch_encode=engine_encode"
+)
+target_sources(mtmd PRIVATE "${CMAKE_SOURCE_DIR}/senses.cpp")
+check(mtmd mtmd.cpp:engine_encode)
+
+# The bindings' structures are laid out as llama.h, ggml.h and mtmd.h have them, or these files of assertions do not compile.
+set(structures "${CMAKE_SOURCE_DIR}/src/edgechat_engine/structures.py")
+foreach(target llama mtmd)
+    set(layout "${CMAKE_BINARY_DIR}/layout-${target}.cpp")
+    execute_process(
+        COMMAND "${Python_EXECUTABLE}" "${structures}" ${target} OUTPUT_FILE "${layout}" COMMAND_ERROR_IS_FATAL ANY
+    )
+    target_sources(${target} PRIVATE "${layout}")
+    set_source_files_properties("${layout}" TARGET_DIRECTORY ${target} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endforeach()
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${structures}")
+set_source_files_properties(
+    "${CMAKE_SOURCE_DIR}/memory.cpp" TARGET_DIRECTORY llama PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
 )
 
 # AddressSanitizer over all of ggml, since it is ggml's memory that the kernels read and write.
@@ -87,7 +100,7 @@ if(EDGECHAT_SANITIZE)
     foreach(target ggml-base ${processors})
         target_compile_options(${target} PRIVATE -fsanitize=address -fno-omit-frame-pointer -O1 -g -UNDEBUG)
     endforeach()
-    foreach(target llama ggml-base ${processors})
+    foreach(target llama mtmd ggml-base ${processors})
         target_link_options(${target} PRIVATE -fsanitize=address,undefined)
     endforeach()
 endif()

@@ -24,7 +24,7 @@ def wanted(name: str) -> Iterator[tuple[str, str]]:
     """(a line of `nm -A -C`, what it means that there is none)."""
     file, _, called = name.rpartition(":")
     if file:
-        yield rf"{re.escape(file)}.*\bU _?{called}$", f"{file} no longer calls what {called} replaces"
+        yield rf"{re.escape(file)}.*\bU _?{called}{SIGNATURE}$", f"{file} no longer calls what {called} replaces"
         return
     yield rf"\bT _?stock_{name}{SIGNATURE}$", f"llama.cpp has no function {name} any more"
     yield rf"\bT _?{name}{SIGNATURE}$", f"{name} is not among our functions"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgechat_engine import lib
+from edgechat_engine import lib, mtmd
 from edgechat_engine.library import FOLDER
 
 SCRIPT = "import sys; from edgechat_engine import lib; lib.llama_backend_init(); print(*sorted(sys.modules))"
@@ -42,3 +42,17 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + bytes(60))
 
     assert not lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
+
+
+def test_what_is_no_projector_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mmproj-no.gguf"
+    path.write_bytes(b"GGUF" + bytes(60))
+    wanted = mtmd.mtmd_context_params_default()
+
+    assert wanted.media_marker == mtmd.mtmd_default_marker() == b"<__media__>"
+    assert not mtmd.mtmd_init_from_file(os.fsencode(path), None, wanted)
+
+
+def test_pictures_cost_those_nothing_who_see_none() -> None:
+    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60)
+    assert "edgechat_engine.mtmd" not in run.stdout

@@ -3,8 +3,9 @@
     native/          the shared libraries, as engine/CMakeLists.txt builds them
     library.py       … loaded, and which kernels of ours are in them
     needs.py         … and which could be, on a processor
-    structures.py    what llama.h passes about
-    lib.py           its functions, as far as edgechat uses them
+    structures.py    what llama.h and mtmd.h pass about
+    lib.py           llama.h's functions, as far as edgechat uses them
+    mtmd.py          mtmd.h's: pictures
 
 `python -m edgechat_engine` tells what it is. Importing it loads the library: one for another processor may end the
 process.

@@ -30,6 +30,7 @@ from edgechat_engine.structures import (
 
 __all__ = [
     "gguf_init_params",
+    "llama_batch",
     "llama_log_callback",
     "llama_progress_callback",
     "llama_token",
@@ -48,6 +49,8 @@ llama_model_n_params = function("llama_model_n_params", c_uint64, _model)
 llama_model_is_recurrent = function("llama_model_is_recurrent", c_bool, _model)
 llama_model_is_hybrid = function("llama_model_is_hybrid", c_bool, _model)
 llama_model_n_swa = function("llama_model_n_swa", c_int32, _model)
+llama_model_n_embd_inp = function("llama_model_n_embd_inp", c_int32, _model)
+llama_model_rope_type = function("llama_model_rope_type", c_int, _model)
 llama_model_get_vocab = function("llama_model_get_vocab", _vocabulary, _model)
 llama_model_free = function("llama_model_free", None, _model)
 llama_model_quantize_default_params = function("llama_model_quantize_default_params", llama_model_quantize_params)

@@ -28,21 +28,21 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 library = ctypes.CDLL(os.fspath(next(FOLDER.glob("libllama.*"))))
 
 
-def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """The function `name` of the library or of one that it needs, with its C types."""
-    found = library[name]
+def function(name: str, result: Any, *arguments: Any, of: ctypes.CDLL = library) -> Callable[..., Any]:
+    """The function `name` of a library or of one that it needs, with its C types."""
+    found = of[name]
     found.restype, found.argtypes = result, arguments
     return found
 
 
 @llama_log_callback
-def _log(level: int, text: bytes, _data: int) -> None:
+def log(level: int, text: bytes, _data: int) -> None:
     """Pass on what matters: the library's chatter stays inside."""
     if level == _ERROR:
         sys.stderr.write(text.decode(errors="replace"))
 
 
-function("llama_log_set", None, llama_log_callback, ctypes.c_void_p)(_log, None)
+function("llama_log_set", None, llama_log_callback, ctypes.c_void_p)(log, None)
 if any(FOLDER.glob("libggml-cpu-*")):
     function("ggml_backend_load_all_from_path", None, ctypes.c_char_p)(os.fsencode(FOLDER))
 

@@ -1,14 +1,16 @@
-"""Structures and callbacks of llama.h, ggml.h and gguf.h, as ctypes has them (foreign function interface).
+"""Structures and callbacks of llama.h, ggml.h, gguf.h and mtmd.h, as ctypes has them (foreign function interface).
 
-The compiler holds them to the headers: run as a script, this prints C++ that compiles only if every field lies where it
-is said to, and overlay.cmake compiles it into the library. Fields have the headers' names.
+The compiler holds them to the headers: run as a script with a library's name, this prints C++ that compiles only if
+every field lies where it is said to, and overlay.cmake compiles it into that library. Fields have the headers' names.
 """
 
 import ctypes
+import sys
 from ctypes import POINTER, c_bool, c_char_p, c_float, c_int, c_int8, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 
 llama_token = c_int32
 llama_log_callback = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)  # level, text, data
+ggml_backend_sched_eval_callback = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)  # node, asked before it, data
 llama_progress_callback = ctypes.CFUNCTYPE(c_bool, c_float, c_void_p)  # fraction, data; False ends the loading
 
 
@@ -136,11 +138,50 @@ class gguf_init_params(ctypes.Structure):  # noqa: N801
     _fields_ = (("no_alloc", c_bool), ("ctx", POINTER(c_void_p)))
 
 
-def assertions() -> str:
-    """C++ that says where each field lies."""
-    lines = ['#include "gguf.h"', '#include "llama.h"', "#include <cstddef>"]
+class mtmd_context_params(ctypes.Structure):  # noqa: N801
+    """How a projector is loaded, and how it encodes."""
+
+    _fields_ = (
+        ("use_gpu", c_bool),
+        ("device", c_void_p),
+        ("print_timings", c_bool),
+        ("n_threads", c_int),
+        ("image_marker", c_char_p),
+        ("media_marker", c_char_p),
+        ("flash_attn_type", c_int),
+        ("warmup", c_bool),
+        ("image_min_tokens", c_int),
+        ("image_max_tokens", c_int),
+        ("cb_eval", ggml_backend_sched_eval_callback),
+        ("cb_eval_user_data", c_void_p),
+        ("batch_max_tokens", c_int32),
+        ("progress_callback", c_void_p),
+        ("progress_callback_user_data", c_void_p),
+    )
+
+
+class mtmd_input_text(ctypes.Structure):  # noqa: N801
+    """A text with marks where media are."""
+
+    _fields_ = (("text", c_char_p), ("text_len", c_size_t), ("add_special", c_bool), ("parse_special", c_bool))
+
+
+class mtmd_decoder_pos(ctypes.Structure):  # noqa: N801
+    """Where a vector of a picture stands."""
+
+    _fields_ = (("t", c_uint32), ("x", c_uint32), ("y", c_uint32), ("z", c_uint32))
+
+
+HEADERS = {"llama": ("gguf.h", "llama.h"), "mtmd": ("mtmd.h",)}  # of each library
+
+
+def assertions(library: str) -> str:
+    """C++ that says where each field of the structures of `library` lies."""
+    lines = [*(f'#include "{header}"' for header in HEADERS[library]), "#include <cstddef>"]
     for kind in ctypes.Structure.__subclasses__():
         if kind.__module__ != __name__:  # Python's own
+            continue
+        if kind.__name__.startswith("mtmd") != (library == "mtmd"):
             continue
         lines.append(f"static_assert(sizeof({kind.__name__}) == {ctypes.sizeof(kind)});")
         for name, *_ in kind._fields_:
@@ -149,4 +190,4 @@ def assertions() -> str:
 
 
 if __name__ == "__main__":
-    print(assertions())  # noqa: T201
+    print(assertions(sys.argv[1]))  # noqa: T201
