@@ -30,6 +30,9 @@ class Load(ToWorker, frozen=True):
     queue: int = 64  # answers that may wait
     thinking: bool | None = None  # where a request does not say, and the template can be told; None: as it has it
     digest: str = ""  # SHA-256 of the file
+    projector: str = ""  # a verified file that encodes pictures for the model; none: it takes no pictures
+    projector_digest: str = ""  # tells it from any other
+    projector_bytes: int = 0  # of memory, once the first picture comes
     shelf: str = ""  # folder for prefixes that outlive the process
     shelf_bytes: int = 0  # most bytes there; 0 = none
 

@@ -24,6 +24,11 @@ EMBEDDERS = {
     "llama_cpp": "edgechat.engine.llama.embedder:LlamaEmbedder",
     "fake": "edgechat.engine.fake:FakeEmbedder",
 }
+# For models that take pictures.
+EYES = {
+    "llama_cpp": "edgechat.engine.llama.eyes:LlamaEyes",
+    "fake": "edgechat.engine.fake_eyes:FakeEyes",
+}
 SOURCES = {
     "modelscope": "edgechat.hub.modelscope:ModelScope",
     "pypi": "edgechat.hub.pypi:Pypi",

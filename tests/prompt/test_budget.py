@@ -18,6 +18,10 @@ def encode(messages: Sequence[Message]) -> list[int]:
     return [token for message in messages for token in [300, *message.text.encode()]]
 
 
+def letters(message: Message) -> int:
+    return len(message.text)
+
+
 def talk(turns: int, size: int = 20) -> list[Message]:
     """`turns` questions with their answers, and one question more."""
     said = [
@@ -30,14 +34,14 @@ def talk(turns: int, size: int = 20) -> list[Message]:
 
 def test_what_fits_stays_whole() -> None:
     messages = talk(3)
-    fitted = fit(messages, 1000, encode, len)
+    fitted = fit(messages, 1000, encode, letters)
     assert fitted.messages == messages
     assert fitted.dropped == 0
 
 
 def test_system_and_the_newest_turns_stay_and_whole_turns_go() -> None:
     messages = talk(20)
-    fitted = fit(messages, 400, encode, len)
+    fitted = fit(messages, 400, encode, letters)
     assert fitted.messages[0] == SYSTEM
     assert fitted.messages[1].role == "user"
     assert fitted.messages[-1] == messages[-1]
@@ -50,7 +54,7 @@ def test_the_beginning_stays_the_same_for_several_turns() -> None:
     """The cached prefix breaks once in a while, not on every turn, and no more goes than a block beyond the need."""
     firsts = []
     for turns in range(12, 60):
-        fitted = fit(talk(turns, 8), 400, encode, len)
+        fitted = fit(talk(turns, 8), 400, encode, letters)
         assert len(fitted.tokens) <= 400
         if fitted.dropped:
             assert len(fitted.tokens) > 400 * 0.5
@@ -66,7 +70,7 @@ def test_the_results_of_a_tool_stay_with_their_turn() -> None:
         Message.of("tool", "x" * 50),
         Message.of("assistant", "y"),
     ]
-    fitted = fit([*talk(10)[:-1], *tail, Message.of("tool", "z")], 90, encode, len)
+    fitted = fit([*talk(10)[:-1], *tail, Message.of("tool", "z")], 90, encode, letters)
     assert fitted.messages[1:] == [*tail, Message.of("tool", "z")]
 
 

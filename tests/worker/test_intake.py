@@ -1,6 +1,7 @@
 """Requests on their way to the loop: what takes long holds up nobody else."""
 
 import threading
+from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import pytest
 
 from edgechat.engine.fake import TEMPLATE, Bytes
 from edgechat.letters import Ask, Cancel, Generate
+from edgechat.prompt.sight import Sight
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
@@ -26,9 +28,9 @@ class Slow(Prompter):
         super().__init__(Template(TEMPLATE), Bytes(), 4096)
         self.go = threading.Event()
 
-    def answer(self, question: AnyQuestion) -> Answered:
+    def answer(self, question: AnyQuestion, sights: Mapping[str, Sight] = {}) -> Answered:
         self.go.wait(WAIT_S)
-        return super().answer(question)
+        return super().answer(question, sights)
 
 
 class Door:

@@ -22,6 +22,7 @@ def _sentence(text: str) -> str:
 
 
 Model = Annotated[str | None, _option("model", "--model", "-m")]
+Projector = Annotated[Path | None, _option("projector", "--projector")]
 Context = Annotated[int | None, _option("context", "--context")]
 Threads = Annotated[int | None, _option("threads", "--threads")]
 Memory = Annotated[str | None, _option("memory", "--memory")]

@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     model: options.Model = None,
+    projector: options.Projector = None,
     host: options.Host = None,
     port: options.Port = None,
     context: options.Context = None,
@@ -69,7 +70,14 @@ def serve(
     flags = {"model": model, "host": host, "port": port, "context": context, "memory": memory}
     flags |= {"threads": threads, "engine": engine}
     settings = options.load(
-        config, home=home, tls_cert=tls_cert, tls_key=tls_key, log_level=log_level, log_format=log_format, **flags
+        config,
+        home=home,
+        projector=projector,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        log_level=log_level,
+        log_format=log_format,
+        **flags,
     )
     check_exposure(settings)
     check_tls(settings)

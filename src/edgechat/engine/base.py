@@ -7,10 +7,12 @@
 Exactly one thread calls an engine, except for `tokenizer`, which any thread may read.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from edgechat.errors import ModelUnsupported
+from edgechat.prompt.sight import Sight, View
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.types import Loading, ModelInfo, Sampling, Scored
 
@@ -52,16 +54,36 @@ class Sampler(Protocol):
     scored: Scored | None  # the token drawn last, where log probabilities were asked for
 
 
-class Slice(NamedTuple):
-    """A part of one step's batch: `tokens` of sequence `seq`, the first at position `start`.
+class Glance(NamedTuple):
+    """A part of a view: its cells from number `first` on."""
 
-    With a `sampler`, the token after the last one is drawn.
+    view: View
+    first: int
+
+
+class Slice(NamedTuple):
+    """A part of one step's batch: `tokens` of sequence `seq`, before which it holds `start`.
+
+    With a `sampler`, the token after the last one is drawn. With a `glance` the tokens are cells of a view, and its
+    vectors are read in their place.
     """
 
     seq: int
     start: int
     tokens: Sequence[int]
     sampler: Sampler | None = None
+    glance: Glance | None = None
+
+
+class Pixels(Protocol):
+    """A picture, decoded: `rgb` has three bytes for each of `width` × `height` pixels, row by row."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def rgb(self) -> bytes: ...
 
 
 class Forecast(Protocol):
@@ -87,8 +109,9 @@ class Forecast(Protocol):
 class Engine(Protocol):
     """A loaded model, and the memory of its sequences. One whose memory cannot be cut is refused at load.
 
-    What sequences hold is the caller's to know. Where the engine says no to a trim or a share, nobody knows any more:
-    EngineFailed, and every sequence is trimmed whole before the next step.
+    What sequences hold is the caller's to know. All places are counted in tokens and cells; which positions these have
+    is the engine's to know. A view is cut nowhere but at its ends. Where the engine says no to a trim or a share,
+    nobody knows any more: EngineFailed, and every sequence is trimmed whole before the next step.
     """
 
     info: ModelInfo
@@ -122,7 +145,7 @@ class Engine(Protocol):
         ...
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
-        """`seq` forgets the positions from `start` to `end`, None being its end. Cells nobody else shares are free.
+        """`seq` forgets what it holds from `start` to `end`, None being its end. Cells nobody else shares are free.
 
         Raises EngineFailed where the engine does not cut there: with `cuts` "checkpoints" no end can be cut off. To
         forget all always works, whatever `seq` holds.
@@ -200,3 +223,20 @@ class Embedder(Protocol):
     def set_threads(self, count: int) -> None:
         """How many threads compute."""
         ...
+
+
+class Eyes(Protocol):
+    """A loaded projector: what encodes pictures for one model. One thread calls it."""
+
+    def see(self, pixels: Pixels, threads: int, goes_on: Callable[[float | None], bool]) -> Sight | None:
+        """Encode a picture on `threads`; `goes_on` is asked now and then, with the share done where that is known.
+
+        None where it said no. Raises InvalidRequest for pixels that it cannot take, EngineFailed.
+        """
+        ...
+
+
+def made_up(key: str, count: int) -> Iterator[int]:
+    """Token ids below zero for the `count` cells of the picture that `key` names: of 62 bits of a hash each."""
+    for cell in range(count):
+        yield -1 - (int.from_bytes(hashlib.sha256(f"{key} {cell}".encode()).digest()[:8]) >> 2)

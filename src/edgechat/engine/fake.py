@@ -20,6 +20,9 @@ the plainest text that is allowed, and says no more of its own.
 
 Its running state is a checksum of all tokens that it came from. A step that goes on from any other fails: what a real
 model would answer wrong, in silence, is loud here.
+
+The vector of a picture's cell (fake_eyes.py) is that cell's made-up token: a cell that is read with another one's
+vector fails, and so does a cut inside a picture.
 """
 
 import math
@@ -39,6 +42,7 @@ from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.types import Kind, Loading, ModelInfo, Sampling, Scored, Struct
 
 END = 256
+CELL = struct.Struct("<q")  # the vector of a picture's cell
 PLAIN = b'"}]0nt{[:, '  # the letters of the plainest JSON
 NO_TOKEN = 1 << 30  # no vocabulary has it
 GONE = -1  # a position that was trimmed and not filled again
@@ -221,6 +225,7 @@ class Fake:
         self.cuts: Cuts = "checkpoints" if self.checkpoints else "anywhere"
         self._cells: dict[int, list[int]] = {}
         self._states: dict[int, State] = {}  # where it has any
+        self._inner: set[int] = set()  # cells of pictures, but for their first ones
         self._ballast = b"\1" * min(self.script.takes, memory or self.script.takes)
 
     def sampler(self, sampling: Sampling, guide: Guide | None = None, top: int | None = None) -> Recital:
@@ -237,6 +242,7 @@ class Fake:
         cells = self._cells.setdefault(part.seq, [])
         if len(cells) != part.start or GONE in cells:
             raise EngineFailed(f"sequence {part.seq} has {len(cells)} tokens, the slice starts at {part.start}.")
+        self._look(part)
         if self.checkpoints:
             state = self._states.get(part.seq, State())
             if state != State().after(cells):
@@ -250,6 +256,23 @@ class Fake:
             recital.rest = [*self._reply(cells).encode(), END]
         self._misbehave(recital.said)
         return NO_TOKEN if recital.said == self.script.lie_at else recital.draw()
+
+    def _look(self, part: Slice) -> None:
+        """Hold the vectors of a picture to its cells, and everything else to the vocabulary."""
+        tokens = list(part.tokens)
+        if part.glance is None:
+            if any(token < 0 for token in tokens):
+                raise EngineFailed(f"sequence {part.seq} has cells of a picture without their vectors.")
+            return
+        view, first = part.glance
+        if tokens != [id for (id,) in CELL.iter_unpack(view.vectors)][first : first + len(tokens)]:
+            raise EngineFailed(f"the vectors are not those of the cells of sequence {part.seq}.")
+        self._inner |= set(view.cells[1:])
+
+    def _check_cut(self, seq: int, *places: int | None) -> None:
+        cells = self._cells.get(seq, [])
+        if any(at is not None and at < len(cells) and cells[at] in self._inner for at in places):
+            raise EngineFailed(f"sequence {seq} cannot be cut inside a picture.")
 
     def _reply(self, cells: list[int]) -> str:
         turns = _text(cells).split("<|im_start|>user\n")
@@ -270,6 +293,7 @@ class Fake:
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
         cells = self._cells.setdefault(seq, [])
+        self._check_cut(seq, start, end)
         stop = len(cells) if end is None else min(end, len(cells))
         if self.checkpoints and 0 < start < stop == len(cells):
             raise EngineFailed(f"the end of sequence {seq} cannot be cut off: it has a running state.")
@@ -281,6 +305,7 @@ class Fake:
             cells.pop()
 
     def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
+        self._check_cut(source, start, end)
         held, into = self._cells.get(source, [])[start:end], self._cells.setdefault(target, [])
         if len(held) < end - start or GONE in held:
             raise EngineFailed(f"sequence {source} does not hold {start} to {end}.")
@@ -318,7 +343,13 @@ class Fake:
 
 def _text(tokens: Sequence[int]) -> str:
     names = {token: text for text, token in SPECIALS.items()}
-    data = b"".join(names[t].encode() if t in names else bytes([t]) for t in tokens)
+    data, before = b"", 0
+    for token in tokens:
+        if token >= 0:
+            data += names[token].encode() if token in names else bytes([token])
+        elif before >= 0:
+            data += b"picture %04x" % (-token & 0xFFFF)
+        before = token
     return data.decode(errors="replace")
 
 

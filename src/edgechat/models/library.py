@@ -19,6 +19,8 @@ from edgechat.errors import ModelError, ModelNotFound
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Hold, Store, Stored
 from edgechat.letters import Load
+from edgechat.models import projectors
+from edgechat.models.projectors import Projector
 from edgechat.models.resident import Wanted
 from edgechat.settings import Settings
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
@@ -103,12 +105,28 @@ class Library:
             found = self._forecasts[stored.sha256] = make(stored.path)
         return found
 
+    def projector(self, stored: Stored) -> Projector | None:
+        """What lets `stored` see: the user's own, for the default model, else what came with it.
+
+        Raises ModelFileInvalid and ModelUnsupported for the user's own.
+        """
+        if self.settings.engine not in registry.EYES:
+            return None
+        if self.settings.projector and self.default is not None and stored.name == self.default.name:
+            return projectors.read(self.settings.projector)
+        return projectors.of(stored.companions)
+
+    def planned(self, stored: Stored) -> Forecast:
+        """As `forecast`, of what is loaded for `stored`, with its projector."""
+        forecast, projector = self.forecast(self.file(stored)), self.projector(stored)
+        return forecast if projector is None else projectors.Forecast(forecast, projector)
+
     def served(self, stored: Stored, info: ModelInfo | None, digest: str | None = None) -> Served:
         """`stored` as clients see it; loaded as `info` from the file with that `digest`. Raises ModelFileInvalid."""
         entry = self.catalog.find(stored.name)
         tuned = self.tuned(stored)
         file = tuned[1] if tuned else stored
-        known = info or self.forecast(file).describe(self.settings.context)
+        known = info or self.planned(stored).describe(self.settings.context)
         return Served(
             name=stored.name,
             sha256=digest or file.sha256,
@@ -125,7 +143,7 @@ class Library:
         settings, tuned, entry = self.settings, self.tuned(stored), self.catalog.find(stored.name)
         file = tuned[1] if tuned else stored
         counts = tuned[0].counts if tuned and not settings.threads else None
-        forecast = self.forecast(file)
+        forecast, projector = self.planned(stored), self.projector(stored)
         default = self.default is not None and stored.name == self.default.name
         context = settings.context
         if context and not default:  # --context was meant for the default: another one may know less
@@ -142,6 +160,9 @@ class Library:
             queue=settings.queue,
             thinking=entry.thinking if entry else None,
             digest=file.sha256,
+            projector=str(projector.path) if projector else "",
+            projector_digest=projector.digest if projector else "",
+            projector_bytes=projector.bytes if projector else 0,
             shelf=str(prefixes(settings.home)),
             shelf_bytes=int(settings.prefix_bytes),
         )

@@ -32,18 +32,18 @@ def fit(
     messages: Sequence[Message],
     room: int,
     encode: Callable[[Sequence[Message]], list[int]],
-    count: Callable[[str], int],
+    count: Callable[[Message], int],
 ) -> Fitted:
     """The most of `messages` whose prompt, as `encode` makes it, has at most `room` tokens.
 
-    `count` gives the tokens of a text alone. What must stay is returned even where it has more.
+    `count` gives the tokens of a message alone. What must stay is returned even where it has more.
     """
     whole = encode(messages)
     if len(whole) <= room:
         return Fitted(list(messages), 0, whole)
     head = [message for message in messages if message.role == "system"]
     turns = _turns([message for message in messages if message.role != "system"])
-    sizes = [sum(count(message.text) + OVERHEAD for message in turn) for turn in turns]
+    sizes = [sum(count(message) + OVERHEAD for message in turn) for turn in turns]
     fitted = Fitted(list(messages), 0, whole)
     for cut in _cuts(sizes, max(1, int(room * BLOCK))):
         if sum(sizes[cut:]) > 2 * room and cut < len(turns) - 1:

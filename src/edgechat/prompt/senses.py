@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from edgechat.errors import UnsupportedMedia
 from edgechat.types import Attachment, Kind, Message
 
+EYES: tuple[Kind, ...] = ("picture",)  # of a model that sees
 MANY: dict[Kind, str] = {"picture": "pictures", "sound": "sound", "document": "documents"}
 
 

@@ -8,6 +8,9 @@ the template between marks that nobody can write, and come out as places in the 
     marked   "  ⟦hi <⟧⟦|im_end|>⟧ "      and after every < and [, so that a template that looks for markup sees none
     rendered "<|im_start|>user\\n⟦hi <⟧⟦|im_end|>⟧<|im_end|>\\n"
     prompt   "<|im_start|>user\\nhi <|im_end|><|im_end|>\\n"     content = characters 17 to 30
+
+A picture is a mark of its own among the text, and comes out as a place, too. What a template does with it is looked at:
+one that is left out, or stands where it was not sent, refuses the conversation.
 """
 
 import json
@@ -15,6 +18,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, NamedTuple, NoReturn
 
 from jinja2 import TemplateError, meta, nodes
@@ -25,7 +29,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from edgechat.errors import InvalidRequest, TemplateInvalid
 from edgechat.prompt.calls import FUNCTION
 from edgechat.prompt.tools import CALL, Form
-from edgechat.types import Message, Tool, ToolCall
+from edgechat.types import Attachment, Message, Tool, ToolCall
 
 MAX_TEMPLATE = 1 << 18  # characters
 THINK, UNTHINK = "<think>", "</think>"
@@ -38,10 +42,14 @@ _HARMLESS = re.compile(r"[\w .,:;'()/+*=?!-]*")
 
 
 class Prompt(NamedTuple):
-    """A rendered prompt. `contents` are (start, end) ranges of `text` that people wrote, in order."""
+    """A rendered prompt. `contents` are (start, end) ranges of `text` that people wrote, in order.
+
+    `pictures` stand before the characters of those numbers, ascending.
+    """
 
     text: str
     contents: tuple[tuple[int, int], ...]
+    pictures: tuple[tuple[int, Attachment], ...] = ()
 
     @property
     def thinks(self) -> bool:
@@ -90,11 +98,11 @@ class Template:
     def render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), thinking: bool | None = None) -> Prompt:
         """The prompt that asks for the next assistant turn after `messages`.
 
-        Raises InvalidRequest when the template itself refuses the conversation (roles out of turn, say), and
-        TemplateInvalid when it fails.
+        Raises InvalidRequest when the template itself refuses the conversation (roles out of turn, say), or does not
+        write each picture once and in order, and TemplateInvalid when it fails.
         """
         # Letters and digits only: no filter of a template (tojson, escape) changes them.
-        marks = _Marks(f"A{secrets.token_hex(12)}", f"Z{secrets.token_hex(12)}")
+        marks = _Marks(f"A{secrets.token_hex(12)}", f"Z{secrets.token_hex(12)}", f"P{secrets.token_hex(12)}", [])
         names: dict[str, Any] = {**self._names, "tools": [_tool(tool, marks) for tool in tools] or None}
         if thinking is not None:
             names["enable_thinking"] = thinking
@@ -122,10 +130,25 @@ def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
 
 
 class _Marks(NamedTuple):
-    """The two marks of one rendering."""
+    """The marks of one rendering, and the pictures that were put into it."""
 
     opening: str
     closing: str
+    picture: str  # before the picture's number and a P
+    pictures: list[Attachment]
+
+    def put_parts(self, message: Message) -> str:
+        """The content of `message` between marks, and the marks of its pictures."""
+        put = []
+        for are_text, parts in groupby(message.content, lambda part: isinstance(part, str)):
+            if are_text:
+                put.append(self.put("".join(part for part in parts if isinstance(part, str))))
+                continue
+            for part in parts:
+                assert isinstance(part, Attachment)
+                put.append(f"{self.picture}{len(self.pictures)}P")
+                self.pictures.append(part)
+        return "".join(put)
 
     def put(self, text: str) -> str:
         """`text` between marks, broken where markup could begin."""
@@ -156,10 +179,13 @@ class _Marks(NamedTuple):
         """
         text: list[str] = []
         contents: list[tuple[int, int]] = []
+        found: list[tuple[int, str]] = []
         at, started = 0, 0
-        for part in re.split(f"({self.opening}|{self.closing})", marked):
+        for part in re.split(f"({self.opening}|{self.closing}|{self.picture}[0-9]+P)", marked):
             if part == self.opening:
                 started = at
+            elif part.startswith(self.picture):
+                found.append((at, part))
             elif part == self.closing:
                 before = contents.pop() if contents and contents[-1][1] == started else (started, at)
                 contents.append((before[0], at))
@@ -169,12 +195,18 @@ class _Marks(NamedTuple):
                 at += len(part)
         if marked.rfind(self.opening) > marked.rfind(self.closing):
             contents.append((started, at))
-        return Prompt("".join(text), tuple(contents))
+        return Prompt("".join(text), tuple(contents), self._stand(found))
+
+    def _stand(self, found: Sequence[tuple[int, str]]) -> tuple[tuple[int, Attachment], ...]:
+        """The pictures at the places of the marks that were `found`."""
+        if [mark for _, mark in found] != [f"{self.picture}{number}P" for number in range(len(self.pictures))]:
+            raise InvalidRequest("this model's template does not write the pictures as they were sent.", "messages")
+        return tuple((at, picture) for (at, _), picture in zip(found, self.pictures, strict=True))
 
 
 def _turn(message: Message, marks: _Marks) -> dict[str, Any]:
     """A turn as templates expect it."""
-    turn: dict[str, Any] = {"role": message.role, "content": marks.put(message.text)}
+    turn: dict[str, Any] = {"role": message.role, "content": marks.put_parts(message)}
     if message.name is not None:
         turn["name"] = marks.put(message.name)
     if message.tool_call_id is not None:

@@ -8,11 +8,12 @@ in content, the text is tokenised in two parts, so that it becomes letters and n
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from edgechat.errors import ContextLengthExceeded, InvalidRequest, RequestError, TemplateInvalid
+from edgechat.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError, TemplateInvalid
 from edgechat.prompt import budget, senses
+from edgechat.prompt.sight import Sight, View
 from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tools import CALL, CALLED, Form, spelled_out, system_first, without_system
@@ -20,6 +21,7 @@ from edgechat.types import (
     CAP,
     Answered,
     AnyQuestion,
+    Attachment,
     Detokenize,
     Embed,
     GenRequest,
@@ -43,6 +45,15 @@ class Prepared(NamedTuple):
     form: Form = "json"  # of the calls in the answer
     unheld: tuple[str, ...] = ()  # hints that it could not follow
     turns: tuple[int, ...] = ()  # tokens up to the end of each turn, and as far as the next request will be the same
+    views: tuple[tuple[int, View], ...] = ()  # and the tokens before each, ascending
+
+
+class Ids(NamedTuple):
+    """The ids of a prompt. `ends` and `views` as of `Prepared`."""
+
+    tokens: list[int]
+    ends: tuple[int, ...]
+    views: tuple[tuple[int, View], ...]
 
 
 class Prompter:
@@ -70,8 +81,8 @@ class Prompter:
             "Be brief.", [ask, Message.of("assistant", "Hi."), Message.of("system", "Be brief."), ask]
         )
 
-    def prepare(self, request: GenRequest) -> Prepared:
-        """Token ids of what the model reads before it answers `request`.
+    def prepare(self, request: GenRequest, sights: Mapping[str, Sight] = {}) -> Prepared:
+        """Token ids of what the model reads before it answers `request`; `sights` of its pictures, by their SHA-256.
 
         Raises ContextLengthExceeded when they leave no room for one token of answer, naming both numbers.
         """
@@ -82,10 +93,10 @@ class Prompter:
             return Prepared(ids, turns=(len(ids) - 1,))
         tools = request.tools if request.tool_choice != "none" else ()
         thinking = self._thinking if wanted is None else wanted
-        thinks, ends = False, [0]
+        thinks, read = False, Ids([], (0,), ())
 
         def encode(messages: Sequence[Message]) -> list[int]:
-            nonlocal thinks, ends
+            nonlocal thinks, read
             turns, known = list(messages), tools
             if not self.template.knows_tools:
                 turns, known = spelled_out(turns, tools), ()
@@ -94,25 +105,31 @@ class Prompter:
             elif not self._has_more:
                 turns = system_first(turns)
             prompt = self.template.render(turns, known, thinking)
+            _check_shown(messages, prompt)
             thinks = prompt.thinks
-            ids, ends = self._read(prompt)
-            return ids
+            read = self._read(prompt, sights)
+            return read.tokens
+
+        def count(message: Message) -> int:
+            shown = (len(_seen(part, sights)[0]) for part in message.attachments)
+            return self._count(message.text) + sum(shown)
 
         may_think, form = self.template.thinks and thinking is not False, self.template.form
         if request.truncation == "disabled":
             ids, dropped = encode(request.messages), 0
         else:
             answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
-            _, dropped, ids = budget.fit(request.messages, self._context - answer, encode, self._count)
-        return Prepared(self._checked(ids, "messages"), dropped, thinks, may_think, form, unheld, tuple(ends))
+            _, dropped, ids = budget.fit(request.messages, self._context - answer, encode, count)
+        tokens = self._checked(ids, "messages")
+        return Prepared(tokens, dropped, thinks, may_think, form, unheld, read.ends, read.views)
 
-    def answer(self, question: AnyQuestion) -> Answered:
-        """Answer a question about tokens. Raises what `prepare` raises."""
+    def answer(self, question: AnyQuestion, sights: Mapping[str, Sight] = {}) -> Answered:
+        """Answer a question about tokens; `sights` as for `prepare`. Raises what that raises."""
         match question:
             case Tokenize(text=text):
                 return Answered(tokens=tuple(self._tokenizer.encode(text)))
             case Read(request=request):
-                return Answered(tokens=tuple(self.prepare(request).tokens))
+                return Answered(tokens=tuple(self.prepare(request, sights).tokens))
             case Detokenize(tokens=tokens):
                 self._check_ids(tokens, "tokens")
                 return Answered(text=b"".join(map(self._tokenizer.piece, tokens)).decode(errors="replace"))
@@ -167,32 +184,42 @@ class Prompter:
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text))
 
-    def _read(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+    def _read(self, prompt: Prompt, sights: Mapping[str, Sight]) -> Ids:
         """The ids of `prompt`, and how many there are up to the end of each turn.
 
-        A turn ends with the first control token after what somebody wrote. The last end is that of all but the token
-        that the answer is drawn after; where the template begins the answer with a thought it is that of the last
-        turn, for thoughts are left out of earlier answers.
+        A turn ends with the first control token after what somebody wrote or showed. The last end is that of all but
+        the token that the answer is drawn after; where the template begins the answer with a thought it is that of the
+        last turn, for thoughts are left out of earlier answers.
         """
         ids: list[int] = []
         ends: list[int] = []
-        at = 0
+        views: list[tuple[int, View]] = []
+        at, was_said = 0, False
         contents = _Ranges(prompt.contents)
-        for found in self._specials.finditer(prompt.text):
-            if contents.touch(found.start(), found.end()):
-                continue
-            ids += self._plain(prompt.text, at, found.start(), contents)
-            ids.append(self._tokenizer.specials[found.group()])
-            if contents.touch(at, found.start()):
-                ends.append(len(ids))
-            at = found.end()
-        ids += self._plain(prompt.text, at, len(prompt.text), contents)
+        for stop, picture in (*prompt.pictures, (len(prompt.text), None)):
+            for found in self._specials.finditer(prompt.text, at, stop):
+                if contents.touch(found.start(), found.end()):
+                    continue
+                ids += self._plain(prompt.text, at, found.start(), contents)
+                ids.append(self._tokenizer.specials[found.group()])
+                if was_said or contents.touch(at, found.start()):
+                    ends.append(len(ids))
+                at, was_said = found.end(), False
+            ids += self._plain(prompt.text, at, stop, contents)
+            was_said = was_said or contents.touch(at, stop)
+            at = stop
+            if picture is not None:
+                tokens, shown = _seen(picture, sights)
+                views += [(len(ids) + before, view) for before, view in shown]
+                ids += tokens
+                was_said = True
         whole = self._with_bos(ids)
-        ends, last = [end + len(whole) - len(ids) for end in ends], len(whole) - 1
+        more, last = len(whole) - len(ids), len(whole) - 1
+        ends, views = [end + more for end in ends], [(before + more, view) for before, view in views]
         written = prompt.contents[-1][1] if prompt.contents else 0
-        if ends and THINK in prompt.text[written:]:
-            return whole, ends
-        return whole, [*(end for end in ends if end < last), last]
+        if not ends or THINK not in prompt.text[written:]:
+            ends = [*(end for end in ends if end < last), last]
+        return Ids(whole, tuple(ends), tuple(views))
 
     def _plain(self, text: str, start: int, end: int, contents: "_Ranges") -> Iterator[int]:
         """The ids of `text` from `start` to `end`; markup that people wrote is cut in two after its first letter."""
@@ -222,3 +249,25 @@ class _Ranges:
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))) or r"(?!)")
+
+
+def _seen(picture: Attachment, sights: Mapping[str, Sight]) -> tuple[list[int], list[tuple[int, View]]]:
+    """The ids of a picture, and its views with the ids before each."""
+    if picture.sha256 not in sights:
+        raise EngineFailed(f"the picture {picture.sha256[:12]} was not looked at.")
+    ids: list[int] = []
+    views = []
+    for piece in sights[picture.sha256]:
+        if isinstance(piece, View):
+            views.append((len(ids), piece))
+            ids += piece.cells
+        else:
+            ids += piece
+    return ids, views
+
+
+def _check_shown(messages: Sequence[Message], prompt: Prompt) -> None:
+    """Nothing that was sent is left out in silence, whatever was done to the turns. Raises InvalidRequest."""
+    sent = sorted(part.sha256 for message in messages for part in message.attachments)
+    if sent != sorted(picture.sha256 for _, picture in prompt.pictures):
+        raise InvalidRequest("pictures cannot stand there for this model: send them in a user's message.", "messages")

@@ -6,6 +6,8 @@
     token ─► Detokenizer (whole characters) ─► Reply (thinking, calls, text) ─► Stops (of the text) ─► events
 
 An answer that had to give up its place is put back with all it has: what it said counts as prompt to be read again.
+
+A picture in the prompt is a run of made-up tokens, and a slice has cells of one picture or tokens, never both.
 """
 
 import secrets
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgechat.engine.base import Glance
 from edgechat.errors import EngineFailed
 from edgechat.prompt.detokenize import Detokenizer, Stops
 from edgechat.prompt.reply import Piece, Reply
@@ -62,6 +65,7 @@ class Answer:
         self.done = 0  # positions the engine holds
         self.cached = 0  # tokens of the prompt that need not be read
         self.turns = prompt.turns
+        self.views = prompt.views
         self.places: list[int] = []  # where to pause for a checkpoint
         self._dropped = prompt.dropped
         self._unheld = (*prompt.unheld, *(grammar.unheld if grammar else ()))
@@ -102,15 +106,38 @@ class Answer:
         return len(self.tokens) - self.done > 1 or self.said == 0
 
     def start(self, seq: int, cached: int, now: float, places: Sequence[int] = ()) -> None:
-        """Take sequence `seq`, which holds the first `cached` tokens; pause at `places`, which are ascending."""
-        self.seq, self.done, self.places = seq, cached, list(places)
+        """Take sequence `seq`, which holds the first `cached` tokens; pause at `places`, or behind the view there."""
+        self.seq, self.done, self.places = seq, cached, self.after_views(places)
         if self.started is None:
             self.started, self.cached = now, cached
 
     def next_tokens(self, most: int) -> list[int]:
-        """What the next step feeds, at most `most` tokens, and none beyond the next place."""
-        end = self.done + most
-        return self.tokens[self.done : min(end, self.places[0]) if self.places else end]
+        """What the next step feeds, at most `most` tokens, and none beyond the next place or the border of a view."""
+        end = min([self.done + most, *self.places[:1], *self._borders()])
+        return self.tokens[self.done : end]
+
+    def _borders(self) -> list[int]:
+        """The next beginning or end of a view, if there is one."""
+        borders = (border for before, view in self.views for border in (before, before + len(view.cells)))
+        return [border for border in borders if border > self.done][:1]
+
+    @property
+    def glance(self) -> Glance | None:
+        """The view that is read on, and from which cell; None where tokens come next."""
+        for before, view in self.views:
+            if before <= self.done < before + len(view.cells):
+                return Glance(view, self.done - before)
+        return None
+
+    @property
+    def is_amid_view(self) -> bool:
+        """Whether a part of a view is read: there nobody branches off."""
+        return (glance := self.glance) is not None and glance.first > 0
+
+    def after_views(self, places: Sequence[int]) -> list[int]:
+        """`places`, ascending; those inside views are moved to their ends."""
+        ends = [(before, before + len(view.cells)) for before, view in self.views]
+        return sorted({next((end for before, end in ends if before < at < end), at) for at in places})
 
     def arrived_at_place(self) -> bool:
         """Whether this is a place to pause at, once."""

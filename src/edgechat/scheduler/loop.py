@@ -83,6 +83,11 @@ class Loop:
         """Hand in a letter; from any thread."""
         self._letters.put(letter)
 
+    @property
+    def spare_threads(self) -> int:
+        """Threads for work beside the steps: one while anybody is answered. From any thread."""
+        return 1 if self._running else self._threads.most
+
     def run(self) -> None:
         """Serve until `Stop`. Call it in the thread that may call the engine."""
         while not self._stopped:
@@ -238,7 +243,8 @@ class Loop:
     def _slice(self, part: Part) -> Slice:
         answer = part.answer
         last = answer.done + len(part.tokens) == len(answer.tokens)
-        return Slice(answer.seq, answer.done, part.tokens, self._samplers[answer.id] if last else None)
+        sampler = self._samplers[answer.id] if last else None
+        return Slice(answer.seq, answer.done, part.tokens, sampler, answer.glance)
 
     def _advance(self, part: Part, token: int | None, now: float) -> None:
         answer = part.answer

@@ -115,7 +115,10 @@ class Pool:
         self._taken.setdefault(answer.seq, []).append((answer.done, self._engine.checkpoint(answer.seq)))
 
     def keep(self, answer: Answer) -> None:
-        """Hold what the engine has of `answer` for the next turn."""
+        """Hold what the engine has of `answer` for the next turn; what ends inside a picture is of no use."""
+        if answer.is_amid_view:
+            self.leave(answer)
+            return
         label = Label(answer.realm, answer.request.conversation)
         self._settle(answer.seq, label, answer.tokens[: answer.done], shelved=False)
         answer.seq = -1

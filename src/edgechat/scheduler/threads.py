@@ -41,6 +41,11 @@ class Threads:
         self._measured = (decode or most, prefill or most)
         self._begin(most)
 
+    @property
+    def most(self) -> int:
+        """How many there may be now."""
+        return self._most
+
     def limit(self, most: int) -> None:
         """Take at most `most` threads from now on, and no more than it was made with: other models need the rest."""
         most = max(1, min(most, self._all))

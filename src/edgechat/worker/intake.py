@@ -2,21 +2,28 @@
 are answered.
 
 Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
-         └► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
+         ├► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
+         └► pictures ─► prompt, grammar ─► loop   looked at in another one, each client in turn (looking.py)
 Ask      ─► answer                              in another: a text may be long, and no request waits behind it
 """
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
+
+import msgspec
 
 from edgechat.errors import EdgechatError, failed_of
 from edgechat.letters import Ask, Cancel, Generate
+from edgechat.prompt.sight import Sight
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
+from edgechat.types import GenRequest, Media, Read
+from edgechat.worker.looking import Looker, pictures_of
 
 T = TypeVar("T")
 
@@ -40,56 +47,152 @@ def fatal(work: Callable[[T], None]) -> Callable[[T], None]:
 class Intake:
     """The door of one worker's loop."""
 
-    def __init__(self, prompter: Prompter, constrainer: Constrainer, loop: Loop, tell: Tell) -> None:
+    def __init__(
+        self, prompter: Prompter, constrainer: Constrainer, loop: Loop, tell: Tell, looker: Looker | None = None
+    ) -> None:
+        """`looker`: where the model takes pictures."""
         self._prompter = prompter
         self._constrainer = constrainer
         self._loop = loop
         self._tell = tell
+        self._looker = looker
         self._lock = threading.Lock()
-        self._coming: set[int] = set()  # ids whose grammar is being made
+        self._coming: set[int] = set()  # ids whose grammar is being made, or whose pictures are looked at
         self._later = ThreadPoolExecutor(1, "grammars")
         self._aside = ThreadPoolExecutor(1, "questions")
+        self._looks = Looks()
+        if looker is not None:
+            threading.Thread(target=fatal(self._look_on), args=(looker,), daemon=True).start()
 
     def take(self, letter: Generate) -> None:
         """Bring a request to the loop, or tell why not."""
-        if not constrained(letter.request):
+        looks = self._looker is not None and bool(pictures_of(letter.request))
+        if not (looks or constrained(letter.request)):
             self._loop_or_refuse(letter)
             return
         with self._lock:
             self._coming.add(letter.id)
-        self._later.submit(fatal(self._loop_or_refuse), letter)
+        if looks:
+            self._looks.put(letter.request.client, letter)
+        else:
+            self._later.submit(fatal(self._loop_or_refuse), letter)
 
     def cancel(self, letter: Cancel) -> None:
         """Nobody reads the answer any more, wherever its request is now."""
         with self._lock:
             self._coming.discard(letter.id)
             self._loop.post(letter)
+        if self._looker is not None:
+            self._looker.stop(letter.id)
 
     def answer(self, letter: Ask) -> None:
         """Answer a question about tokens."""
-        self._aside.submit(fatal(self._answer_or_refuse), letter)
+        if self._looker is not None and isinstance(letter.question, Read) and pictures_of(letter.question.request):
+            with self._lock:
+                self._coming.add(letter.id)
+            self._looks.put(letter.question.request.client, letter)
+        else:
+            self._aside.submit(fatal(self._answer_or_refuse), letter)
 
-    def _answer_or_refuse(self, letter: Ask) -> None:
+    # ── pictures ──
+
+    def _look_on(self, looker: Looker) -> None:
+        """Look at what waits, for ever."""
+        while True:
+            letter = self._looks.get()
+            request = _request_of(letter)
+            try:
+                sights = self._sights(looker, letter.id, request)
+            except EdgechatError as error:
+                self._refuse(letter.id, error)
+                continue
+            if sights is None:
+                continue
+            if isinstance(letter, Ask):
+                with self._lock:
+                    self._coming.discard(letter.id)
+                self._aside.submit(fatal(partial(self._answer_or_refuse, sights=sights)), letter)
+            else:
+                self._later.submit(fatal(partial(self._loop_or_refuse, sights=sights)), letter)
+
+    def _sights(self, looker: Looker, id: int, request: GenRequest) -> dict[str, Sight] | None:
+        """What the model reads of the request's pictures; None where nobody waits for it any more."""
+        sights = {}
+        for number, digest in enumerate(wanted := pictures_of(request)):
+
+            def told(share: float | None, digest: str = digest, number: int = number) -> None:
+                done = round(100 * (number + (share or 0)))
+                self._tell(id, Media(digest, "encode", done, 100 * len(wanted)))
+
+            with self._lock:
+                if id not in self._coming:
+                    return None
+            told(0)
+            sight = looker.look(id, digest, request.media.get(digest), told)
+            if sight is None:
+                return None
+            sights[digest] = sight
+        return sights
+
+    # ── the loop's door ──
+
+    def _answer_or_refuse(self, letter: Ask, sights: Mapping[str, Sight] = {}) -> None:
         try:
-            self._tell(letter.id, self._prompter.answer(letter.question))
+            self._tell(letter.id, self._prompter.answer(letter.question, sights))
         except EdgechatError as error:
             self._refuse(letter.id, error)
 
     def _refuse(self, id: int, error: EdgechatError) -> None:
+        with self._lock:
+            self._coming.discard(id)
         self._tell(id, failed_of(error))
 
-    def _loop_or_refuse(self, letter: Generate) -> None:
+    def _loop_or_refuse(self, letter: Generate, sights: Mapping[str, Sight] = {}) -> None:
         try:
-            submit = self._prepared(letter)
+            submit = self._prepared(letter, sights)
         except EdgechatError as error:
             self._refuse(letter.id, error)
             return
         with self._lock:  # a cancel comes before, and nothing is posted, or after
-            if letter.id in self._coming or not constrained(letter.request):
+            if letter.id in self._coming or not (sights or constrained(letter.request)):
                 self._loop.post(submit)
             self._coming.discard(letter.id)
 
-    def _prepared(self, letter: Generate) -> Submit:
-        prompt = self._prompter.prepare(letter.request)
-        grammar = self._constrainer.grammar(letter.request, prompt.thinks, prompt.may_think, prompt.form)
-        return Submit(letter.id, letter.request, prompt, grammar)
+    def _prepared(self, letter: Generate, sights: Mapping[str, Sight]) -> Submit:
+        request = msgspec.structs.replace(letter.request, media={})  # they are seen: nobody needs them any more
+        prompt = self._prompter.prepare(request, sights)
+        grammar = self._constrainer.grammar(request, prompt.thinks, prompt.may_think, prompt.form)
+        return Submit(letter.id, request, prompt, grammar)
+
+
+class Looks:
+    """Requests whose pictures wait to be looked at (round robin): clients take turns, request by request."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, list[Generate | Ask]] = {}  # whose turn it is comes first
+        self._some = threading.Condition()
+
+    def put(self, client: str, letter: Generate | Ask) -> None:
+        """One more."""
+        with self._some:
+            self._clients.setdefault(client, []).append(letter)
+            self._some.notify()
+
+    def get(self) -> Generate | Ask:
+        """The next one, waited for; its client is the last one then."""
+        with self._some:
+            while not self._clients:
+                self._some.wait()
+            client = next(iter(self._clients))
+            letters = self._clients.pop(client)
+            letter = letters.pop(0)
+            if letters:
+                self._clients[client] = letters
+            return letter
+
+
+def _request_of(letter: Generate | Ask) -> GenRequest:
+    if isinstance(letter, Generate):
+        return letter.request
+    assert isinstance(letter.question, Read)
+    return letter.question.request

@@ -38,6 +38,7 @@ from edgechat.letters import (
     to_worker,
 )
 from edgechat.process.parent import Parent
+from edgechat.prompt.senses import EYES
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
@@ -47,6 +48,7 @@ from edgechat.scheduler.threads import Threads
 from edgechat.types import AnyEvent, Loading, ModelInfo
 from edgechat.worker import vectors
 from edgechat.worker.intake import Intake, fatal
+from edgechat.worker.looking import Looker, Open
 from edgechat.worker.trial import Candidate, Trial
 
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
@@ -89,11 +91,16 @@ def _load(letter: Load, server: Server) -> tuple[Engine, Prompter]:
     measured = {"ubatch": letter.ubatch or None, "flash": None if letter.flash else False}
     fitted = {name: value for name, value in measured.items() if value is not None}  # only for an engine that is tuned
     with Trial() as trial:  # it gets ready while the model is read
-        engine: Engine = make(Path(letter.path), letter.context, letter.memory, letter.threads, progress, **fitted)
+        memory = letter.memory and max(1, letter.memory - letter.projector_bytes)
+        engine: Engine = make(Path(letter.path), letter.context, memory, letter.threads, progress, **fitted)
         names = {id: text for text, id in engine.tokenizer.specials.items()}
         bos = names.get(engine.tokenizer.bos, "") if engine.tokenizer.bos is not None else ""
         source = engine.template or CHATML
         trial.of(Candidate(source, bos))
+    if letter.projector:
+        taken, info = letter.projector_bytes, engine.info
+        more = {"memory": info.memory + taken, "later": info.later + taken}
+        engine.info = msgspec.structs.replace(info, senses=EYES, **more)
     info = engine.info
     return engine, Prompter(Template(source, bos), engine.tokenizer, info.context, letter.thinking, info.senses)
 
@@ -154,12 +161,15 @@ def _answering(first: Load, server: Server) -> Callable[[], None]:
         shelf = _shelf(first, engine)
         threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
         loop = Loop(engine, server.tell, first.queue, shelf, threads)
-        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell)
+        looker = _looker(first, engine, loop)
+        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell, looker)
         reader = fatal(partial(_serve_letters, intake, loop))
         threading.Thread(target=reader, args=(server,), daemon=True).start()
         server.send(Ready(info=_described(engine, prompter.template)))
         importlib.import_module("numpy")  # a fifth of a second that the start need not wait for, nor an answer
         loop.run()
+        if looker is not None:
+            looker.close()
         if shelf is not None:
             shelf.close()
 
@@ -175,6 +185,15 @@ def _described(engine: Engine, template: Template) -> ModelInfo:
         tells_names=template.knows_names,
         untaught=engine.template is None,
     )
+
+
+def _looker(load: Load, engine: Engine, loop: Loop) -> Looker | None:
+    """Who looks at pictures, where the model takes any."""
+    if "picture" not in engine.info.senses:
+        return None
+    projector = load.projector or load.path  # the fake engine needs none
+    opening = Open(load.engine, load.path, projector, load.projector_digest)
+    return Looker(opening, lambda: loop.spare_threads)
 
 
 def _shelf(load: Load, engine: Engine) -> Shelf | None:

@@ -22,8 +22,9 @@ import psutil
 from edgechat.engine.base import Cuts, Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
 from edgechat.engine.llama import memory as memory_plan
-from edgechat.engine.llama import states
+from edgechat.engine.llama import show, states
 from edgechat.engine.llama.memory import UBATCH
+from edgechat.engine.llama.places import Places
 from edgechat.errors import EngineFailed, ModelFileInvalid
 from edgechat.gguf.header import Header, read_header
 from edgechat.prompt.tokenizer import Tokenizer
@@ -134,6 +135,7 @@ class LlamaCpp:
             vocabulary = pool.submit(Vocabulary, self._model)
             self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
             self._memory = lib.llama_get_memory(self._context)
+            self._places, self._shape = Places(), show.shape_of(self._model)
             self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
             progress(Loading(stage="warm-up"))
             before = psutil.Process().memory_info().rss
@@ -190,14 +192,27 @@ class LlamaCpp:
 
     def step(self, batch: Sequence[Slice]) -> list[int | None]:
         self._check_states(batch)
+        drawn: dict[int, int | None] = {}
+        spoken = [at for at, part in enumerate(batch) if part.glance is None]
+        shown = [at for at, part in enumerate(batch) if part.glance is not None]
+        for places in filter(None, (spoken, shown)):  # it takes no vectors beside tokens
+            parts = [batch[at] for at in places]
+            status, rows = self._decode_tokens(parts) if places is spoken else self._decode_vectors(parts)
+            if status:
+                raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
+            for at, part, row in zip(places, parts, rows, strict=True):
+                drawn[at] = part.sampler.draw(self._logits(row)) if isinstance(part.sampler, Draw) else None
+        return [drawn[at] for at in range(len(batch))]
+
+    def _decode_tokens(self, batch: Sequence[Slice]) -> tuple[int, list[int]]:
         rows = self._fill(batch)
-        status = lib.llama_decode(self._context, self._batch)
-        if status:
-            raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
-        return [
-            part.sampler.draw(self._logits(row)) if isinstance(part.sampler, Draw) else None
-            for part, row in zip(batch, rows, strict=True)
-        ]
+        return lib.llama_decode(self._context, self._batch), rows
+
+    def _decode_vectors(self, batch: Sequence[Slice]) -> tuple[int, list[int]]:
+        for part in batch:
+            if part.glance is not None and not part.glance.first:
+                self._places.show(part.seq, part.start, part.glance.view)
+        return show.decode(self._context, batch, self._places, self._shape)
 
     def _logits(self, row: int) -> "NDArray[np.float32]":
         """(vocabulary,) logits after the batch's row `row`, in the library's memory: the next step writes over them."""
@@ -208,14 +223,15 @@ class LlamaCpp:
     def _check_states(self, batch: Sequence[Slice]) -> None:
         """A running state of another place would be gone on from without a word. Raises EngineFailed."""
         for part in batch if self.checkpoints else ():
-            if not states.goes_on(self._memory, part.seq, part.start, self._window):
+            at = self._places.position(part.seq, part.start - 1) + 1 if part.start else 0
+            if not states.goes_on(self._memory, part.seq, at, self._window):
                 raise EngineFailed(f"the running state of sequence {part.seq} is not that of {part.start} tokens.")
 
     def _fill(self, batch: Sequence[Slice]) -> list[int]:
         """Write `batch` into the C structure; returns the row of each slice's last token."""
         into, row, rows = self._batch, 0, []
         for part in batch:
-            for position, token in enumerate(part.tokens, part.start):
+            for position, token in enumerate(part.tokens, self._places.position(part.seq, part.start)):
                 into.token[row] = token
                 into.pos[row] = position
                 into.n_seq_id[row] = 1
@@ -241,12 +257,16 @@ class LlamaCpp:
         return held.copy()  # the next step writes over it
 
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
-        if not lib.llama_memory_seq_rm(self._memory, seq, start, -1 if end is None else end):
+        first, last = self._places.cut(seq, start), -1 if end is None else self._places.cut(seq, end)
+        if not lib.llama_memory_seq_rm(self._memory, seq, first, last):
             raise EngineFailed(f"llama.cpp does not cut sequence {seq} from {start} to {end}.")
+        self._places.trim(seq, start, end)
 
     def share(self, source: int, target: int, start: int, end: int, checkpoint: bytes | None = None) -> None:
         # It says nothing; but a step that goes on from positions that are not there is refused.
-        lib.llama_memory_seq_cp(self._memory, source, target, start, end)
+        first, last = self._places.cut(source, start), self._places.cut(source, end)
+        lib.llama_memory_seq_cp(self._memory, source, target, first, last)
+        self._places.share(source, target, start, end)
         if checkpoint is not None:
             states.put(self._context, target, checkpoint)
 
@@ -256,16 +276,21 @@ class LlamaCpp:
         return states.take(self._context, seq)
 
     def save(self, seq: int) -> bytes:
-        size = lib.llama_state_seq_get_size(self._context, seq)
-        state = (ctypes.c_uint8 * size)()
-        written = lib.llama_state_seq_get_data(self._context, state, size, seq)
+        head, size = self._places.saved(seq), lib.llama_state_seq_get_size(self._context, seq)
+        state = (ctypes.c_uint8 * (len(head) + size))()
+        ctypes.memmove(state, head, len(head))
+        written = lib.llama_state_seq_get_data(self._context, _behind(state, len(head)), size, seq)
         if not written:
             raise EngineFailed(f"llama.cpp does not tell the state of sequence {seq}.")
-        return memoryview(state)[:written].tobytes()  # a slice of `state` itself would be a list of Python integers
+        # A slice of `state` itself would be a list of Python integers.
+        return memoryview(state)[: len(head) + written].tobytes()
 
     def restore(self, seq: int, state: bytes) -> bool:
-        data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return bool(lib.llama_state_seq_set_data(self._context, data, len(state), seq) == len(state))
+        head = self._places.restore(seq, state)
+        if head is None:
+            return False
+        data, size = (ctypes.c_uint8 * len(state)).from_buffer_copy(state), len(state) - head
+        return bool(lib.llama_state_seq_set_data(self._context, _behind(data, head), size, seq) == size)
 
     def set_threads(self, count: int) -> None:
         lib.llama_set_n_threads(self._context, count, count)  # its own line is drawn at one token, not at prompts
@@ -278,3 +303,8 @@ class LlamaCpp:
         lib.llama_batch_free(self._batch)
         lib.llama_free(self._context)
         lib.llama_model_free(self._model)
+
+
+def _behind(data: "ctypes.Array[ctypes.c_uint8]", offset: int) -> "ctypes._Pointer[ctypes.c_uint8]":
+    """A pointer to what follows the first `offset` bytes."""
+    return ctypes.cast(ctypes.byref(data, offset), ctypes.POINTER(ctypes.c_uint8))

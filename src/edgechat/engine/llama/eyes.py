@@ -1,0 +1,126 @@
+"""A projector in llama.cpp's libmtmd (multimodal encoder): pixels in, views out.
+
+    pixels ─► scaled and padded ─► chunks: tokens · picture · tokens ─► the picture's vectors and places
+              └ as the model was taught, all of it the library's own ┘
+
+The projector is for one model, of which only the vocabulary is read here: what stands around a picture is tokens.
+"""
+
+import array
+import ctypes
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edgechat.engine.base import Pixels, made_up
+from edgechat.errors import EngineFailed, ModelFileInvalid, ModelUnsupported
+from edgechat.prompt.sight import Sight, View
+from edgechat_engine import lib, mtmd
+
+LOOK = 32  # steps of the encoder's graph from one question to the next: some milliseconds
+TOKENS = 512  # of a picture, at most
+
+
+class LlamaEyes:
+    """`Eyes` of base.py."""
+
+    def __init__(self, model: Path, projector: Path, digest: str, most: int = TOKENS) -> None:
+        """Load the GGUF at `projector`, whose SHA-256 is `digest`, for the model at `model`.
+
+        Pictures are scaled down to `most` tokens. Raises ModelFileInvalid for what is no projector, ModelUnsupported
+        for one that reads in both directions.
+        """
+        lib.llama_backend_init()
+        words = lib.llama_model_default_params()
+        words.no_alloc, words.load_mode = True, 0
+        self._model = lib.llama_model_load_from_file(os.fsencode(model), words)
+        if not self._model:
+            raise ModelFileInvalid(f"llama.cpp does not take {model.name}: its vocabulary cannot be read.")
+        self._watch = mtmd.ggml_backend_sched_eval_callback(self._step)
+        wanted = mtmd.mtmd_context_params_default()
+        wanted.use_gpu = wanted.warmup = False
+        wanted.image_max_tokens = most
+        wanted.cb_eval = self._watch
+        self._context = mtmd.mtmd_init_from_file(os.fsencode(projector), self._model, wanted)
+        if not self._context or not mtmd.mtmd_support_vision(self._context):
+            raise ModelFileInvalid(f"llama.cpp takes no pictures with {projector.name}.")
+        if mtmd.mtmd_decode_use_non_causal(self._context, None):
+            raise ModelUnsupported(
+                f"{projector.name} makes pictures that are read in both directions at once: they are not served."
+            )
+        self._digest = digest
+        self._goes_on: Callable[[float | None], bool] = lambda _: True
+        self._steps, self._all, self._stopped = 0, 0, False
+
+    def see(self, pixels: Pixels, threads: int, goes_on: Callable[[float | None], bool]) -> Sight | None:
+        mtmd.engine_encode_threads(threads)
+        self._goes_on, self._stopped = goes_on, False
+        chunks = self._chunks(pixels)
+        key = f"{self._digest} {pixels.width} {pixels.height} {hashlib.sha256(pixels.rgb).hexdigest()}"
+        try:
+            seen: list[tuple[int, ...] | View] = []
+            for number in range(mtmd.mtmd_input_chunks_size(chunks)):
+                chunk = mtmd.mtmd_input_chunks_get(chunks, number)
+                if mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.TEXT:
+                    seen.append(_words(chunk))
+                elif (view := self._view(chunk, f"{key} {number}")) is not None:
+                    seen.append(view)
+                else:
+                    return None
+            return tuple(seen)
+        finally:
+            mtmd.mtmd_input_chunks_free(chunks)
+
+    def _chunks(self, pixels: Pixels) -> ctypes.c_void_p:
+        """The picture as the model wants it, with what stands around it."""
+        chunks: ctypes.c_void_p = mtmd.mtmd_input_chunks_init()
+        bitmap = mtmd.mtmd_bitmap_init(pixels.width, pixels.height, pixels.rgb)
+        mark = mtmd.mtmd_default_marker()
+        text = mtmd.mtmd_input_text(mark, len(mark), False, True)
+        try:
+            pictures = (ctypes.c_void_p * 1)(bitmap)
+            status = mtmd.mtmd_tokenize(self._context, chunks, ctypes.byref(text), pictures, 1)
+        finally:
+            mtmd.mtmd_bitmap_free(bitmap)
+        if status:
+            mtmd.mtmd_input_chunks_free(chunks)
+            raise EngineFailed(f"the projector takes no picture of {pixels.width} × {pixels.height} (status {status}).")
+        return chunks
+
+    def _view(self, chunk: ctypes.c_void_p, key: str) -> View | None:
+        """The picture of `chunk`, encoded; None where `goes_on` said no."""
+        self._steps = 0
+        status = mtmd.mtmd_encode_chunk(self._context, chunk)
+        if self._stopped:
+            return None
+        self._all = self._steps
+        count = mtmd.mtmd_input_chunk_get_n_tokens(chunk)
+        vectors = mtmd.mtmd_get_output_embd(self._context)
+        if status or not vectors:
+            raise EngineFailed(f"the projector could not encode the picture (status {status}).")
+        picture = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
+        places = array.array("i")
+        for cell in range(count):
+            at = mtmd.mtmd_image_tokens_get_decoder_pos(picture, 0, cell)
+            places.extend((at.t, at.x, at.y))
+        return View(
+            cells=tuple(made_up(key, count)),
+            positions=mtmd.mtmd_input_chunk_get_n_pos(chunk),
+            places=places.tobytes(),
+            vectors=ctypes.string_at(vectors, 4 * count * lib.llama_model_n_embd_inp(self._model)),
+        )
+
+    def _step(self, _node: int, asked: bool, _data: int) -> bool:
+        """Called before a node of the graph, whether to be told after it; and after such a node, whether to go on."""
+        self._steps += asked
+        if asked:
+            return self._steps % LOOK == 0
+        self._stopped = not self._goes_on(min(1.0, self._steps / self._all) if self._all else None)
+        return not self._stopped
+
+
+def _words(chunk: ctypes.c_void_p) -> tuple[int, ...]:
+    count = ctypes.c_size_t()
+    tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
+    return tuple(tokens[: count.value])

@@ -1,0 +1,87 @@
+"""Projectors (multimodal encoders): files that let a model see, beside the model's own.
+
+    model.gguf + mmproj-….gguf ─► senses: picture          its head is read now; it is loaded for the first picture
+
+Served are those that llama.cpp reads in one direction: their pictures are read in slices, beside others' answers.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from edgechat.engine import base
+from edgechat.errors import ModelError, ModelFileInvalid, ModelUnsupported
+from edgechat.gguf.header import read_header
+from edgechat.prompt import senses
+from edgechat.types import ModelInfo
+
+PREFIX = "mmproj"
+BOTH_WAYS = frozenset({"gemma3", "gemma3nv", "gemma4v", "gemma4uv"})  # a picture's cells look at those after them, too
+PROCESS = 128 << 20  # bytes beside the file: Python, the libraries, the vocabulary, a picture while it is encoded
+
+
+class Projector(NamedTuple):
+    """A projector that is served. `digest` tells it from any other file, `bytes` are what it takes in memory."""
+
+    path: Path
+    digest: str
+    bytes: int
+
+
+def of(companions: tuple[Path, ...]) -> Projector | None:
+    """The projector among a model's `companions`, if there is one that is served."""
+    for file in companions:
+        if file.name.lower().startswith(PREFIX):
+            try:
+                return read(file)
+            except ModelError:
+                return None
+    return None
+
+
+def read(file: Path) -> Projector:
+    """The projector at `file`. Raises ModelFileInvalid where it is none, ModelUnsupported where it is not served."""
+    try:
+        about = file.stat()
+    except OSError as error:
+        raise ModelFileInvalid(f"{file} cannot be read: {error.strerror}.") from error
+    return _read(file, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(64)
+def _read(file: Path, size: int, written: int) -> Projector:
+    metadata = read_header(file).metadata
+    if metadata.get("general.architecture") != "clip" or not metadata.get("clip.has_vision_encoder"):
+        raise ModelFileInvalid(f"{file.name} is no projector of pictures.")
+    kind = metadata.get("clip.vision.projector_type") or metadata.get("clip.projector_type")
+    if kind in BOTH_WAYS:
+        raise ModelUnsupported(
+            f"{file.name} is a projector of the kind {kind}, whose pictures are read in both directions at once: "
+            "they are not served."
+        )
+    digest = hashlib.sha256(f"{file.resolve()} {size} {written}".encode()).hexdigest()
+    return Projector(file, digest, size + PROCESS)
+
+
+def with_eyes(info: ModelInfo, taken: int) -> ModelInfo:
+    """A model that sees, with a projector that takes so many bytes once the first picture comes."""
+    memory, later = info.memory + taken, info.later + taken
+    return msgspec.structs.replace(info, senses=senses.EYES, memory=memory, later=later)
+
+
+class Forecast:
+    """A model and its projector before they are loaded; `Forecast` of engine/base.py."""
+
+    def __init__(self, model: base.Forecast, projector: Projector) -> None:
+        self._model = model
+        self._projector = projector
+
+    def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
+        taken = self._projector.bytes
+        return with_eyes(self._model.plan(context, max(1, memory - taken), flash), taken)
+
+    def describe(self, context: int) -> ModelInfo:
+        return with_eyes(self._model.describe(context), self._projector.bytes)

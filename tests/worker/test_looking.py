@@ -1,0 +1,152 @@
+"""The child that sees, as its worker has it: real processes, the fake engine's eyes."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, cast
+
+import pytest
+from PIL import Image
+
+from edgechat.engine.fake import TEMPLATE, Bytes
+from edgechat.errors import EngineFailed, InvalidMedia
+from edgechat.letters import Ask, Cancel, Generate
+from edgechat.prompt.senses import EYES
+from edgechat.prompt.sight import View
+from edgechat.prompt.template import Template
+from edgechat.prompt.tokens import Prompter
+from edgechat.scheduler.constrain import Constrainer
+from edgechat.scheduler.loop import Loop, Submit
+from edgechat.types import Answered, Attachment, Failed, GenRequest, Media, Message, Read
+from edgechat.worker.intake import Intake, Looks
+from edgechat.worker.looking import AnyToSenses, Looker, Open
+from tests.pictures import drawn, encoded
+
+WAIT_S = 60  # for a process's start on a busy machine
+PNG = encoded(drawn((96, 64)), "PNG")
+
+
+def named(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def looker(tmp_path: Path) -> Iterator[Looker]:
+    script = tmp_path / "script.json"
+    script.write_text("{}")
+    looker = Looker(Open("fake", str(script), str(script), ""), lambda: 1)
+    yield looker
+    looker.close()
+
+
+def test_a_picture_comes_back_as_the_model_reads_it(looker: Looker) -> None:
+    sight = looker.look(1, named(PNG), PNG, lambda _: None)
+    assert sight is not None
+    (view,) = (piece for piece in sight if isinstance(piece, View))
+    assert (len(view.cells), view.positions) == (6, 3)
+    assert looker.look(2, named(PNG), PNG, lambda _: None) == sight
+
+
+def test_the_same_pixels_are_the_same_cells_whatever_file_they_came_in(looker: Looker) -> None:
+    bmp = encoded(drawn((96, 64)), "BMP")
+    assert looker.look(1, named(PNG), PNG, lambda _: None) == looker.look(1, named(bmp), bmp, lambda _: None)
+
+
+def test_what_cannot_be_seen_is_said(looker: Looker) -> None:
+    with pytest.raises(InvalidMedia, match=r"cut off|damaged"):
+        looker.look(1, named(PNG[:90]), PNG[:90], lambda _: None)
+    with pytest.raises(EngineFailed, match="did not come with the request"):
+        looker.look(1, named(PNG), None, lambda _: None)
+    with pytest.raises(EngineFailed, match="did not come with the request"):
+        looker.look(1, named(PNG), PNG + b"x", lambda _: None)
+    assert looker.look(1, named(PNG), PNG, lambda _: None) is not None
+
+
+def test_a_picture_that_the_child_died_of_is_refused_and_the_next_one_seen(
+    looker: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert looker.look(1, named(PNG), PNG, lambda _: None) is not None
+    large = encoded(Image.new("RGB", (1000, 1000)), "PNG")
+    child = looker._child
+    assert child is not None
+
+    post = child.post
+
+    def post_and_die(letter: AnyToSenses) -> None:
+        child._process.kill()
+        child._process.wait()
+        post(letter)
+
+    monkeypatch.setattr(child, "post", post_and_die)
+    with pytest.raises(InvalidMedia, match="ended over this one"):
+        looker.look(2, named(large), large, lambda _: None)
+    with pytest.raises(InvalidMedia, match="ended the process"):
+        looker.look(3, named(large), large, lambda _: None)
+    assert looker.look(4, named(PNG), PNG, lambda _: None) is not None
+
+
+class Door:
+    """An intake with eyes, what it posts to its loop, and what it tells."""
+
+    def __init__(self, looker: Looker) -> None:
+        self.posted: SimpleQueue[Any] = SimpleQueue()
+        self.told: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        prompter = Prompter(Template(TEMPLATE), Bytes(), 4096, senses=EYES)
+        tell = lambda id, event: self.told.put((id, event))  # noqa: E731
+        self.intake = Intake(prompter, Constrainer(Bytes()), cast(Loop, self), tell, looker)
+
+    def post(self, letter: Any) -> None:
+        self.posted.put(letter)
+
+
+def request(data: bytes = PNG, client: str = "") -> GenRequest:
+    said = Message("user", (Attachment(named(data), "picture", "image/png"), "what?"))
+    return GenRequest((said,), media={named(data): data}, client=client)
+
+
+def test_a_request_comes_to_the_loop_with_its_pictures_seen(looker: Looker) -> None:
+    door = Door(looker)
+    door.intake.take(Generate(1, request()))
+    submit = door.posted.get(timeout=WAIT_S)
+    assert isinstance(submit, Submit)
+    assert len(submit.prompt.views) == 1
+    assert submit.request.media == {}
+    id, event = door.told.get(timeout=WAIT_S)
+    assert (id, event) == (1, Media(named(PNG), "encode", 0, 100))
+
+
+def test_a_damaged_picture_is_refused_by_name(looker: Looker) -> None:
+    door = Door(looker)
+    door.intake.take(Generate(1, request(PNG[:90])))
+    told = [door.told.get(timeout=WAIT_S)[1] for _ in range(2)]
+    assert isinstance(told[1], Failed)
+    assert told[1].code == InvalidMedia.code
+
+
+def test_a_question_about_tokens_sees_too(looker: Looker) -> None:
+    door = Door(looker)
+    door.intake.answer(Ask(1, Read(request())))
+    told = [door.told.get(timeout=WAIT_S)[1] for _ in range(2)]
+    assert isinstance(told[1], Answered)
+    assert sum(token < 0 for token in told[1].tokens) == 6
+
+
+def test_who_cancelled_comes_to_no_loop(looker: Looker) -> None:
+    door = Door(looker)
+    door.intake.take(Generate(1, request()))
+    door.intake.cancel(Cancel(1))
+    door.intake.take(Generate(2, request()))
+    letters = [door.posted.get(timeout=WAIT_S) for _ in range(2)]
+    assert [letter.id for letter in letters if isinstance(letter, Submit)] == [2]
+
+
+def test_clients_take_turns() -> None:
+    looks = Looks()
+    for id, client in enumerate(("many", "many", "many", "one")):
+        looks.put(client, Generate(id, request(client=client)))
+    assert [looks.get().id for _ in range(4)] == [0, 3, 1, 2]
+    later = threading.Timer(0.05, lambda: looks.put("late", Generate(9, request())))
+    later.start()
+    assert looks.get().id == 9
