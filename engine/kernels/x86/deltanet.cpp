@@ -19,6 +19,7 @@
 #include "ggml.h"
 #include "kernels.h"
 #include "ops.h"
+#include "steps.h"
 
 #include <algorithm>
 #include <cmath>
@@ -135,7 +136,8 @@ template <int SIZE>
 void rule(const ggml_tensor *op, int64_t head, int64_t sequence) {
     const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *g = op->src[3], *beta = op->src[4], *s = op->src[5];
     const int64_t heads = v->ne[1], tokens = v->ne[2], sequences = v->ne[3], keep = ggml_get_op_params_i32(op, 0);
-    float *const out = (float *)op->data, *const states = out + SIZE * heads * tokens * sequences;
+    float *const out = (float *)op->data;  // and the states behind it, unless steps.cpp has another place for them
+    float *const states = op->src[6] ? (float *)op->src[6]->data : out + SIZE * heads * tokens * sequences;
     const auto slot = [=](int64_t back) {  // the state after the token so many before the last one
         return states + ((back * sequences + sequence) * heads + head) * SIZE * SIZE;
     };
@@ -213,6 +215,8 @@ void share(const ggml_compute_params *params, int64_t count, Work work) {
 
 }  // namespace
 
+bool delta_net_takes(const ggml_tensor *op) { return ours(op); }
+
 void ggml_compute_forward_gated_delta_net(const ggml_compute_params *params, ggml_tensor *op) {
     if (params->use_ref || !ours(op)) return stock_ggml_compute_forward_gated_delta_net(params, op);
     const int64_t heads = op->src[2]->ne[1];
@@ -240,6 +244,8 @@ void ggml_compute_forward_concat(const ggml_compute_params *params, ggml_tensor 
 }
 
 #else  // on other processors ggml's own functions keep their work
+
+bool delta_net_takes(const ggml_tensor *) { return false; }
 
 void ggml_compute_forward_gated_delta_net(const ggml_compute_params *params, ggml_tensor *op) {
     stock_ggml_compute_forward_gated_delta_net(params, op);

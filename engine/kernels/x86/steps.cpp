@@ -10,6 +10,12 @@
 // A product that comes later is computed earlier only if nothing between reads or writes where it writes, or writes what
 // it reads: ggml uses memory again as soon as a tensor has been read for the last time.
 //
+// The state of a delta net is changed where it lies, in the cache, if the graph copies it from there for it alone, and
+// back to the same place:
+//
+//     cache ──get_rows──► copy ──► rule ──► state behind the result ──cpy──► cache        ggml
+//     cache ◄────────────────────► rule                                                  here
+//
 // Takes the place of ggml_graph_compute, which gets a graph of fewer nodes; some of those are ours, and are known again by
 // ggml_cpu_extra_compute_forward (products.cpp).
 
@@ -104,15 +110,103 @@ bool is_fused(const ggml_cgraph &graph, int at) {
            by->ne[0] == norm->ne[0] && by->nb[0] == sizeof(float);
 }
 
+const ggml_tensor *root_of(const ggml_tensor *tensor) { return tensor->view_src ? tensor->view_src : tensor; }
+
+bool is_plain(const ggml_tensor *tensor) { return tensor->type == GGML_TYPE_F32 && ggml_is_contiguous(tensor); }
+
+int uses(const ggml_cgraph &graph, const ggml_tensor *tensor) {
+    const size_t at = ggml_hash_find(&graph.visited_hash_set, tensor);
+    return at != GGML_HASHSET_FULL && ggml_bitset_get(graph.visited_hash_set.used, at) ? graph.use_counts[at] : 0;
+}
+
+// A delta rule that changes its states where they lie.
+struct Rule {
+    ggml_tensor op, from;
+};
+
+// Looks for the rule whose states the rows of node `at` are, and for what copies them back: their places in the graph.
+class InPlace {
+public:
+    int rule = -1, back = -1;
+    ggml_tensor where;  // the rows in the cache
+
+    InPlace(const ggml_cgraph &graph, int at) : where(*graph.nodes[at]), graph(graph), rows(graph.nodes[at]) {
+        const ggml_tensor *cache = rows->src[0], *chosen = rows->src[1];
+        if (!is_plain(rows) || !is_plain(cache) || cache->ne[0] != rows->ne[0] || ggml_n_dims(rows) > 2 ||
+            chosen->type != GGML_TYPE_I32 || !ggml_is_contiguous(chosen) || root_of(chosen)->op != GGML_OP_NONE)
+            return;
+        const int32_t *row = (const int32_t *)chosen->data;
+        for (int64_t i = 1; i < rows->ne[1]; i++)
+            if (row[i] != row[0] + i) return;
+        where.data = (char *)cache->data + row[0] * cache->nb[1];
+        const int last = std::min(graph.n_nodes, at + FAR);
+        int found = -1;
+        for (int i = at + 1; i < last && found < 0; i++) {
+            const ggml_tensor *op = graph.nodes[i];
+            if (!is_computed(op)) continue;
+            if (op->op == GGML_OP_GATED_DELTA_NET && op->src[5] && root_of(op->src[5]) == rows) found = i;
+            else if (overlap(op, &where) || reads(op, rows)) return;
+        }
+        if (found < 0 || !is_only_state(graph.nodes[found])) return;
+        for (int i = found + 1; i < last; i++) {
+            const ggml_tensor *op = graph.nodes[i];
+            if (!is_computed(op)) continue;
+            if (copies_back(graph.nodes[found], op)) {
+                if (is_only_read_by_it(found, i)) rule = found, back = i;
+                return;
+            }
+            if (overlap(op, &where) || reads(op, &where)) return;
+        }
+    }
+
+private:
+    static constexpr int FAR = 64;  // nodes of one layer
+    const ggml_cgraph &graph;
+    const ggml_tensor *rows;
+
+    static const char *states_of(const ggml_tensor *op) {  // behind what the rule reads from them
+        return (const char *)op->data + sizeof(float) * ggml_nelements(op->src[2]);
+    }
+
+    bool is_only_state(const ggml_tensor *op) const {
+        const ggml_tensor *state = op->src[5];
+        return delta_net_takes(op) && ggml_get_op_params_i32(op, 0) == 1 && is_plain(op) && is_plain(state) &&
+               state->data == rows->data && ggml_nelements(state) == ggml_nelements(rows) && uses(graph, rows) == 1 &&
+               (state == rows || uses(graph, state) == 1) && !(rows->flags & GGML_TENSOR_FLAG_OUTPUT);
+    }
+
+    bool copies_back(const ggml_tensor *rule, const ggml_tensor *op) const {
+        const ggml_tensor *from = op->src[0], *into = op->src[1];
+        return op->op == GGML_OP_CPY && root_of(from) == rule && from->data == states_of(rule) && is_plain(from) &&
+               is_plain(into) && into->data == where.data && ggml_nelements(from) == ggml_nelements(rows) &&
+               ggml_nelements(into) == ggml_nelements(rows);
+    }
+
+    // Whether nobody else looks at the states behind the rule's result.
+    bool is_only_read_by_it(int rule, int back) const {
+        const ggml_tensor *op = graph.nodes[rule], *from = graph.nodes[back]->src[0];
+        if (uses(graph, op) != 2 || uses(graph, from) != 1 || uses(graph, graph.nodes[back]) != 0 ||
+            op->flags & GGML_TENSOR_FLAG_OUTPUT)
+            return false;
+        for (int i = rule + 1; i < graph.n_nodes; i++) {
+            const ggml_tensor *other = graph.nodes[i];
+            if (other != from && other->op == GGML_OP_VIEW && other->src[0] == op)
+                return (const char *)other->data + ggml_nbytes(other) <= states_of(op);
+        }
+        return false;
+    }
+};
+
 class Steps {
 public:
     // The graph in fewer nodes, which stay until the next one.
     ggml_cgraph of(const ggml_cgraph &graph) {
-        count = 0, nodes.clear(), small.clear();
-        taken.assign(graph.n_nodes, false);
+        count = 0, nodes.clear(), small.clear(), rules.clear();
+        taken.assign(graph.n_nodes, false), changed.assign(graph.n_nodes, nullptr);
         for (int i = 0; i < graph.n_nodes; i++) {
-            ggml_tensor *op = graph.nodes[i];
+            ggml_tensor *op = changed[i] ? changed[i] : graph.nodes[i];
             if (taken[i] || !is_computed(op)) continue;
+            if (op->op == GGML_OP_GET_ROWS && change_in_place(graph, i)) continue;
             if (is_small(op)) {
                 const bool fused = is_fused(graph, i);
                 small.push_back({op, fused ? graph.nodes[i + 1] : nullptr});
@@ -136,7 +230,22 @@ private:
     size_t count;
     std::vector<Small> small;                    // operations so far
     std::vector<ggml_tensor *> products, nodes;  // the ones behind them; the graph's
-    std::vector<char> taken;                     // of the graph's old nodes: is computed earlier
+    std::vector<char> taken;             // of the graph's old nodes: is computed earlier, or not at all
+    std::vector<ggml_tensor *> changed;  // of them too: by what they are replaced
+    std::deque<Rule> rules;
+
+    // Leaves out node `at` and what copies back what the rule made of it, if it is the copy of a rule's states.
+    bool change_in_place(const ggml_cgraph &graph, int at) {
+        const InPlace found(graph, at);
+        if (found.rule < 0) return false;
+        rules.push_back({*graph.nodes[found.rule], *graph.nodes[found.rule]->src[5]});
+        Rule &rule = rules.back();
+        rule.from.data = found.where.data;
+        rule.op.src[5] = &rule.from, rule.op.src[6] = graph.nodes[found.back]->src[1];
+        changed[found.rule] = &rule.op;
+        taken[found.back] = true;
+        return true;
+    }
 
     // Node `at` and those behind it that can be computed together with it.
     void gather(const ggml_cgraph &graph, int at) {
