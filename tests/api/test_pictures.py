@@ -1,0 +1,94 @@
+"""Official clients show pictures in all four dialects; and what strangers make of pictures harms no server."""
+
+import os
+import random
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anthropic
+import httpx
+import ollama
+import openai
+import pytest
+
+from edgechat.prompt.senses import unsupported
+from edgechat.types import Attachment
+from tests.api.conftest import serving
+from tests.pictures import drawn, encoded, kinds, mutated
+
+MUTANTS = 2000 if os.environ.get("EDGECHAT_TORTURE") else 100
+FLAG = encoded(drawn(), "PNG")
+BASE64 = b64encode(FLAG).decode()
+URL = f"data:image/png;base64,{BASE64}"
+ASK = "What is it?"
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose model takes pictures."""
+    folder = tmp_path_factory.mktemp("seeing")
+    (folder / "fake.json").write_text('{"senses": ["picture"], "reply": "A flag."}')
+    with serving(folder / "fake.json", folder / "home") as base:
+        yield base
+
+
+def chat(base: str) -> str:
+    parts = [{"type": "text", "text": ASK}, {"type": "image_url", "image_url": {"url": URL, "detail": "low"}}]
+    with openai.OpenAI(base_url=f"{base}/v1", api_key="x") as client:
+        answer = client.chat.completions.create(model="", messages=[{"role": "user", "content": parts}])  # type: ignore[list-item,misc]
+    return answer.choices[0].message.content or ""
+
+
+def responses(base: str) -> str:
+    parts = [{"type": "input_text", "text": ASK}, {"type": "input_image", "image_url": URL, "detail": "auto"}]
+    with openai.OpenAI(base_url=f"{base}/v1", api_key="x") as client:
+        first = client.responses.create(model="", input=[{"role": "user", "content": parts}])  # type: ignore[list-item,misc]
+        again = client.responses.create(model="", input="And now?", previous_response_id=first.id)
+    assert again.output_text == first.output_text, "the picture is remembered with the conversation"
+    return first.output_text
+
+
+def messages(base: str) -> str:
+    source = {"type": "base64", "media_type": "image/jpeg", "data": BASE64}  # a wrong type harms nobody
+    parts = [{"type": "image", "source": source}, {"type": "text", "text": ASK}]
+    with anthropic.Anthropic(base_url=base, api_key="x") as client:
+        turn: Any = [{"role": "user", "content": parts}]
+        assert client.messages.count_tokens(model="fake.json", messages=turn).input_tokens > 5
+        answer = client.messages.create(model="fake.json", max_tokens=20, messages=turn)
+    (block,) = answer.content
+    assert block.type == "text"
+    return str(block.text)
+
+
+def generate(base: str) -> str:
+    with ollama.Client(host=base) as client:
+        told = client.chat(model="fake.json", messages=[{"role": "user", "content": ASK, "images": [FLAG]}])
+        assert client.generate(model="fake.json", prompt=ASK, images=[FLAG]).response == told.message.content
+    return str(told.message.content)
+
+
+@pytest.mark.parametrize("show", [chat, responses, messages, generate])
+def test_official_clients_show_pictures(seeing: str, show: Callable[[str], str]) -> None:
+    assert show(seeing) == "A flag."
+
+
+def test_mutated_pictures_harm_no_server(seeing: str) -> None:
+    """Each is answered or refused by name, and whoever asks next is answered."""
+    dice, files = random.Random(22), list(kinds().values())
+    with httpx.Client(base_url=seeing, timeout=60) as client:
+        for _ in range(MUTANTS):
+            url = f"data:image/png;base64,{b64encode(mutated(dice.choice(files), dice)).decode()}"
+            parts = [{"type": "text", "text": ASK}, {"type": "image_url", "image_url": {"url": url}}]
+            answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": parts}]})
+            assert answer.status_code in (200, 400), answer.text
+            if answer.status_code == 400:
+                assert answer.json()["error"]["code"] == "invalid_media"
+        assert client.get("/healthz").status_code == 200
+        assert chat(seeing) == "A flag."
+
+
+def test_the_refusal_names_those_that_take_it() -> None:
+    part = Attachment("0" * 64, "picture", "image/png")
+    told = str(unsupported(part, ["qwen3-vl-2b", "tiny-vl"]))
+    assert told == "an image/png cannot be read by this model; ask one that takes pictures: qwen3-vl-2b, tiny-vl."
