@@ -33,6 +33,8 @@ class Records:
     def begin(self, body: dict[str, Any], held: list[dict[str, Any]]) -> dict[str, Any]:
         """What POST /api/runs stores; a question holds what is `held`."""
         id = body["conversation_id"] or self._create(body["content"].split("\n")[0][:60])
+        if "settings" in body:
+            self.conversations[id]["settings"] = body["settings"]
         question = body["parent_id"]
         if "content" in body:
             question = self._message(id, body["parent_id"], "user", body["content"])
@@ -81,12 +83,12 @@ class Records:
     def change(self, id: str, change: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body of a PATCH."""
         found = self.conversations[id]
-        if change.pop("version") != found["version"]:
+        if change.pop("version", found["version"]) != found["version"]:
             error = {"message": "stale", "type": "conflict", "param": "version", "code": "stale"}
             return 409, {"error": error, "current": found}
         found.update(change)
         found["version"] += 1
-        return 200, self._head(found, "")
+        return 200, self._head(found, "") | {"messages": found["messages"], "settings": found.get("settings")}
 
     def delete(self, id: str) -> None:
         """Until it is restored."""

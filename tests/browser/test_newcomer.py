@@ -174,6 +174,44 @@ def test_the_meter_follows_the_branch_that_is_shown(chat: Chat, script: Script) 
     expect(chat.page.locator("#context-text")).to_have_text("48 / 4,096")
 
 
+def test_a_conversation_has_a_system_prompt_of_its_own(chat: Chat, script: Script) -> None:
+    """It is seen in it, is not said by the browser on top of it, and other conversations do without."""
+    own = chat.page.locator("#own")
+    expect(own).to_have_text("Settings of this chat")
+    own.click()
+    chat.page.get_by_label("System prompt").fill("You are a pirate.")
+    chat.page.get_by_label("Temperature").fill("0.2")
+    chat.page.keyboard.press("Escape")
+    expect(own).to_have_text("System prompt: You are a pirate. · temperature 0.2")
+    for _ in range(2):
+        script.will_say("Aye.")
+        chat.ask("Hello")
+        expect(chat.answer).to_have_text("Aye.")
+        expect(chat.page.locator("#send")).to_be_visible()
+    first, second = script.requests
+    assert first["settings"] == {"system": "You are a pirate.", "temperature": 0.2}
+    assert "params" not in first
+    assert "settings" not in second
+    own.click()
+    expect(chat.page.get_by_label("System prompt")).to_have_value("You are a pirate.")
+    chat.page.get_by_label("System prompt").fill("You are a cook.")
+    with chat.page.expect_request(lambda request: request.method == "PATCH") as sent:
+        chat.page.keyboard.press("Escape")
+    assert sent.value.post_data_json == {"settings": {"system": "You are a cook.", "temperature": 0.2}}
+    expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
+    chat.page.locator("#bar-new-chat, #new-chat").filter(visible=True).first.click()
+    expect(own).to_have_text("Settings of this chat")
+    chat.page.go_back()
+    expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
+
+
+def test_what_every_conversation_is_told_is_seen_in_each(chat: Chat) -> None:
+    chat.button("Settings").click()
+    chat.page.get_by_label("System prompt").fill("Be brief.")
+    chat.page.keyboard.press("Escape")
+    expect(chat.page.locator("#own")).to_have_text("System prompt: Be brief.")
+
+
 def test_an_empty_trash_says_so(chat: Chat) -> None:
     chat.button("Recently deleted").click()
     expect(chat.page.locator("#none")).to_have_text("Nothing was deleted in the last 30 days.")

@@ -3,6 +3,7 @@ import pytest
 
 from edgechat.errors import InvalidRequest, NotFound
 from edgechat.history import conversations, exchange, intake
+from edgechat.history.records import Settings
 from edgechat.history.store import History
 from tests.history.conftest import MOST, answered, ask
 
@@ -24,7 +25,9 @@ def exported(history: History, owner: str = "") -> exchange.File:
 
 def test_what_was_exported_comes_back_identical(history: History) -> None:
     ids = fill(history)
+    history.write(conversations.change, "", ids[1], None, {"settings": Settings(system="Be brief.")}).result()
     before = exported(history)
+    assert before.conversations[2].settings == Settings(system="Be brief.")
     assert [one.id for one in before.conversations] == [ids[0], ids[2], ids[1]]
     data = msgspec.json.decode(b"".join(exchange.as_json(history, "")))
     history.write(conversations.purge, "").result()
@@ -155,7 +158,7 @@ def test_a_file_of_before_attachments_is_taken_too(history: History) -> None:
         {"messages": [{"role": "user"}]},
         {"messages": [{"role": "robot", "content": "x"}]},
         {"mapping": {}},
-        {"format": "edgechat", "version": 3, "conversations": []},
+        {"format": "edgechat", "version": 4, "conversations": []},
         {"format": "other", "version": 1},
         {"format": "edgechat", "version": 1},
         damaged(parent_id="m-2"),

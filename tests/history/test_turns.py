@@ -2,7 +2,7 @@ import pytest
 
 from edgechat.errors import InvalidRequest, KeyReused, NotFound
 from edgechat.history import conversations, turns
-from edgechat.history.records import Failure, Outcome, Turn
+from edgechat.history.records import Failure, Outcome, Settings, Turn
 from edgechat.history.store import History
 from edgechat.types import Message
 from tests.history.conftest import answered, ask
@@ -37,6 +37,27 @@ def test_edits_and_second_answers_are_branches(history: History) -> None:
         Message.of("assistant", "2"),
     ]
     assert [m.text for m in history.read(turns.path, last.message_id).result()] == ["ONE", "I", "three"]
+
+
+def test_what_a_turn_leaves_open_is_the_conversations_own(history: History) -> None:
+    """For a new message and for another answer alike; what the turn says comes first, each by itself."""
+    own = Settings(model="small", system="Be brief.", temperature=0.2)
+    first = answered(history, settings=own)
+    id = first.conversation_id
+    ask(history, "more", conversation_id=id, after_latest=True, params={"temperature": 1.0, "seed": 3})
+    ask(history, None, conversation_id=id, parent_id=first.message_id, model="large")
+    kept = history.read(conversations.get, "", id).result()
+    assert kept.settings == own
+    given = [(node.model, node.params) for node in kept.messages if node.role == "assistant"]
+    assert given == [
+        ("small", {"system": "Be brief.", "temperature": 0.2}),
+        ("small", {"system": "Be brief.", "temperature": 1.0, "seed": 3}),
+        ("large", {"system": "Be brief.", "temperature": 0.2}),
+    ]
+    other = Turn(conversation_id=id)
+    assert history.read(conversations.completed, "somebody", other).result() == other
+    changed = history.write(conversations.change, "", id, kept.version, {"settings": None}).result()
+    assert changed.settings is None
 
 
 def test_what_a_turn_hangs_on_is_checked(history: History) -> None:

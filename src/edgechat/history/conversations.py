@@ -9,7 +9,7 @@ import msgspec
 
 from edgechat.errors import InvalidRequest, NotFound, Stale
 from edgechat.history import attachments, search
-from edgechat.history.records import TITLE_CHARS, Conversation, Failure, Head, Heads, Node
+from edgechat.history.records import TITLE_CHARS, Conversation, Failure, Head, Heads, Node, Settings, Turn
 
 PAGE = 50
 _HEAD = "id, title, version, pinned, created, updated, deleted"
@@ -105,11 +105,30 @@ def _head(row: tuple[Any, ...], query: str) -> Head:
 
 def get(db: sqlite3.Connection, owner: str, id: str) -> Conversation:
     """The conversation with its tree, also while it can still be undeleted. Raises NotFound."""
-    row = db.execute(f"SELECT {_HEAD} FROM conversation WHERE id = ? AND owner = ?", (id, owner)).fetchone()  # noqa: S608
+    sql = f"SELECT {_HEAD}, settings FROM conversation WHERE id = ? AND owner = ?"  # noqa: S608 - only our own words
+    row = db.execute(sql, (id, owner)).fetchone()
     if row is None:
         raise NotFound(f"there is no conversation {id!r}.")
-    head = msgspec.structs.asdict(_head((*row, None), ""))
-    return Conversation(**head, messages=tuple(nodes(db, id)))
+    *plain, settings = row
+    head = msgspec.structs.asdict(_head((*plain, None), ""))
+    return Conversation(**head, messages=tuple(nodes(db, id)), settings=_settings(settings))
+
+
+def _settings(text: str | None) -> Settings | None:
+    return None if text is None else msgspec.json.decode(text, type=Settings)
+
+
+def completed(db: sqlite3.Connection, owner: str, turn: Turn) -> Turn:
+    """`turn`, and where it leaves something open what its conversation has of its own."""
+    if turn.settings:
+        own: Settings | None = turn.settings
+    else:
+        sql = "SELECT settings FROM conversation WHERE id = ? AND owner = ?"
+        row = db.execute(sql, (turn.conversation_id, owner)).fetchone()
+        own = _settings(row[0]) if row else None
+    if own is None:
+        return turn
+    return msgspec.structs.replace(turn, model=turn.model or own.model, params=own.params() | turn.params)
 
 
 def ids_like(db: sqlite3.Connection, owner: str, start: str) -> list[str]:
@@ -154,7 +173,10 @@ def _value(text: str | None) -> dict[str, Any] | None:
 def change(
     db: sqlite3.Connection, owner: str, id: str, version: int | None, changes: Mapping[str, Any]
 ) -> Conversation:
-    """Set `title`, `pinned` or both. Raises NotFound, and Stale where `version` is given and not the current one."""
+    """Set `title`, `pinned`, `settings` or several of them.
+
+    Raises NotFound, and Stale where `version` is given and not the current one.
+    """
     current = get(db, owner, id)
     if current.deleted is not None:
         raise NotFound(f"there is no conversation {id!r}.")
@@ -164,8 +186,16 @@ def change(
         _rename(db, id, changes["title"], by="user")
     if "pinned" in changes:
         db.execute("UPDATE conversation SET pinned = ? WHERE id = ?", (int(changes["pinned"]), id))
+    if "settings" in changes:
+        put_settings(db, id, changes["settings"])
     db.execute("UPDATE conversation SET version = version + 1, updated = ? WHERE id = ?", (now(), id))
     return get(db, owner, id)
+
+
+def put_settings(db: sqlite3.Connection, id: str, settings: Settings | None) -> None:
+    """What the conversation has of its own from now on; nothing is the same as none."""
+    text = None if settings in (None, Settings()) else msgspec.json.encode(settings).decode()
+    db.execute("UPDATE conversation SET settings = ? WHERE id = ?", (text, id))
 
 
 def wants_title(db: sqlite3.Connection, id: str) -> bool:

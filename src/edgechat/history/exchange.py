@@ -16,7 +16,7 @@ from edgechat.history.store import History
 from edgechat.types import Struct
 
 FORMAT: Literal["edgechat"] = "edgechat"
-VERSION = 2  # 1 knew no attachments
+VERSION = 3  # 1 knew no attachments, 2 no settings of a conversation
 WHO = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
 
 

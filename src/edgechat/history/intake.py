@@ -55,10 +55,10 @@ def found_in(document: Any, owner: str = "") -> Found:
 
 
 def _ours(document: dict[str, Any]) -> list[Conversation]:
-    if document["format"] != FORMAT or document.get("version") not in (1, VERSION):
+    if document["format"] != FORMAT or document.get("version") not in range(1, VERSION + 1):
         raise InvalidRequest(
             f"the file's format is {document['format']!r}, version {document.get('version')!r}; "
-            f"this edgechat reads {FORMAT!r}, versions 1 and {VERSION}.",
+            f"this edgechat reads {FORMAT!r}, versions 1 to {VERSION}.",
             "version",
         )
     file: File = _as({**document, "attachments": ()}, File)
@@ -190,6 +190,7 @@ def _put(db: sqlite3.Connection, owner: str, one: Conversation) -> str:
     rowid = db.execute(insert, row).lastrowid
     assert rowid is not None
     search.put(db, -rowid, title)
+    conversations.put_settings(db, one.id, one.settings)
     for seq, node in enumerate(one.messages, 1):
         key = turns.put(db, one.id, replace(node, seq=seq))
         names = attachments.attach(db, owner, key, [held.sha256 for held in node.attachments])

@@ -1,8 +1,9 @@
 """The nouns of the store: what a conversation, its messages and a turn are made of. Times are Unix milliseconds."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from edgechat.types import Attachment, FinishReason, Role, Struct
 
@@ -69,10 +70,37 @@ class Head(Struct, frozen=True):
     snippet: tuple[Piece, ...] | None = None
 
 
+class Settings(Struct, frozen=True, omit_defaults=True):
+    """What a conversation's answers are made with where a turn does not say. The bounds are those of a run's params.
+
+    They come in with files, too, so they are checked here.
+    """
+
+    model: Annotated[str, Meta(max_length=1000)] | None = None
+    system: Annotated[str, Meta(max_length=1 << 20)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, lt=1 << 20)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    seed: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
+    stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=32)] | None = None
+    thinking: bool | None = None
+
+    def params(self) -> dict[str, Any]:
+        """As a run has them."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in found.items() if name != "model"}
+
+
 class Conversation(Head, frozen=True):
     """A conversation with its whole tree, in sequence."""
 
     messages: tuple[Node, ...] = ()
+    settings: Settings | None = None
 
 
 class Heads(Struct, frozen=True):
@@ -107,6 +135,7 @@ class Turn(Struct, frozen=True):
     params: dict[str, Any] = msgspec.field(default_factory=dict)
     # The message's, by their SHA-256. Unset, it is no part of what an Idempotency-Key stands for, as it never was.
     attachments: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    settings: Settings | msgspec.UnsetType = msgspec.UNSET  # of a new conversation
 
 
 class Started(Struct, frozen=True):

@@ -130,7 +130,19 @@ def _5_names(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE attachment ADD COLUMN name TEXT NOT NULL DEFAULT ''")
 
 
-STEPS: tuple[Step, ...] = (_1_conversations, _2_deleted_messages, _3_attachments, _4_normal_words, _5_names)
+def _6_settings(db: sqlite3.Connection) -> None:
+    """A conversation may have its own model, system prompt and sampling: records.Settings, as JSON."""
+    db.execute("ALTER TABLE conversation ADD COLUMN settings TEXT")
+
+
+STEPS: tuple[Step, ...] = (
+    _1_conversations,
+    _2_deleted_messages,
+    _3_attachments,
+    _4_normal_words,
+    _5_names,
+    _6_settings,
+)
 
 
 def version(db: sqlite3.Connection) -> int:

@@ -33,14 +33,15 @@ def begin(db: sqlite3.Connection, owner: str, turn: Turn, lease: str, key: str |
     digest = hashlib.sha256(msgspec.json.encode(turn, order="deterministic")).hexdigest()
     if key is not None and (known := _known(db, owner, key, digest)):
         return known, False
-    conversation_id = turn.conversation_id or _create(db, owner, turn.content)
+    full = conversations.completed(db, owner, turn)
+    conversation_id = turn.conversation_id or _create(db, owner, turn)
     parent = _parent(db, owner, conversation_id, turn)
     if turn.content is None:
         assert parent is not None
         message_id = parent
     else:
         message_id = _add(db, conversation_id, parent, "user", turn.content, "complete", holds=turn.attachments or ())
-    answer_id = _add(db, conversation_id, message_id, "assistant", "", "running", turn)
+    answer_id = _add(db, conversation_id, message_id, "assistant", "", "running", full)
     started = Started(new_id("r"), conversation_id, message_id, answer_id)
     db.execute(
         "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -60,7 +61,8 @@ def _known(db: sqlite3.Connection, owner: str, key: str, digest: str) -> Started
     return Started(*row[1:])
 
 
-def _create(db: sqlite3.Connection, owner: str, content: str | None) -> str:
+def _create(db: sqlite3.Connection, owner: str, turn: Turn) -> str:
+    content = turn.content
     if content is None:
         raise InvalidRequest("content is missing: a new conversation begins with a message.", "content")
     id, now = new_id("c"), conversations.now()
@@ -70,6 +72,8 @@ def _create(db: sqlite3.Connection, owner: str, content: str | None) -> str:
     rowid = db.execute(insert, (id, owner, title, conversations.next_touch(db), now, now)).lastrowid
     assert rowid is not None
     search.put(db, -rowid, title)
+    if turn.settings:
+        conversations.put_settings(db, id, turn.settings)
     return id
 
 

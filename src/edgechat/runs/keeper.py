@@ -69,10 +69,11 @@ class Runs:
     async def _begin(self, caller: Caller, turn: Turn, key: str | None) -> Started:
         if self._closing:
             raise ShuttingDown("the server is being stopped: send it again soon.")
-        await self._check_senses(caller, turn)
+        full = await wrap_future(self.history.read(conversations.completed, caller.realm, turn))
+        await self._check_senses(caller, full)
         started, new = await wrap_future(self.history.write(turns.begin, caller.realm, turn, self.history.lease, key))
         if new:
-            run = Run(self._runtime, self.history, started, turn, caller)
+            run = Run(self._runtime, self.history, started, full, caller)
             former = self._latest.get(started.conversation_id)
             self._runs[started.run_id] = self._latest[started.conversation_id] = run
             self._spawn(self._see_through(run, former))

@@ -10,7 +10,18 @@ def test_list_search_rename_pin(client: httpx.Client) -> None:
     list(events(client, started["run_id"]))
     at = f"/api/conversations/{started['conversation_id']}"
     kept = client.get(at).json()
-    assert set(kept) == {"id", "title", "version", "pinned", "created", "updated", "deleted", "snippet", "messages"}
+    assert set(kept) == {
+        "id",
+        "title",
+        "version",
+        "pinned",
+        "created",
+        "updated",
+        "deleted",
+        "snippet",
+        "messages",
+        "settings",
+    }
     (found,) = client.get("/api/conversations", params={"q": "排序"}).json()["conversations"]
     assert {"t": "排序", "hit": True} in found["snippet"]
     changed = client.patch(at, json={"title": "排序", "pinned": True}).json()

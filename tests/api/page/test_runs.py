@@ -3,13 +3,17 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from edgechat.api.page.runs import OwnSettings
+from edgechat.history.records import Settings
 from tests.api.conftest import serving
 
 LONG = "".join(f"第{number}个字，" for number in range(60))  # that is no loop
@@ -219,3 +223,46 @@ def test_a_server_that_ends_interrupts_and_the_next_one_tells(tmp_path: Path) ->
         assert told[0] == (0, "snapshot", {"content": answer["content"], "reasoning": ""})
         assert told[-1][1] == "error"
         assert told[-1][2]["retryable"]
+
+
+def test_a_conversation_has_settings_of_its_own(client: httpx.Client) -> None:
+    own = {"system": "Be brief.", "temperature": 0.2}
+    started = begin(client, settings=own)
+    id = started["conversation_id"]
+    list(events(client, started["run_id"]))
+    again = begin(client, None, conversation_id=id, parent_id=started["message_id"])
+    list(events(client, again["run_id"]))
+    kept = client.get(f"/api/conversations/{id}").json()
+    assert kept["settings"] == own
+    assert [node["params"] for node in kept["messages"] if node["role"] == "assistant"] == [own, own]
+    changed = client.patch(f"/api/conversations/{id}", json={"settings": {"top_k": 5}})
+    assert changed.json()["settings"] == {"top_k": 5}
+    assert client.patch(f"/api/conversations/{id}", json={"settings": None}).json()["settings"] is None
+    for wrong in ({"temperature": 9}, {"name": "x"}, {"stop": "x"}):
+        assert client.patch(f"/api/conversations/{id}", json={"settings": wrong}).status_code == 400
+    assert client.post("/api/runs", json={"content": "x", "conversation_id": id, "settings": own}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("temperature", [-0.1, 0, 2, 2.1]), ("top_p", [-0.1, 0, 1, 1.1]), ("top_k", [0, (1 << 20) - 1, 1 << 20]),
+        ("min_p", [-0.1, 0, 1, 1.1]), ("repetition_penalty", [0, 0.1, 10, 11]),
+        ("frequency_penalty", [-2.1, -2, 2, 2.1]),
+        ("presence_penalty", [-2.1, -2, 2, 2.1]), ("seed", [-(1 << 63) - 1, -(1 << 63), (1 << 63) - 1, 1 << 63]),
+        ("max_tokens", [0, 1, (1 << 31) - 1, 1 << 31]),
+        ("stop", [[], ["x"], [""], ["x" * 256], ["x" * 257], ["x"] * 33]),
+        ("thinking", [True, False, 1]), ("system", ["", "x"]),
+    ],
+)  # fmt: skip
+def test_the_store_takes_of_files_what_a_run_takes(name: str, values: list[Any]) -> None:
+    def is_taken(take: Callable[[], Any]) -> bool:
+        try:
+            take()
+        except ValueError:  # pydantic's and msgspec's
+            return False
+        return True
+
+    for value in values:
+        mine = is_taken(partial(msgspec.convert, {name: value}, Settings))
+        assert mine == is_taken(partial(OwnSettings.model_validate, {name: value})), value

@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api.fields import Strict
-from edgechat.api.page.runs import Owner, TheRuns
+from edgechat.api.page.runs import Owner, OwnSettings, TheRuns
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.errors import InvalidRequest
 from edgechat.history import conversations, removal
@@ -17,11 +17,15 @@ router = Router("/api/conversations")
 
 
 class Change(Strict):
-    """Body of PATCH. With `version`, only if the conversation is still that one; else 409 with the current one."""
+    """Body of PATCH. With `version`, only if the conversation is still that one; else 409 with the current one.
+
+    `settings` replace those that it has of its own; null takes them away.
+    """
 
     version: StrictInt | None = None
     title: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     pinned: StrictBool | None = None
+    settings: OwnSettings | None = None
 
 
 @router.get(
@@ -51,11 +55,13 @@ async def get(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
     return msgspec.to_builtins(await wrap_future(runs.history.read(conversations.get, owner, id)))  # type: ignore[no-any-return]
 
 
-@router.patch("/{id}", Facts(Need.KEY), "Rename or pin")
+@router.patch("/{id}", Facts(Need.KEY), "Rename, pin, or give it settings of its own")
 async def change(id: str, body: Change, runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    changes = body.model_dump(exclude_none=True, exclude={"version"})
+    changes = body.model_dump(exclude_none=True, include={"title", "pinned"})
+    if "settings" in body.model_fields_set:
+        changes["settings"] = body.settings.kept() if body.settings else None
     if not changes:
-        raise InvalidRequest("nothing to change: give title or pinned.", "title")
+        raise InvalidRequest("nothing to change: give title, pinned or settings.", "title")
     changed = await wrap_future(runs.history.write(conversations.change, owner, id, body.version, changes))
     return msgspec.to_builtins(changed)  # type: ignore[no-any-return]
 

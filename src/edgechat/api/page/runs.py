@@ -16,7 +16,7 @@ from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
 from edgechat.api.streaming import Streamed
 from edgechat.errors import InvalidRequest
-from edgechat.history.records import Turn
+from edgechat.history.records import Settings, Turn
 from edgechat.i18n import t
 from edgechat.runs import log
 from edgechat.runs.keeper import Runs
@@ -39,13 +39,23 @@ class Params(Draw):
     thinking: StrictBool | None = None
 
 
+class OwnSettings(Params):
+    """A conversation's own: what a run of it gets that says nothing else."""
+
+    model: Annotated[str, Field(max_length=1000)] | None = None
+
+    def kept(self) -> Settings:
+        """As the store has them."""
+        return msgspec.convert(self.model_dump(exclude_none=True), Settings)
+
+
 class RunRequest(Strict):
     """Body of POST /api/runs.
 
     With `content`: a new message behind `parent_id` (an answer of this conversation); null is the beginning, so that an
     edited message hangs where the first version hangs; left out, behind the newest answer. Without `content`: the
     message `parent_id` is answered again. `attachments` are uploaded before, and named by their SHA-256; a message that
-    has some may have no words.
+    has some may have no words. `settings` are those that a new conversation has of its own.
     """
 
     conversation_id: str | None = None
@@ -54,6 +64,7 @@ class RunRequest(Strict):
     attachments: Annotated[Many[Sha256], Field(max_length=16)] = Field(default_factory=list)
     model: str | None = None
     params: Params = Params()
+    settings: OwnSettings | None = None
 
     @model_validator(mode="after")
     def _something_is_said(self) -> Self:
@@ -61,6 +72,8 @@ class RunRequest(Strict):
             raise ValueError("content is empty, and there are no attachments")
         if self.content is None and self.attachments:
             raise ValueError("attachments belong to a new message, which has content")
+        if self.settings and self.conversation_id is not None:
+            raise ValueError("settings come with a new conversation; change them by PATCH /api/conversations/{id}")
         return self
 
     def turn(self) -> Turn:
@@ -73,6 +86,7 @@ class RunRequest(Strict):
             model=self.model or None,
             params=self.params.model_dump(exclude_none=True),
             attachments=tuple(self.attachments) if self.attachments else msgspec.UNSET,
+            settings=self.settings.kept() if self.settings else msgspec.UNSET,
         )
 
 

@@ -28,7 +28,7 @@ function room() {
   loading ??= Promise.all([import("./chat.js"), sheet("messages")]).then(([{ Chat }]) => {
     chat = new Chat({ follower, status, readiness });
     chat.addEventListener("state", () => (composer.busy = chat.busy));
-    chat.addEventListener("shown", showEmpty);
+    chat.addEventListener("shown", () => (showEmpty(), showOwn()));
     chat.addEventListener("stored", ({ detail }) => stored(detail));
     chat.addEventListener("finished", ({ detail }) => finished(detail));
     chat.addEventListener("gone", () => (toast("chat.gone"), open(null, { focus: false })));
@@ -131,6 +131,15 @@ function showEmpty() {
   byId("list").tabIndex = isEmpty ? -1 : 0;
 }
 
+/** What answers here are made with, beyond the model's defaults: the conversation's own first, the browser's else. */
+function showOwn() {
+  const { system, model, ...others } = { ...preferences.params(), ...chat?.thread.settings };
+  const rest = Object.entries(others).map(([name, value]) => `${name} ${value}`);
+  const what = [system && `${i18n.t("settings.system")}: ${system}`, ...rest].filter(Boolean).join(" · ");
+  byId("own-text").textContent = what || i18n.t("own.title");
+  byId("own").classList.toggle("some", Boolean(what));
+}
+
 /** Questions to begin with, in a language that the model speaks. */
 async function showExamples() {
   const other = preferences.chosen() ?? readiness.now.model;
@@ -157,6 +166,7 @@ async function switchLanguage(tag) {
   try {
     await i18n.switchTo(tag);
     showExamples();
+    showOwn();
     byId("language").lang = i18n.other();
   } finally {
     readiness.check(); // for its reasons in that language; without strings the server is gone, or another version
@@ -167,6 +177,11 @@ async function settings() {
   byId("sheet").close();
   const [{ showSettings }] = await Promise.all([import("./settings.js"), sheet("dialogs")]);
   showSettings({ switchLanguage, onImport: () => sidebar.touched(), onDeleted: () => (newChat(), sidebar.touched()) });
+}
+
+async function own() {
+  const [{ showOwnSettings }] = await Promise.all([import("./settings.js"), room(), sheet("dialogs")]);
+  showOwnSettings(chat);
 }
 
 async function models() {
@@ -240,6 +255,7 @@ function connect() {
   click("language", () => switchLanguage(i18n.other()));
   click("settings", settings);
   click("help", help);
+  click("own", own);
   for (const id of ["model", "notice-models"]) click(id, models);
   click("sidebar-toggle", toggleSidebar);
   click("sheet-close", () => byId("sheet").close());
@@ -248,6 +264,7 @@ function connect() {
     byId(id).addEventListener("click", (e) => e.target === e.currentTarget && e.currentTarget.close()); // beside it
     byId(id).addEventListener("close", (e) => byId("toasts").append(...e.currentTarget.querySelectorAll(".toast")));
   }
+  byId("dialog").addEventListener("close", showOwn); // what all conversations have may be another by now
   byId("menu").addEventListener("keydown", walkMenu);
   sidebar.addEventListener("open", ({ detail: { id, find } }) => open(id, { find }));
   sidebar.addEventListener("gone", ({ detail: { id } }) => id === chat?.id && open(null, { focus: false }));
@@ -278,6 +295,7 @@ async function start() {
   placeSidebar();
   connect();
   showExamples();
+  showOwn();
   followKeyboard();
   byId("app").hidden = false;
   composer.open(null);

@@ -142,6 +142,22 @@ export class Chat extends EventTarget {
     next?.focus();
   }
 
+  /** Let the conversation have `settings` of its own; a new one takes them along with its first question. */
+  async keep(settings) {
+    const { thread } = this;
+    const before = thread.settings;
+    thread.settings = settings;
+    this.#tell("shown");
+    if (!thread.id) return;
+    try {
+      this.#take(await conversations.change(thread.id, { settings }));
+    } catch {
+      thread.settings = before;
+      this.#tell("shown");
+      toast("list.not_changed", { bad: true });
+    }
+  }
+
   // ── answers ──
 
   #answer(question, wanted) {
@@ -149,7 +165,9 @@ export class Chat extends EventTarget {
     this.#render();
     const running = this.#begin(answer);
     return this.#carry(running, async () => {
-      const body = { conversation_id: this.id, ...wanted, ...preferences.wanted() };
+      const { settings } = this.thread;
+      const own = !this.id && Object.keys(settings).length ? { settings } : {};
+      const body = { conversation_id: this.id, ...wanted, ...own, ...preferences.wanted(settings) };
       const step = (stage) => this.#step(running, { stage });
       const started = await offer(body, { signal: running.control.signal, step, readiness: this.readiness, status: this.status });
       const { conversation_id: id, message_id: stored, answer_id: known, run_id: run } = started;

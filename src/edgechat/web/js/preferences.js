@@ -28,13 +28,17 @@ export function write(name, value) {
 /** The name of the model that was chosen here; null where the server's own answers. */
 export const chosen = () => read("model");
 
-/** What the user wants of answers beyond the server's defaults: {model?, params?}. */
-export function wanted() {
-  const params = { ...read("params") };
+/** How all conversations of this browser are answered, beyond the server's defaults; `system` is one of them. */
+export function params() {
   const system = read("system");
-  if (system) params.system = system;
-  const model = chosen();
-  return { ...(model && { model }), ...(Object.keys(params).length && { params }) };
+  return { ...read("params"), ...(system && { system }) };
+}
+
+/** The same as a run takes it: {model?, params?}, without what the conversation has of its `own`. */
+export function wanted(own = {}) {
+  const all = { ...params(), model: chosen() };
+  const { model, ...rest } = Object.fromEntries(Object.entries(all).filter(([name]) => !(name in own)));
+  return { ...(model && { model }), ...(Object.keys(rest).length && { params: rest }) };
 }
 
 /** The end of the branch that was shown last in a conversation. */

@@ -26,10 +26,37 @@ let ids = 0;
 export function showSettings(actions) {
   const form = h("form", { class: "settings", novalidate: "" });
   form.addEventListener("submit", (e) => e.preventDefault());
-  form.append(looks(actions), answers(), section("settings.system", ...system()), data(actions));
+  form.append(looks(actions), answers(everywhere), section("settings.system", ...system(everywhere)), data(actions));
   openDialog("settings.title", form);
   who().then(({ name }) => name && form.append(key(name)), () => {});
 }
+
+/** What one conversation has of its own: the same as for all of them, kept with it when the dialog closes. */
+export function showOwnSettings(chat) {
+  const { thread } = chat;
+  const own = { ...thread.settings };
+  const before = JSON.stringify(own);
+  const kept = {
+    read: (name) => own[name] ?? null,
+    write: (name, value) => (value === null ? delete own[name] : (own[name] = value)),
+  };
+  const form = h("form", { class: "settings", novalidate: "" });
+  form.addEventListener("submit", (e) => e.preventDefault());
+  form.append(section("settings.system", ...system(kept)), answers(kept));
+  const keep = () => thread === chat.thread && JSON.stringify(own) !== before && chat.keep(own);
+  openDialog("own.title", form).addEventListener("close", keep, { once: true });
+}
+
+/** Where the settings of all conversations are kept: in this browser. */
+const everywhere = {
+  read: (name) => preferences.params()[name] ?? null,
+  write(name, value) {
+    if (name === "system") return preferences.write("system", value);
+    const { [name]: _, ...others } = preferences.read("params") ?? {};
+    const params = value === null ? others : { ...others, [name]: value };
+    preferences.write("params", Object.keys(params).length ? params : null);
+  },
+};
 
 function looks({ switchLanguage }) {
   const remember = (name) => (value) => {
@@ -76,16 +103,16 @@ function field(key, control, ...more) {
 // ── answers ──
 
 /** The fields stand at once; the server's defaults come beside them when it answers, and change nothing that is typed. */
-function answers() {
+function answers(kept) {
   const asked = status().then(({ defaults }) => defaults ?? {}, () => ({}));
-  const fields = PARAMS.map((param) => number(param, asked));
-  const folded = h("details", {}, put(h("summary"), "settings.more"), ...fields.slice(SHOWN), stops());
+  const fields = PARAMS.map((param) => number(param, asked, kept));
+  const folded = h("details", {}, put(h("summary"), "settings.more"), ...fields.slice(SHOWN), stops(kept));
   const whole = section("settings.answers", ...fields.slice(0, SHOWN), folded);
   whole.classList.add("answers");
   return whole;
 }
 
-function number([name, min, max, step], asked) {
+function number([name, min, max, step], asked, kept) {
   const input = h("input", { type: "number", min, max, step, inputmode: "decimal" });
   const note = h("span", { class: "default" });
   asked.then(({ [name]: usual = null }) => {
@@ -105,37 +132,31 @@ function number([name, min, max, step], asked) {
     input.setAttribute("aria-invalid", String(!isGood));
     wrong.hidden = isGood;
     reset.hidden = input.value === "";
-    if (isGood) keepParam(name, input.value === "" ? null : Number(input.value));
+    if (isGood) kept.write(name, input.value === "" ? null : Number(input.value));
   };
-  input.value = preferences.read("params")?.[name] ?? "";
+  input.value = kept.read(name) ?? "";
   reset.hidden = input.value === "";
   input.addEventListener("input", keep);
   return field(`settings.${name}`, input, reset, wrong, note);
 }
 
-function stops() {
+function stops(kept) {
   const input = h("input", { type: "text", autocomplete: "off" });
-  input.value = (preferences.read("params")?.stop ?? []).join(", ");
+  input.value = (kept.read("stop") ?? []).join(", ");
   input.addEventListener("input", () => {
     const words = input.value.split(/[,\uff0c\u3001]/).map((word) => word.trim()).filter(Boolean).slice(0, 4);
-    keepParam("stop", words.length ? words : null);
+    kept.write("stop", words.length ? words : null);
   });
   return field("settings.stop", input, put(h("span", { class: "default" }), "settings.stop_note"));
 }
 
-function keepParam(name, value) {
-  const { [name]: _, ...others } = preferences.read("params") ?? {};
-  const params = value === null ? others : { ...others, [name]: value };
-  preferences.write("params", Object.keys(params).length ? params : null);
-}
-
 // ── system prompt ──
 
-function system() {
+function system(kept) {
   const text = h("textarea", { rows: "3", class: "system", dir: "auto" });
   putLabel(text, "settings.system");
-  text.value = preferences.read("system") ?? "";
-  const keep = () => preferences.write("system", text.value.trim() || null);
+  text.value = kept.read("system") ?? "";
+  const keep = () => kept.write("system", text.value.trim() || null);
   text.addEventListener("input", keep);
   const row = h("div", { class: "row" });
   const use = (value) => {

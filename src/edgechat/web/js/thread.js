@@ -4,13 +4,14 @@
 export class Thread {
   id;
   version; // of the conversation on the server, as it was read
+  settings; // that the conversation has of its own
   #messages = new Map(); // id -> message
   #children = new Map(); // id of the parent or null -> ids in order
   #chosen = new Map(); // id of the parent or null -> id of the child that is shown
 
-  /** `conversation`: {id, version, messages}; `leaf` is the end of the path to show, if it is still there. */
-  constructor({ id = null, version = 0, messages = [] } = {}, leaf = null) {
-    Object.assign(this, { id, version });
+  /** `conversation`: {id, version, messages, settings}; `leaf` is the end of the path to show, if it is still there. */
+  constructor({ id = null, version = 0, messages = [], settings } = {}, leaf = null) {
+    Object.assign(this, { id, version, settings: settings ?? {} });
     for (const message of [...messages].sort((a, b) => a.seq - b.seq)) this.put(message);
     if (this.#messages.has(leaf)) this.choose(leaf);
   }
