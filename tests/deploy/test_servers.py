@@ -191,3 +191,35 @@ def test_caddy_lets_streams_through(slow: tuple[str, str], tmp_path: Path) -> No
     command = ["caddy", "run", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile"]
     with running(command, answers(f"{proxy}/healthz", Host=host), XDG_DATA_HOME=str(tmp_path), HOME=str(tmp_path)):
         events_come_as_they_are_said(proxy, server, key, host)
+
+
+def a_page_works_under_a_path(proxy: str, key: str) -> None:
+    """The page, its dashboard, and what they ask as a browser asks it, on a port that is not the usual one."""
+    assert httpx.get(f"{proxy}/chat", headers={"x-api-key": key}).headers["location"].endswith("/chat/")
+    for page in ("", "dashboard"):
+        assert "edgechat" in httpx.get(f"{proxy}/chat/{page}").text
+    headers = {"x-api-key": key, "Origin": proxy, "Sec-Fetch-Site": "same-origin"}
+    asked = httpx.post(f"{proxy}/chat/tokenize", json={"content": "hello"}, headers=headers)
+    assert asked.status_code == 200, asked.text
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed: its configuration is not tried")
+def test_nginx_may_have_it_under_a_path(slow: tuple[str, str], tmp_path: Path) -> None:
+    (server, key), port = slow, free_port()
+    text = _put(shipped(port, server), "    location / {", "    location /chat/ {")
+    text = _put(text, "proxy_pass http://edgechat;", "proxy_pass http://edgechat/;")
+    proxy = f"http://127.0.0.1:{port}"
+    with running(nginx(tmp_path, text), answers(f"{proxy}/chat/healthz")):
+        a_page_works_under_a_path(proxy, key)
+
+
+@pytest.mark.skipif(not shutil.which("caddy"), reason="caddy is not installed: its configuration is not tried")
+def test_caddy_may_have_it_under_a_path(slow: tuple[str, str], tmp_path: Path) -> None:
+    (server, key), port = slow, free_port()
+    _, site = (DEPLOY / "Caddyfile").read_text().split("\nchat.example.org {")
+    text = f"redir /chat /chat/\nhandle_path /chat/* {{{_put(site, '127.0.0.1:8080', server.split('//')[1])}}}"
+    (tmp_path / "Caddyfile").write_text(f"{{\n\tadmin off\n}}\nhttp://127.0.0.1:{port} {{\n{text}\n")
+    proxy = f"http://127.0.0.1:{port}"
+    command = ["caddy", "run", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile"]
+    with running(command, answers(f"{proxy}/chat/healthz"), XDG_DATA_HOME=str(tmp_path), HOME=str(tmp_path)):
+        a_page_works_under_a_path(proxy, key)
