@@ -117,7 +117,7 @@ def test_help_in_chinese_fits_the_terminal(arguments: list[str]) -> None:
     ("arguments", "complaint"),
     [
         (["serv"], "错误：没有命令 'serv'。是不是 'serve'？"),
-        (["serve", "--prot", "1"], "错误：没有选项 --prot（是不是：--host, --port）"),
+        (["serve", "--prot", "1"], "错误：没有选项 --prot（是不是：--host, --port, --projector）"),
         (["serve", "--port", "x"], "'--port' 的值无效：应为整数"),
         (["remove"], "错误：缺少参数 'name'。"),
         (["remove", "nobody"], "edgechat: 未知的本机模型：'nobody'。目前一个也没有。"),

@@ -200,7 +200,7 @@ def _shelf(load: Load, engine: Engine) -> Shelf | None:
     """The place for prefixes that outlive the process, unless there is none or it cannot be had."""
     if not load.shelf or not load.shelf_bytes:
         return None
-    fingerprint = hashlib.sha256(f"{load.digest} {engine.info.engine} f16".encode()).hexdigest()
+    fingerprint = hashlib.sha256(f"{load.digest} {engine.info.engine} f16 views".encode()).hexdigest()
     try:
         return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint, engine.cuts)
     except OSError as error:
