@@ -81,6 +81,15 @@ def test_a_window_that_has_lost_cells_is_not_gone_on_from(tmp_path: Path) -> Non
     engine.close()
 
 
+def test_a_checkpoint_of_a_window_is_as_large_as_planned(tmp_path: Path) -> None:
+    """Five of six layers attend to it, and the header does not say so."""
+    path = tiny.model(tmp_path / "m.gguf", "gemma3", block_count=6)
+    engine = LlamaCpp(path, 256, 0, 1, lambda _: None)
+    engine.step([Slice(0, 0, [1] * 100)])
+    assert len(engine.checkpoint(0)) == pytest.approx(memory.checkpoint_bytes(read_header(path)), rel=0.1)
+    engine.close()
+
+
 def test_how_many_are_answered_at_once_follows_the_memory(tmp_path: Path) -> None:
     """llama.cpp allocates a state for each sequence, and checkpoints are as large."""
     whole = read_header(tiny.model(tmp_path / "m.gguf", "qwen35"))

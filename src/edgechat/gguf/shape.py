@@ -19,6 +19,7 @@ ALL_RECUR = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv
 BOTH = frozenset({"falcon-h1"})  # every layer attends and recurs
 FEEDS_ALONE = frozenset({"nemotron_h", "nemotron_h_moe"})  # a layer with a feed-forward does neither
 EVERY = 4  # layers of which the last one attends, where the header does not tell
+WINDOWS = {"gemma2": (2,), "gemma3": (6,), "cohere2": (4,)}  # of so many layers the last one attends to all
 FROM_START = {"gemma3n": 20}  # layers with a cache of their own; the others look into theirs
 _EXPERTS = re.compile(r"_exps\.(weight|bias)$")
 
@@ -53,8 +54,14 @@ def recurring_layers(header: Header) -> list[int]:
     return [at for at in layers if (at + 1) % every]
 
 
-def kv_bytes(header: Header) -> int | None:
-    """Bytes of a 16-bit KV cache per token of context, or None where the header does not tell."""
+def windowed_layers(header: Header) -> list[int]:
+    """The layers that attend to a sliding window; all where the header does not tell which."""
+    windowed, layers = _windowed(header), attending(header)
+    return [at for at in layers if windowed[at]] or layers
+
+
+def kv_bytes(header: Header, layers: Sequence[int] | None = None) -> int | None:
+    """Bytes of a 16-bit KV cache per token, of all or some `layers`, or None where the header does not tell."""
     if header.architecture in ALL_RECUR:
         return 0
     heads, width = _per_layer(header, "attention.head_count"), header.number("embedding_length")
@@ -68,7 +75,9 @@ def kv_bytes(header: Header) -> int | None:
     windowed = _windowed(header)
     inside = (header.number("attention.key_length_swa") or key, header.number("attention.value_length_swa") or value)
     groups = _per_layer(header, "attention.head_count_kv") or heads
-    return KV_BYTES * sum(groups[at] * sum(inside if windowed[at] else (key, value)) for at in attending(header))
+    return KV_BYTES * sum(
+        groups[at] * sum(inside if windowed[at] else (key, value)) for at in layers or attending(header)
+    )
 
 
 def state_bytes(header: Header) -> int:
@@ -123,6 +132,7 @@ def _feed_forward(header: Header) -> Sequence[int]:
 def _windowed(header: Header) -> list[bool]:
     """Which layers attend to a window: their heads may have another size. Their cells are kept like all others."""
     layers, told = _layers(header), header.numbers("attention.sliding_window_pattern")
+    told = told or WINDOWS.get(header.architecture, ())
     if len(told) == 1 and told[0] > 1:
         return [at % told[0] < told[0] - 1 for at in range(layers)]
     return [bool(told[at]) if at < len(told) else False for at in range(layers)]

@@ -26,7 +26,7 @@ from edgechat.engine.fit import CONVERSATIONS, DEFAULT_CONTEXT, ENDLESS, fit
 from edgechat.engine.llama import huge, pages
 from edgechat.errors import ConfigError
 from edgechat.gguf.header import Header, Tensor, parts, read_header
-from edgechat.gguf.shape import inner_width, kv_bytes, state_bytes
+from edgechat.gguf.shape import inner_width, kv_bytes, state_bytes, windowed_layers
 from edgechat.types import ModelInfo
 
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory
@@ -135,7 +135,7 @@ def window(header: Header) -> int:
 
 def checkpoint_bytes(header: Header) -> int:
     """Bytes of a copy of what a sequence has at its end alone."""
-    return state_bytes(header) or window(header) * (kv_bytes(header) or 0)
+    return state_bytes(header) or window(header) * (kv_bytes(header, windowed_layers(header)) or 0)
 
 
 def growing(header: Header, planned: Planned) -> int:
