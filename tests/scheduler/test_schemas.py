@@ -50,6 +50,7 @@ def written(grammar: Grammar) -> Any:
         of({"type": "number", "minimum": -3.4028234663852886e38, "exclusiveMaximum": 3.4028234663852886e38}),
         of({"type": "string"}, **{"$schema": "https://spec.openapis.org/oas/3.1/dialect/base"}),
         of({"type": "string"}, **{"$schema": "http://json-schema.org/draft-04/schema#", "$id": "https://a.example/b"}),
+        of({"oneOf": [{"const": 1}, {"const": 2, "title": "Two"}, {"const": True}, {"enum": [None, "x"]}]}),
         of({"anyOf": [{"type": "number"}, {"type": "string", "pattern": DECIMAL}]}),
         of({"anyOf": [{"type": "string", "pattern": DECIMAL}, {"anyOf": [{"not": {}}, {"type": "null"}]}]}),
     ],
@@ -128,3 +129,17 @@ def test_a_hint_beyond_all_is_none() -> None:
     unheld = made(tools=(tool,), tool_choice="required").unheld
     assert unheld[0] == "tools.f.properties.p0.pattern"
     assert unheld[-1] == "tools.f.it"
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        [{"const": 1}, {"const": 1.0}],
+        [{"const": 1}, {"type": "integer"}],
+        [{"enum": [1, 2]}, {"const": 2}],
+        [{"enum": 5}, {"const": 2}],
+        [{"const": []}, {"const": {}}],
+    ],
+)
+def test_branches_that_may_hold_together_are_no_choice(branches: list[dict[str, Any]]) -> None:
+    assert "oneOf" in plain({"oneOf": branches})

@@ -58,7 +58,20 @@ def plain(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = {key: _plain(key, value) for key, value in schema.items() if not _idle(key, value, schema)}
+    if "anyOf" not in kept and _apart(kept.get("oneOf")):
+        kept["anyOf"] = kept.pop("oneOf")
     return kept | _limits(kept)
+
+
+def _apart(branches: Any) -> bool:
+    """Whether `branches` name what they take, each something else: then only one of them can hold."""
+    if not isinstance(branches, list) or not all(isinstance(one, dict) for one in branches):
+        return False
+    lists = [[one["const"]] if "const" in one else one.get("enum") for one in branches]
+    named = [value for values in lists if isinstance(values, list) for value in values]
+    if not all(lists) or not all(value is None or isinstance(value, str | bool | int) for value in named):
+        return False
+    return len({json.dumps(value) for value in named}) == len(named)  # true is not 1
 
 
 def _plain(key: str, value: Any) -> Any:
