@@ -7,12 +7,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
+import msgspec
 import pytest
 from PIL import Image
 
 from edgechat.engine.fake import TEMPLATE, Bytes
 from edgechat.errors import EngineFailed, InvalidMedia
-from edgechat.letters import Ask, Cancel, Generate
+from edgechat.letters import Ask, Cancel, Forget, Generate
 from edgechat.prompt.senses import EYES
 from edgechat.prompt.sight import View
 from edgechat.prompt.template import Template
@@ -20,6 +21,7 @@ from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
 from edgechat.types import Answered, Attachment, Failed, GenRequest, Media, Message, Read
+from edgechat.worker.album import Album, Key
 from edgechat.worker.intake import Intake, Looks
 from edgechat.worker.looking import AnyToSenses, Looker, Open
 from tests.pictures import drawn, encoded
@@ -150,3 +152,40 @@ def test_clients_take_turns() -> None:
     later = threading.Timer(0.05, lambda: looks.put("late", Generate(9, request())))
     later.start()
     assert looks.get().id == 9
+
+
+def test_a_second_question_encodes_nothing_until_the_conversation_is_deleted(
+    looker: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door, looked, look = Door(looker), list[int](), looker.look
+
+    def counted(id: int, *rest: Any) -> Any:
+        looked.append(id)
+        return look(id, *rest)
+
+    monkeypatch.setattr(looker, "look", counted)
+    again = msgspec.structs.replace(request(), conversation="c")
+    for id in (1, 2):
+        door.intake.take(Generate(id, again))
+        assert isinstance(door.posted.get(timeout=WAIT_S), Submit)
+    assert looked == [1]
+    door.intake.take(Generate(3, msgspec.structs.replace(again, realm="other")))
+    door.posted.get(timeout=WAIT_S)
+    assert looked == [1, 3]
+    door.intake.forget(Forget("c"))
+    assert isinstance(door.posted.get(timeout=WAIT_S), Forget)
+    door.intake.take(Generate(4, again))
+    door.posted.get(timeout=WAIT_S)
+    assert looked == [1, 3, 4]
+
+
+def test_an_album_holds_what_fits() -> None:
+    album = Album(most=8)
+    first, second, third = (Key("", name) for name in "abc")
+    album.keep(first, (View((-1,), 1, b"", b"1234"),), "")
+    album.keep(second, (View((-2,), 1, b"", b"1234"),), "")
+    assert album.find(first, "")
+    album.keep(third, (View((-3,), 1, b"", b"1234"),), "")
+    assert album.find(second, "") is None
+    assert album.find(first, "")
+    assert album.find(third, "")

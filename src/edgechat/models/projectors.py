@@ -20,7 +20,7 @@ from edgechat.types import ModelInfo
 
 PREFIX = "mmproj"
 BOTH_WAYS = frozenset({"gemma3", "gemma3nv", "gemma4v", "gemma4uv"})  # a picture's cells look at those after them, too
-PROCESS = 128 << 20  # bytes beside the file: Python, the libraries, the vocabulary, a picture while it is encoded
+PROCESS = 192 << 20  # bytes beside the file: Python, libraries, vocabulary, a picture being encoded, those seen before
 
 
 class Projector(NamedTuple):

@@ -17,12 +17,13 @@ from typing import TypeVar
 import msgspec
 
 from edgechat.errors import EdgechatError, failed_of
-from edgechat.letters import Ask, Cancel, Generate
+from edgechat.letters import Ask, Cancel, Forget, Generate
 from edgechat.prompt.sight import Sight
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
 from edgechat.types import GenRequest, Media, Read
+from edgechat.worker.album import Album, Key
 from edgechat.worker.looking import Looker, pictures_of
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Intake:
         self._later = ThreadPoolExecutor(1, "grammars")
         self._aside = ThreadPoolExecutor(1, "questions")
         self._looks = Looks()
+        self._album = Album()
         if looker is not None:
             threading.Thread(target=fatal(self._look_on), args=(looker,), daemon=True).start()
 
@@ -84,6 +86,11 @@ class Intake:
             self._loop.post(letter)
         if self._looker is not None:
             self._looker.stop(letter.id)
+
+    def forget(self, letter: Forget) -> None:
+        """Nothing of a deleted conversation stays, neither its tokens nor its pictures."""
+        self._album.forget(letter.conversation)
+        self._loop.post(letter)
 
     def answer(self, letter: Ask) -> None:
         """Answer a question about tokens."""
@@ -127,10 +134,14 @@ class Intake:
             with self._lock:
                 if id not in self._coming:
                     return None
-            told(0)
-            sight = looker.look(id, digest, request.media.get(digest), told)
+            key = Key(request.realm, digest)
+            sight = self._album.find(key, request.conversation)
             if sight is None:
-                return None
+                told(0)
+                sight = looker.look(id, digest, request.media.get(digest), told)
+                if sight is None:
+                    return None
+                self._album.keep(key, sight, request.conversation)
             sights[digest] = sight
         return sights
 

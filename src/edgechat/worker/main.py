@@ -72,7 +72,9 @@ def _serve_letters(intake: Intake, loop: Loop, server: Server) -> None:
                 intake.answer(letter)
             case Cancel():
                 intake.cancel(letter)
-            case Forget() | Cores():
+            case Forget():
+                intake.forget(letter)
+            case Cores():
                 loop.post(letter)
             case Load():
                 raise AssertionError("a worker loads once")
