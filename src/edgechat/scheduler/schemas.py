@@ -68,8 +68,10 @@ def _apart(branches: Any) -> bool:
     if not isinstance(branches, list) or not all(isinstance(one, dict) for one in branches):
         return False
     lists = [[one["const"]] if "const" in one else one.get("enum") for one in branches]
-    named = [value for values in lists if isinstance(values, list) for value in values]
-    if not all(lists) or not all(value is None or isinstance(value, str | bool | int) for value in named):
+    if not all(isinstance(values, list) and values for values in lists):
+        return False
+    named = [value for values in lists for value in values]
+    if not all(value is None or isinstance(value, str | bool | int) for value in named):
         return False
     return len({json.dumps(value) for value in named}) == len(named)  # true is not 1
 
