@@ -14,6 +14,7 @@ import pytest
 import structlog
 from filelock import FileLock
 
+from edgechat import i18n
 from tests import minilm as minilm_package
 from tests.hub.fakehub import FakeHub
 from tests.skips import pytest_sessionfinish, pytest_terminal_summary
@@ -42,6 +43,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGECHAT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LC_MESSAGES", "C")
     monkeypatch.delenv("LC_ALL", raising=False)
+    i18n.speak(i18n.ENGLISH)
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ GAP = re.compile(r"\{\d+\}")
 TELLERS = {kind.__name__ for kind in errors.tree()} | {"Failed", "Problem", "http", "t", "say"}
 # What these say goes to programs, in the words of the APIs they know, or to developers.
 APART = ("api/anthropic", "api/ollama", "api/openai", "api/responses", "api/openapi.py", "api/tools.py",
-         "api/ignored.py", "api/requests.py", "scheduler/constrain.py", "scheduler/parameters.py", "bench",
+         "api/ignored.py", "api/requests.py", "scheduler/constrain.py", "scheduler/parameters.py",
          "engine/fake.py", "engine/torch")  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_help_in_chinese_fits_the_terminal(arguments: list[str]) -> None:
     ("arguments", "complaint"),
     [
         (["serv"], "错误：没有命令 'serv'。是不是 'serve'？"),
-        (["serve", "--prot", "1"], "错误：没有选项 --prot（是不是：--host, --port, --projector）"),
+        (["serve", "--threds", "1"], "错误：没有选项 --threds（是不是：--threads）"),
         (["serve", "--port", "x"], "'--port' 的值无效：应为整数"),
         (["remove"], "错误：缺少参数 'name'。"),
         (["remove", "nobody"], "edgechat: 未知的本机模型：'nobody'。目前一个也没有。"),

@@ -20,6 +20,7 @@ PREFIX = "EDGECHAT_"
 _OURS_BUT_NO_SETTING = {"EDGECHAT_TORTURE"}
 _ELEMENT = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)")
 _DURATION = re.compile(rf"[+-]?({_ELEMENT.pattern})+|[+-]?(\d+\.?\d*|\.\d+)")
+PLAIN = {"byte_size": "a size is a number with a unit, such as 1.2GB"}  # in place of pydantic's words
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -282,4 +283,5 @@ def _one_line(
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0])
     where = "flag" if name in flags else "environment" if name in env else "file" if name in from_file else "default"
-    return f"setting {name} = {first['input']!r} (from the {where}): {first['msg'].removeprefix('Value error, ')}."
+    what = PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    return f"setting {name} = {first['input']!r} (from the {where}): {what}."

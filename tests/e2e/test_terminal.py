@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from edgechat.history import conversations
 from edgechat.history.store import History
@@ -287,3 +289,17 @@ def test_pictures_beside_a_server_and_line_by_line(seeing: str, flag: str) -> No
             terminal.type("\x04")
         finally:
             terminal.close()
+
+
+@pytest.mark.parametrize("language", ["C", "zh_CN.UTF-8"])
+def test_tables_fit_80_columns(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, at a terminal: no line is longer, and nothing is cut off."""
+    monkeypatch.setenv("LC_ALL", language)
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Terminal("models")
+    shown = terminal.until("smollm2-135m-instruct")
+    terminal.process.wait(20)
+    terminal.close()
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    assert any("tongyi-qianwen-research" in line for line in lines)
+    assert all(cell_len(line) <= 80 and "…" not in line for line in lines)

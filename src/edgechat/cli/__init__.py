@@ -56,7 +56,7 @@ def main() -> None:
     if i18n.of_locale(os.environ) != i18n.ENGLISH:
         translate(command)
     try:
-        sys.exit(command(standalone_mode=False))
+        sys.exit(command(prog_name="edgechat", standalone_mode=False))
     except TyperException as error:
         complain(error)
         sys.exit(error.exit_code)

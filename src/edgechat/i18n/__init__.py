@@ -34,16 +34,31 @@ class _Sentence(NamedTuple):
     translation: str
 
 
+class _Table(NamedTuple):
+    """A language: sentences without gaps, and those with some, the least general first.
+
+    `kinds` are single words that fill gaps; any other single word there is a name, of a setting or a model say.
+    """
+
+    exact: dict[str, str]
+    sentences: list[_Sentence]
+    kinds: frozenset[str]
+
+    def gap(self, text: str) -> str:
+        """What fills a gap."""
+        return text if text.isidentifier() and text not in self.kinds else t(text)
+
+
 def t(text: str) -> str:
     """`text` in the language of now; as it is where that has no translation of it."""
     if _language.get() == ENGLISH:
         return text
-    exact, sentences = _table(_language.get())
-    if text in exact:
-        return exact[text]
-    for sentence in sentences:
+    table = _table(_language.get())
+    if text in table.exact:
+        return table.exact[text]
+    for sentence in table.sentences:
         if found := sentence.pattern.fullmatch(text):
-            return sentence.translation.format("", *map(t, found.groups()))
+            return sentence.translation.format("", *map(table.gap, found.groups()))
     return text
 
 
@@ -79,12 +94,11 @@ def _first(wanted: str) -> str:
 
 
 @cache
-def _table(language: str) -> tuple[dict[str, str], list[_Sentence]]:
-    """All sentences: those without gaps, and the others, the least general first."""
+def _table(language: str) -> _Table:
     sections = tomllib.loads(files(__package__).joinpath(f"{language}.toml").read_text(encoding="utf-8"))
     exact = {english: other for section in sections.values() for english, other in section.items()}
     open_ones = [_sentence(*pair) for pair in exact.items() if _GAP.search(pair[0])]
-    return exact, sorted(open_ones, key=lambda sentence: -sentence.fixed)
+    return _Table(exact, sorted(open_ones, key=lambda one: -one.fixed), frozenset(sections["kinds"]))
 
 
 def _sentence(english: str, translation: str) -> _Sentence:
