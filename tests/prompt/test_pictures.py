@@ -34,9 +34,15 @@ def test_pictures_stand_where_they_were_sent() -> None:
     assert all(prompt.tokens[before : before + len(view.cells)] == list(view.cells) for before, view in prompt.views)
 
 
+def test_another_question_may_begin_behind_a_picture() -> None:
+    prompt = prompter().prepare(request(ONE, "what?"), SIGHTS)
+    ((before, view),) = prompt.views
+    assert prompt.turns[0] == before + len(view.cells) + 1  # a token of its own stands behind it
+
+
 def test_a_turn_of_a_picture_alone_ends_like_any_other() -> None:
     turns = prompter().prepare(request(TWO), SIGHTS).turns
-    assert len(turns) == 2
+    assert len(turns) == 3  # the picture, the turn, all of it
 
 
 @pytest.mark.parametrize("content", ["{{ m.content | length }}", "{{ m.content }}{{ m.content }}", "{{ m.role }}"])

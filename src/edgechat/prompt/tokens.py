@@ -187,9 +187,9 @@ class Prompter:
     def _read(self, prompt: Prompt, sights: Mapping[str, Sight]) -> Ids:
         """The ids of `prompt`, and how many there are up to the end of each turn.
 
-        A turn ends with the first control token after what somebody wrote or showed. The last end is that of all but
-        the token that the answer is drawn after; where the template begins the answer with a thought it is that of the
-        last turn, for thoughts are left out of earlier answers.
+        A turn ends with the first control token after what somebody wrote or showed; so does a picture. The last end is
+        that of all but the token that the answer is drawn after; where the template begins the answer with a thought it
+        is that of the last turn, for thoughts are left out of earlier answers.
         """
         ids: list[int] = []
         ends: list[int] = []
@@ -212,6 +212,7 @@ class Prompter:
                 tokens, shown = _seen(picture, sights)
                 views += [(len(ids) + before, view) for before, view in shown]
                 ids += tokens
+                ends.append(len(ids))  # another question about it begins here
                 was_said = True
         whole = self._with_bos(ids)
         more, last = len(whole) - len(ids), len(whole) - 1
