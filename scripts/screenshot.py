@@ -5,6 +5,7 @@ python scripts/screenshot.py MODEL.gguf     writes docs/page.png and docs/zh/pag
 Needs Chromium and playwright (`make setup` has the latter).
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -26,7 +27,8 @@ PATIENCE_MS = 180_000
 def main(model: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         command = [str(EDGECHAT), "serve", "--model", model, "--port", "0", "--home", home]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        english = os.environ | {"LC_ALL": "C"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=english) as server:
             try:
                 assert server.stdout is not None
                 address = next(found[1] for line in server.stdout if (found := re.search(r"Page: (\S+)", line)))
