@@ -21,9 +21,10 @@ from edgechat.errors import InvalidRequest
 from edgechat.media.inline import MOST
 from edgechat.types import Attachment, GenRequest, Message, Sampling
 from tests.api.conftest import serving
+from tests.pictures import drawn, encoded
 
-BYTES = b"\x89PNG\r\n\x1a\n"
-BASE64 = "iVBORw0KGgo="
+BYTES = encoded(drawn(), "PNG")
+BASE64 = b64encode(BYTES).decode()
 PNG = f"data:image/png;base64,{BASE64}"
 SHOWN = Attachment(hashlib.sha256(BYTES).hexdigest(), "picture", "image/png")
 SOURCE = {"type": "base64", "media_type": "image/png", "data": BASE64}
@@ -168,7 +169,10 @@ def picture(content: bytes) -> dict[str, Any]:
         (picture(b""), "these bytes are none of image/png, image/jpeg, image/webp, image/gif, image/bmp"),
         (picture(b"%PDF-1.7"), "these bytes are none of "),
         (picture(b"<svg onload='x'/>"), "these bytes are none of "),
-        (picture(BYTES + bytes(MOST)), f"the picture has {MOST + 8} bytes, and may have {MOST}: send a smaller one"),
+        (
+            picture(BYTES + bytes(MOST)),
+            f"the picture has {MOST + len(BYTES)} bytes, and may have {MOST}: send a smaller one",
+        ),
         (messages({"type": "image_url", "image_url": {"url": "data:image/png,x"}}), "ends its head with ';base64,'"),
         (messages({"type": "image_url", "image_url": {"url": PNG[:-2] + "§"}}), "the picture is not base64"),
         (messages({"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}), "no address is asked here"),

@@ -19,6 +19,7 @@ from tests.api.conftest import serving
 from tests.api.page.test_conversations import JSON
 from tests.api.page.test_runs import begin, events
 from tests.disks import full, small_disk
+from tests.pictures import drawn, encoded
 
 AT = "/api/attachments"
 RAW = {"Content-Type": "application/octet-stream"}
@@ -193,7 +194,7 @@ def test_a_run_says_that_no_model_takes_it(client: httpx.Client) -> None:
 def test_a_model_that_sees_answers_what_it_is_shown(home: Path, words: str) -> None:
     (home.parent / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
     with serving(home.parent / "fake.json", home) as base, httpx.Client(base_url=base, timeout=30) as client:
-        sha256 = upload(client)
+        sha256 = upload(client, encoded(drawn(), "PNG"))
         started = begin(client, words, attachments=[sha256])
         *_, (_, name, told) = events(client, started["run_id"])
         assert (name, told["finish_reason"]) == ("done", "stop")
@@ -224,7 +225,9 @@ def test_a_conversation_that_holds_one_is_read_and_its_next_answer_says_why_not(
 def test_it_is_found_by_the_name_of_its_file(home: Path) -> None:
     (home.parent / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
     with serving(home.parent / "fake.json", home) as base, httpx.Client(base_url=base, timeout=30) as client:
-        named = client.put(AT, content=PICTURE, headers=RAW, params={"name": "C:\\photos\\Harbour \n map.png"})
+        named = client.put(
+            AT, content=encoded(drawn(), "PNG"), headers=RAW, params={"name": "C:\\photos\\Harbour \n map.png"}
+        )
         started = begin(client, "What is it?", attachments=[named.json()["sha256"]])
         events(client, started["run_id"])
         id = started["conversation_id"]
