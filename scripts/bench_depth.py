@@ -3,7 +3,7 @@
 Attention is what grows with depth, so this shows it (engine/kernels/x86/attention.cpp). Milliseconds, the best of
 several steps: others can only slow one down.
 
-    python scripts/bench_depth.py MODEL.gguf [THREADS]
+    python scripts/bench_depth.py MODEL.gguf [THREADS [DEPTH ...]]
 """
 
 import sys
@@ -15,7 +15,7 @@ from edgechat.engine.base import Scorer, Slice
 from edgechat.tune.timing import SLICE, filler, timed
 from edgechat.types import Sampling
 
-DEPTHS = (64, 512, 1536)
+DEPTHS = (64, 512, 1536)  # tokens, unless others are asked for
 NEWCOMER = 15  # of its tokens in a step beside a reader
 READERS, SHALLOW = 8, 100  # readers at once, and how deep each of them is
 ROUNDS = 12
@@ -37,12 +37,13 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    depths = [int(depth) for depth in sys.argv[3:]] or DEPTHS
     make = registry.load(registry.ENGINES, "llama_cpp", "engine")
-    engine: Scorer = make(Path(sys.argv[1]), 2 * max(DEPTHS), 0, threads, lambda _: None)
+    engine: Scorer = make(Path(sys.argv[1]), 2 * max(depths), 0, threads, lambda _: None)
     sampler = engine.sampler(Sampling(temperature=0))
     (token,) = filler(engine, 1)
     print(f"{threads} threads{'prompt tok/s':>20}{'a token, ms':>16}{f'a token and {NEWCOMER} of a prompt, ms':>36}")
-    for depth in DEPTHS:
+    for depth in depths:
         for seq in (0, 1):
             engine.trim(seq)
         speed = read(engine, 0, depth)

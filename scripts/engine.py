@@ -4,7 +4,7 @@ Why compile at all: a ready-made wheel for this very processor is nowhere to be 
 instruction that the processor has; the portable build, for images and for machines without a compiler, has a module for
 each generation of processors instead.
 
-    user's cache/edgechat/engine/0.3.36.3-<key>/     the wheel; key: all that is in engine/, the kind, the processor
+    user's cache/edgechat/engine/0.3.36.4-<key>/     the wheel; key: all that is in engine/, the kind, the processor
     engine/build/native-<key>/                       object files; key: the kind and the processor
 
 pip's own wheel cache knows none of these, and would silently hand back another build. A second set-up on the same
