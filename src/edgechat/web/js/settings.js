@@ -26,7 +26,7 @@ let ids = 0;
 export function showSettings(actions) {
   const form = h("form", { class: "settings", novalidate: "" });
   form.addEventListener("submit", (e) => e.preventDefault());
-  form.append(looks(actions), answers(everywhere), section("settings.system", ...system(everywhere)), data(actions));
+  form.append(looks(actions), answers(everywhere), section("settings.system", put(h("p", { class: "default" }), "settings.system_note"), ...system(everywhere)), data(actions));
   openDialog("settings.title", form);
   who().then(({ name }) => name && form.append(key(name)), () => {});
 }
@@ -164,7 +164,7 @@ function system(kept) {
     keep();
   };
   list(row, text, use).catch(() => row.replaceChildren());
-  return [put(h("p", { class: "default" }), "settings.system_note"), text, row];
+  return [text, row];
 }
 
 /** The kept prompts: choose one, keep the present one under a name, forget the chosen one. */
