@@ -102,8 +102,6 @@ TURNS = [{"role": "user", "content": "x"}]
     ("path", "body", "param"),
     [
         ("/v1/chat/completions", {"messages": TURNS, "enable_thinking": True}, "enable_thinking"),
-        ("/v1/messages", {"messages": TURNS, "thinking": {"type": "enabled"}}, "thinking"),
-        ("/v1/messages/count_tokens", {"messages": TURNS, "thinking": {"type": "enabled"}}, "thinking"),
         (
             "/v1/messages",
             {"messages": TURNS, "output_config": {"format": {"type": "json_schema", "schema": WIZARD}}},

@@ -112,7 +112,7 @@ def test_without_pytorch_it_says_what_to_install(tmp_path: Path, monkeypatch: py
     shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 8, "vocab_size": 9}
     (tmp_path / "config.json").write_text(json.dumps(shape | {"max_position_embeddings": 64}))
     (tmp_path / "pytorch_model.bin").write_bytes(b"1234")
-    with pytest.raises(ConfigError, match=r"pip install 'edgechat\[transformers\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[transformers\]'"):
         load(tmp_path)
 
 

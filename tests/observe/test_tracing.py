@@ -80,5 +80,5 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: 
         raise ImportError
 
     monkeypatch.setattr("edgechat.registry.import_module", gone)
-    with pytest.raises(ConfigError, match=r"edgechat\[otel\]"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[otel\]'"):
         create_app(Runtime(Settings(engine="fake", model="x", home=tmp_path, otel_endpoint="http://127.0.0.1:9")))

@@ -19,6 +19,7 @@ CHILDREN = (
     "edgechat.hub.child",
     "edgechat.tune.child",
     "edgechat.worker.main",
+    "edgechat.worker.senses",
     "edgechat.worker.trial",
 )
 
