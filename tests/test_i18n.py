@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from edgechat import cli, errors, i18n
 from edgechat.cli.help import _paragraphs
-from edgechat.i18n import of_header, of_locale, speaking, t
+from edgechat.i18n import LONGEST, of_header, of_locale, speaking, t
 
 EDGECHAT = Path(sys.executable).with_name("edgechat")
 SOURCE = Path(i18n.__file__).parent.parent
@@ -165,6 +165,14 @@ def test_what_fills_a_gap_is_translated_too() -> None:
         assert t(why) == "无法连接 hub.example:443：找不到这个域名（DNS）。请检查网络和代理设置。"
         assert t("No sentence of ours.") == "No sentence of ours."
     assert t(why) == why
+
+
+def test_what_quotes_a_stranger_at_length_is_not_looked_for() -> None:
+    """Matching takes as long as a text is, and they choose how long."""
+    why = "{}: there is no such file."
+    with speaking("zh"):
+        assert t(why.format("x")) != why.format("x")
+        assert t(why.format("x" * LONGEST)) == why.format("x" * LONGEST)
 
 
 @pytest.mark.parametrize(

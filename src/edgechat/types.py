@@ -232,6 +232,16 @@ class Called(Event, frozen=True):
     arguments: str
 
 
+class Encoded(Struct, frozen=True):
+    """A part that is not text, as an answer's prompt had it: so many `tokens`. `cached`: it had been encoded before."""
+
+    sha256: str
+    kind: Kind
+    tokens: int
+    encode_ms: float
+    cached: bool
+
+
 class Done(Event, frozen=True):
     """The answer is complete. `stop_reason` says why more exactly than OpenAI's `finish_reason` can."""
 
@@ -243,6 +253,7 @@ class Done(Event, frozen=True):
     stop: str | None = None  # the string of the request's that ended it
     guards: tuple[Guard, ...] = ()  # that acted
     unheld: tuple[str, ...] = ()  # hints not followed; places in schemas of tools that are not strict
+    media: tuple[Encoded, ...] = ()  # what the prompt held besides text
 
 
 class Failed(Event, frozen=True):
@@ -364,35 +375,25 @@ class Model(Protocol):
     @property
     def name(self) -> str:
         """Its own name, whatever it was asked for by."""
-        ...
 
     @property
     def served(self) -> Served:
         """What clients see of it. Raises ModelFileInvalid."""
-        ...
 
     def stream(self, request: GenRequest) -> AsyncGenerator[AnyEvent, None]:
         """Yield the events of one answer, `Loading` while the model is brought in. Closing the iterator cancels it.
 
         Raises what keeps it from being answered; after the first event that is a `Failed`.
         """
-        ...
 
     async def ask(self, question: Tokenize | Read | Detokenize) -> Answered:
         """Answer a question about tokens. Raises what refuses it."""
-        ...
 
     async def embed(self, question: Embed) -> Answered:
         """Give the vectors of its texts. Raises what refuses them."""
-        ...
 
     async def load(self) -> None:
         """Bring it into memory before it is asked. Raises what keeps it out."""
-        ...
 
     def keep(self, seconds: float) -> None:
-        """How long it stays in memory without being asked, from now on and while it is loaded.
-
-        0 lets it go after its running answers, infinity keeps it. Raises NotAllowed.
-        """
-        ...
+        """How long it stays in memory unasked, from now on: 0 until its running answers end. Raises NotAllowed."""

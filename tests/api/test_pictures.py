@@ -2,8 +2,10 @@
 
 import os
 import random
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import anthropic
@@ -71,6 +73,37 @@ def generate(base: str) -> str:
 @pytest.mark.parametrize("show", [chat, responses, messages, generate])
 def test_official_clients_show_pictures(seeing: str, show: Callable[[str], str]) -> None:
     assert show(seeing) == "A flag."
+
+
+def test_what_a_picture_took_is_told(seeing: str) -> None:
+    """Once it is encoded; then it is known, to whoever asked."""
+    own, told = encoded(drawn((48, 40)), "PNG"), []
+    url = f"data:image/png;base64,{b64encode(own).decode()}"
+    parts = [{"type": "text", "text": ASK}, {"type": "image_url", "image_url": {"url": url}}]
+    body = {"messages": [{"role": "user", "content": parts}]}
+    with httpx.Client(base_url=seeing, timeout=60) as client:
+        for _ in range(2):
+            told += client.post("/v1/chat/completions", json=body).json()["edgechat"]["media"]
+        body = {"messages": [{"role": "user", "content": ASK}]}
+        assert "media" not in client.post("/v1/chat/completions", json=body).json()["edgechat"]
+    first, again = told
+    assert first.keys() == {"sha256", "kind", "tokens", "encode_ms", "cached"}
+    assert (first["sha256"], first["kind"], first["cached"]) == (sha256(own).hexdigest(), "picture", False)
+    assert first["tokens"] > 0
+    assert first["encode_ms"] > 0
+    assert again == first | {"encode_ms": 0.0, "cached": True}
+
+
+def test_the_page_is_told_how_far_a_picture_is(seeing: str) -> None:
+    own = encoded(drawn((56, 40)), "PNG")
+    with httpx.Client(base_url=seeing, timeout=60) as client:
+        kind = {"Content-Type": "application/octet-stream"}
+        digest = client.put("/api/attachments", content=own, headers=kind).json()["sha256"]
+        run = client.post("/api/runs", json={"content": ASK, "attachments": [digest]}).json()
+        with client.stream("GET", f"/api/runs/{run['run_id']}/events") as events:
+            told = "".join(events.iter_text())
+    how_far = rf'{{"sha256":"{digest}","stage":"encode","done":\d+,"total":100}}'
+    assert re.search(rf"event: media\nid: \d+\ndata: {how_far}", told)
 
 
 def test_mutated_pictures_harm_no_server(seeing: str) -> None:

@@ -3,7 +3,20 @@
 import pytest
 
 from edgechat.api.reply import Part, progress_of, put_together
-from edgechat.types import AnyEvent, Called, Delta, Done, Loading, Prefill, Queued, Reasoning, Scored, Timing, Usage
+from edgechat.types import (
+    AnyEvent,
+    Called,
+    Delta,
+    Done,
+    Loading,
+    Media,
+    Prefill,
+    Queued,
+    Reasoning,
+    Scored,
+    Timing,
+    Usage,
+)
 
 DONE = Done("stop", "eos", Usage(1, 2), Timing(0, 0, None))
 
@@ -33,6 +46,7 @@ def test_parts_become_a_whole() -> None:
         (Queued(0), None),
         (Queued(2, 4), "queued 2 of 4"),
         (Queued(2, 4, 7.4), "queued 2 of 4, about 7 s"),
+        (Media("92ae", "encode", 150, 200), "encode 150 of 200"),
         (Prefill(10, 20), "prefill 10 of 20"),
         (Loading("weights"), "loading weights"),
         (DONE, None),

@@ -57,7 +57,7 @@ def kept(script: Script) -> Image.Image:
 def test_a_picture_is_attached_asked_about_and_seen_in_the_conversation(seeing: Chat, script: Script) -> None:
     script.will_say("Half blue, half red.")
     choose(seeing, file("flag.png", (1200, 800)))
-    expect(cards(seeing)).to_have_text("flag.pngabout 486 tokensSharper")
+    expect(cards(seeing)).to_have_text("flag.pngabout 486 tokens")
     seeing.shot("pictures-tray")
     seeing.ask("What is it?")
     expect(seeing.answer).to_have_text("Half blue, half red.")
@@ -95,14 +95,6 @@ def test_it_may_be_dropped_or_pasted(seeing: Chat, script: Script, name: str) ->
     expect(cards(seeing)).to_have_count(0)
     seeing.input.press("Enter")
     assert script.requests == []
-
-
-def test_sharper_costs_more_and_says_so(seeing: Chat, script: Script) -> None:
-    choose(seeing, file("map.png", (2000, 2000)))
-    expect(cards(seeing)).to_contain_text("about 484 tokens")
-    seeing.button("Sharper").click()
-    expect(cards(seeing)).to_contain_text(f"about {45 * 45:,} tokens")
-    assert kept(script).width == 1440
 
 
 def test_two_pictures_are_one_question(seeing: Chat, script: Script) -> None:

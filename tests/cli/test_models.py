@@ -49,6 +49,7 @@ def test_models_tells_what_the_contract_names(pulled: Bench, command: Command) -
     assert (found["quantisation"], found["context"], found["loaded"]) == ("F32", 2048, False)
     assert isinstance(found["ram"], int)
     assert found["ram"] > len(MODEL)
+    assert (found["senses"], row(command, "qwen3.5-0.8b")["senses"]) == ([], ["picture"])
     assert row(command, "qwen3-0.6b")["state"] == "to pull"
     assert "tiny-q4_k_m" in command("models").said
 

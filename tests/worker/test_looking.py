@@ -20,7 +20,7 @@ from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
-from edgechat.types import Answered, Attachment, Failed, GenRequest, Media, Message, Read
+from edgechat.types import Answered, Attachment, Encoded, Failed, GenRequest, Media, Message, Read
 from edgechat.worker.album import Album, Key
 from edgechat.worker.intake import Intake, Looks
 from edgechat.worker.looking import AnyToSenses, Looker, Open
@@ -115,6 +115,11 @@ def test_a_request_comes_to_the_loop_with_its_pictures_seen(looker: Looker) -> N
     assert isinstance(submit, Submit)
     assert len(submit.prompt.views) == 1
     assert submit.request.media == {}
+    (encoded,) = submit.prompt.media
+    assert (encoded.sha256, encoded.kind, encoded.tokens, encoded.cached) == (named(PNG), "picture", 8, False)
+    door.intake.take(Generate(2, request()))
+    (again,) = door.posted.get(timeout=WAIT_S).prompt.media
+    assert again == Encoded(named(PNG), "picture", encoded.tokens, 0.0, cached=True)
     id, event = door.told.get(timeout=WAIT_S)
     assert (id, event) == (1, Media(named(PNG), "encode", 0, 100))
 

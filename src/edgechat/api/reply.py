@@ -29,6 +29,7 @@ from edgechat.types import (
     Failed,
     GenRequest,
     Loading,
+    Media,
     Model,
     Prefill,
     Queued,
@@ -39,7 +40,7 @@ from edgechat.types import (
 )
 
 Part = Delta | Reasoning | Called  # what answers are made of
-Progress = Queued | Prefill | Loading
+Progress = Queued | Media | Prefill | Loading
 STILL_HERE = "still here"  # what is told where nothing happens for a while
 VERSION = 1  # of the `edgechat` object: a new field leaves it as it is, a change of one does not
 
@@ -161,7 +162,7 @@ def said(reply: Reply, event: AnyEvent) -> Iterable[bytes]:
             return reply.end(event)
         case Failed():
             return reply.failed(Problem.of(error_of(event)))
-        case Queued() | Prefill() | Loading():
+        case Queued() | Media() | Prefill() | Loading():
             return reply.aside(event)
     return ()
 
@@ -177,6 +178,8 @@ def progress_of(event: AnyEvent) -> str | None:
     match event:
         case Queued(position=position, waiting=waiting, eta_s=eta) if position:
             return f"queued {position} of {waiting}" + ("" if eta is None else f", about {eta:.0f} s")
+        case Media(stage=stage, done=done, total=total):
+            return f"{stage} {done} of {total}"
         case Prefill(done=read, total=total):
             return f"prefill {read} of {total}"
         case Loading(stage=stage, fraction=fraction):
@@ -203,5 +206,6 @@ def truth(served: Served, ignored: Sequence[str], done: Done, *others: Done) -> 
         "guards": list(done.guards),
         "fallback": None,
         "ignored": [*ignored, *(place for place in done.unheld if place not in ignored)],
+        **({"media": [msgspec.to_builtins(one) for one in done.media]} if done.media else {}),
         **({"choices": several} if others else {}),
     }

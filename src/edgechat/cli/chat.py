@@ -293,6 +293,8 @@ def _waiting(event: log.Event) -> str:
             return t(f"place {position} in the queue") if position else t("reading")
         case log.Loading(pct=pct):
             return t("loading") if pct is None else t(f"loading {pct:.0f}%")
+        case log.Media(done=done, total=total):
+            return t(f"looking at the picture {100 * done // total}%")
         case log.Prefill(done=done, total=total):
             return t(f"reading {100 * done // total}%")
         case log.Reasoning():

@@ -1,5 +1,6 @@
 """`edgechat doctor`: what this machine has, what the engine was built for, and what to do about a difference."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgechat import machine, presence
+from edgechat.bench import acuity
+from edgechat.bench.local import Model, served
 from edgechat.cli import options
 from edgechat.cli.follow import WIDE, out, show_table
 from edgechat.engine.llama.memory import embeds
@@ -88,6 +91,10 @@ def doctor(
             "the log's end. Nobody's words are in it.",
         ),
     ] = None,
+    see: Annotated[
+        str | None,
+        typer.Option("--see", metavar="MODEL", help="Show pictures to a model, and tell how much of them it sees."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Check this machine and installation, and say what to do.
@@ -97,6 +104,9 @@ def doctor(
     Ends with status 1 if something keeps edgechat from working.
     """
     settings = options.load(config, home=home)
+    if see is not None:
+        _look(see, settings, as_json)
+        return
     engine, fault = probe_engine()
     checks = list(examine(settings, engine, fault))
     if as_json:
@@ -109,6 +119,30 @@ def doctor(
         typer.echo(t(f"{bundle} is written: look through it before you pass it on."), err=True)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+def _look(model: str, settings: Settings, as_json: bool) -> None:
+    """Status 1 where most answers are wrong."""
+    found = asyncio.run(_seen(model, settings))
+    right, of = map(sum, zip(*found.values(), strict=True))
+    if as_json:
+        typer.echo(json.dumps({kind: {"right": one, "of": of} for kind, (one, of) in found.items()}))
+    else:
+        table = Table("", t("right"), box=None, pad_edge=False)
+        for kind, (one, asked) in found.items():
+            table.add_row(t(kind), f"{one} / {asked}")
+        show_table(table)
+        out.say(f"{model} sees." if right >= acuity.PASS * of else f"{model} does not see: {right} of {of} are right.")
+    if right < acuity.PASS * of:
+        raise typer.Exit(1)
+
+
+async def _seen(model: str, settings: Settings) -> dict[str, tuple[int, int]]:
+    with out.status("") as line:
+        tell = lambda text: line.update(t(text))  # noqa: E731
+        flags = ("--projector", str(settings.projector)) if settings.projector else ()
+        async with served(Model("A", model, flags), settings.home, tell) as address:
+            return await acuity.ask(address, list(acuity.questions()), tell)
 
 
 def tell(checks: list[Check]) -> None:

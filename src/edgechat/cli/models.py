@@ -22,11 +22,14 @@ from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
 from edgechat.hub.store import Kept, Store, Stored
 from edgechat.i18n import t
+from edgechat.models import projectors
+from edgechat.models.projectors import Projector
+from edgechat.prompt.senses import EYES
 from edgechat.settings import Settings
 from edgechat.tune.advice import advice
 from edgechat.tune.letters import ENGINE as TUNED_ENGINE
 from edgechat.tune.record import Records
-from edgechat.types import UNTAUGHT, Struct
+from edgechat.types import UNTAUGHT, Kind, Struct
 
 
 class Row(Struct, frozen=True):
@@ -50,6 +53,7 @@ class Row(Struct, frozen=True):
     previous: str | None = None  # the digest that `rollback` returns to
     first_use: bool = False  # its source offers no hash: what came first was trusted
     made_from: str | None = None
+    senses: tuple[Kind, ...] = ()  # what it takes beside text
     speed: float | None = None  # tokens per second to expect, of the one that a newcomer would rather take here
 
 
@@ -157,6 +161,7 @@ def _state(row: Row) -> str:
     """What a person wants to know first."""
     marks = [
         "loaded" if row.loaded else row.state,
+        *(["sees"] if "picture" in row.senses else []),
         *(["pinned"] if row.pinned else []),
         *(["update known"] if row.update else []),
         *(["trusted on first use"] if row.first_use else []),
@@ -176,9 +181,10 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
         except ModelFileInvalid as error:
             wrong = str(error)
     ram, short = None, None
+    projector = projectors.of(model.companions) if settings.engine in registry.EYES else None
     if header is not None:
         short = UNTAUGHT if header.template is None and not memory.embeds(header) else None
-        ram, why = _ram(header if loaded is model else read_header(loaded.path), settings)
+        ram, why = _ram(header if loaded is model else read_header(loaded.path), settings, projector)
         short = why or short
     return Row(
         name=model.name,
@@ -199,18 +205,20 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
         previous=kept.previous.sha256 if kept.previous else None,
         first_use=model.first_use,
         made_from=model.made_from,
+        senses=EYES if projector else (),
     )
 
 
-def _ram(header: Header, settings: Settings) -> tuple[int | None, str | None]:
+def _ram(header: Header, settings: Settings, projector: Projector | None) -> tuple[int | None, str | None]:
     """(bytes that the engine plans for the model here, or would need at least; why it cannot be served so)."""
+    eyes, given = projector.bytes if projector else 0, int(settings.memory)
     try:
-        return memory.plan(header, settings.context, int(settings.memory)).bytes, None
+        return memory.plan(header, settings.context, given and max(1, given - eyes)).bytes + eyes, None
     except ModelUnsupported as error:
         return None, str(error)
     except ConfigError as error:
         wanted = min(header.context or LEAST_CONTEXT, settings.context or LEAST_CONTEXT)
-        return memory.fixed_bytes(header) + wanted * memory.cell_bytes(header), str(error)
+        return memory.fixed_bytes(header) + wanted * memory.cell_bytes(header) + eyes, str(error)
 
 
 def _offer(entry: Entry) -> Row:
@@ -227,4 +235,5 @@ def _offer(entry: Entry) -> Row:
         ram=None,
         loaded=False,
         state="to pull",
+        senses=entry.senses,
     )

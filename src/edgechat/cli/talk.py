@@ -32,8 +32,8 @@ from edgechat.types import Caller
 PERSON = Caller("terminal", NOBODY, operator=True)  # the one at the keyboard
 
 AnEvent = (
-    log.Queued | log.Loading | log.Prefill | log.Reasoning | log.Delta | log.Snapshot | log.Unsaved | log.Usage
-    | log.Done | log.Error
+    log.Queued | log.Loading | log.Media | log.Prefill | log.Reasoning | log.Delta | log.Snapshot | log.Unsaved
+    | log.Usage | log.Done | log.Error
 )  # fmt: skip
 Told = SimpleQueue[log.Event | BaseException | None]  # None is the end
 

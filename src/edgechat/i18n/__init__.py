@@ -21,6 +21,7 @@ from typing import NamedTuple
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "zh")
 TELLING = 7  # characters: a sentence that has fewer, such as "3 min", takes a single word in each gap
+LONGEST = 2_000  # characters of a sentence that is looked for; a longer one quotes what a stranger sent
 _GAP = re.compile(r"\{(\d+)\}")
 
 _language: ContextVar[str] = ContextVar("language", default=ENGLISH)
@@ -51,7 +52,7 @@ class _Table(NamedTuple):
 
 def t(text: str) -> str:
     """`text` in the language of now; as it is where that has no translation of it."""
-    if _language.get() == ENGLISH:
+    if _language.get() == ENGLISH or len(text) > LONGEST:
         return text
     table = _table(_language.get())
     if text in table.exact:

@@ -24,11 +24,15 @@ PROCESS = 192 << 20  # bytes beside the file: Python, libraries, vocabulary, a p
 
 
 class Projector(NamedTuple):
-    """A projector that is served. `digest` tells it from any other file, `bytes` are what it takes in memory."""
+    """A projector that is served. `digest` tells it from any other file, `bytes` are what it takes in memory.
+
+    `patch` is how many pixels on a side a token stands for; 0 where its header does not say.
+    """
 
     path: Path
     digest: str
     bytes: int
+    patch: int
 
 
 def of(companions: tuple[Path, ...]) -> Projector | None:
@@ -63,13 +67,15 @@ def _read(file: Path, size: int, written: int) -> Projector:
             "they are not served."
         )
     digest = hashlib.sha256(f"{file.resolve()} {size} {written}".encode()).hexdigest()
-    return Projector(file, digest, size + PROCESS)
+    side, merged = metadata.get("clip.vision.patch_size"), metadata.get("clip.vision.spatial_merge_size")
+    patch = side * merged if isinstance(side, int) and isinstance(merged, int) else 0
+    return Projector(file, digest, size + PROCESS, patch)
 
 
-def with_eyes(info: ModelInfo, taken: int) -> ModelInfo:
-    """A model that sees, with a projector that takes so many bytes once the first picture comes."""
-    memory, later = info.memory + taken, info.later + taken
-    return msgspec.structs.replace(info, senses=senses.EYES, memory=memory, later=later)
+def with_eyes(info: ModelInfo, projector: Projector) -> ModelInfo:
+    """A model that sees, with a projector whose bytes are taken once the first picture comes."""
+    memory, later = info.memory + projector.bytes, info.later + projector.bytes
+    return msgspec.structs.replace(info, senses=senses.EYES, patch=projector.patch, memory=memory, later=later)
 
 
 class Forecast:
@@ -81,7 +87,7 @@ class Forecast:
 
     def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
         taken = self._projector.bytes
-        return with_eyes(self._model.plan(context, max(1, memory - taken), flash), taken)
+        return with_eyes(self._model.plan(context, max(1, memory - taken), flash), self._projector)
 
     def describe(self, context: int) -> ModelInfo:
-        return with_eyes(self._model.describe(context), self._projector.bytes)
+        return with_eyes(self._model.describe(context), self._projector)

@@ -18,3 +18,8 @@ class View(Struct, frozen=True):
 
 
 Sight = tuple[tuple[int, ...] | View, ...]  # a picture as a model reads it: views, and token ids around them
+
+
+def tokens_of(sight: Sight) -> int:
+    """How many places of the context it takes."""
+    return sum(len(part.cells if isinstance(part, View) else part) for part in sight)

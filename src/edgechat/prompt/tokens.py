@@ -24,6 +24,7 @@ from edgechat.types import (
     Attachment,
     Detokenize,
     Embed,
+    Encoded,
     GenRequest,
     Kind,
     Message,
@@ -46,6 +47,7 @@ class Prepared(NamedTuple):
     unheld: tuple[str, ...] = ()  # hints that it could not follow
     turns: tuple[int, ...] = ()  # tokens up to the end of each turn, and as far as the next request will be the same
     views: tuple[tuple[int, View], ...] = ()  # and the tokens before each, ascending
+    media: tuple[Encoded, ...] = ()  # whose views they are
 
 
 class Ids(NamedTuple):

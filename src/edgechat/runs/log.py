@@ -34,6 +34,15 @@ class Loading(Event, frozen=True):
     pct: float | None = None
 
 
+class Media(Event, frozen=True):
+    """Pictures are looked at, now the one called `sha256`: `done` of `total`, in hundredths of one."""
+
+    sha256: str
+    stage: str
+    done: int
+    total: int
+
+
 class Prefill(Event, frozen=True):
     """`done` of `total` tokens of the conversation are read."""
 

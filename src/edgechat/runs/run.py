@@ -104,6 +104,8 @@ class Run:
                         self._text(log.Delta(text))
                     case types.Reasoning(text=text):
                         self._text(log.Reasoning(text))
+                    case types.Media():
+                        self.log.append(log.Media(event.sha256, event.stage, event.done, event.total))
                     case types.Prefill(done=done, total=total):
                         self.log.append(log.Prefill(done, total, reading.eta_s(done, total)))
                     case types.Queued(position=position, eta_s=eta_s):

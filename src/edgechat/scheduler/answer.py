@@ -68,6 +68,7 @@ class Answer:
         self.views = prompt.views
         self.places: list[int] = []  # where to pause for a checkpoint
         self._dropped = prompt.dropped
+        self._media = prompt.media
         self._unheld = (*prompt.unheld, *(grammar.unheld if grammar else ()))
         self._tokenizer = tokenizer
         self._text = Detokenizer(tokenizer.piece)
@@ -247,6 +248,7 @@ class Answer:
             dropped_messages=self._dropped,
             guards=tuple(self._acted),
             unheld=self._unheld,
+            media=self._media,
         )
 
 

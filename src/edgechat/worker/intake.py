@@ -9,24 +9,35 @@ Ask      ─► answer                              in another: a text may be lo
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from edgechat.errors import EdgechatError, failed_of
 from edgechat.letters import Ask, Cancel, Forget, Generate
-from edgechat.prompt.sight import Sight
+from edgechat.prompt.sight import Sight, tokens_of
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
 from edgechat.scheduler.loop import Loop, Submit, Tell
-from edgechat.types import GenRequest, Media, Read
+from edgechat.types import Encoded, GenRequest, Media, Read
 from edgechat.worker.album import Album, Key
 from edgechat.worker.looking import Looker, pictures_of
 
 T = TypeVar("T")
+
+
+class Looked(NamedTuple):
+    """A request's pictures as the model reads them, by SHA-256, and what is told of them."""
+
+    sights: Mapping[str, Sight]
+    media: tuple[Encoded, ...]
+
+
+BLIND = Looked({}, ())
 
 
 def fatal(work: Callable[[T], None]) -> Callable[[T], None]:
@@ -49,7 +60,13 @@ class Intake:
     """The door of one worker's loop."""
 
     def __init__(
-        self, prompter: Prompter, constrainer: Constrainer, loop: Loop, tell: Tell, looker: Looker | None = None
+        self,
+        prompter: Prompter,
+        constrainer: Constrainer,
+        loop: Loop,
+        tell: Tell,
+        looker: Looker | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`looker`: where the model takes pictures."""
         self._prompter = prompter
@@ -57,6 +74,7 @@ class Intake:
         self._loop = loop
         self._tell = tell
         self._looker = looker
+        self._clock = clock
         self._lock = threading.Lock()
         self._coming: set[int] = set()  # ids whose grammar is being made, or whose pictures are looked at
         self._later = ThreadPoolExecutor(1, "grammars")
@@ -109,22 +127,22 @@ class Intake:
             letter = self._looks.get()
             request = _request_of(letter)
             try:
-                sights = self._sights(looker, letter.id, request)
+                looked = self._looked(looker, letter.id, request)
             except EdgechatError as error:
                 self._refuse(letter.id, error)
                 continue
-            if sights is None:
+            if looked is None:
                 continue
             if isinstance(letter, Ask):
                 with self._lock:
                     self._coming.discard(letter.id)
-                self._aside.submit(fatal(partial(self._answer_or_refuse, sights=sights)), letter)
+                self._aside.submit(fatal(partial(self._answer_or_refuse, looked=looked)), letter)
             else:
-                self._later.submit(fatal(partial(self._loop_or_refuse, sights=sights)), letter)
+                self._later.submit(fatal(partial(self._loop_or_refuse, looked=looked)), letter)
 
-    def _sights(self, looker: Looker, id: int, request: GenRequest) -> dict[str, Sight] | None:
-        """What the model reads of the request's pictures; None where nobody waits for it any more."""
-        sights = {}
+    def _looked(self, looker: Looker, id: int, request: GenRequest) -> Looked | None:
+        """At every picture of the request; None where nobody waits for it any more."""
+        sights, media = {}, []
         for number, digest in enumerate(wanted := pictures_of(request)):
 
             def told(share: float | None, digest: str = digest, number: int = number) -> None:
@@ -135,7 +153,8 @@ class Intake:
                 if id not in self._coming:
                     return None
             key = Key(request.realm, digest)
-            sight = self._album.find(key, request.conversation)
+            began, sight = self._clock(), self._album.find(key, request.conversation)
+            cached = sight is not None
             if sight is None:
                 told(0)
                 sight = looker.look(id, digest, request.media.get(digest), told)
@@ -143,13 +162,15 @@ class Intake:
                     return None
                 self._album.keep(key, sight, request.conversation)
             sights[digest] = sight
-        return sights
+            ms = 0.0 if cached else round((self._clock() - began) * 1000, 1)
+            media.append(Encoded(digest, "picture", tokens_of(sight), ms, cached))
+        return Looked(sights, tuple(media))
 
     # ── the loop's door ──
 
-    def _answer_or_refuse(self, letter: Ask, sights: Mapping[str, Sight] = {}) -> None:
+    def _answer_or_refuse(self, letter: Ask, looked: Looked = BLIND) -> None:
         try:
-            self._tell(letter.id, self._prompter.answer(letter.question, sights))
+            self._tell(letter.id, self._prompter.answer(letter.question, looked.sights))
         except EdgechatError as error:
             self._refuse(letter.id, error)
 
@@ -158,20 +179,20 @@ class Intake:
             self._coming.discard(id)
         self._tell(id, failed_of(error))
 
-    def _loop_or_refuse(self, letter: Generate, sights: Mapping[str, Sight] = {}) -> None:
+    def _loop_or_refuse(self, letter: Generate, looked: Looked = BLIND) -> None:
         try:
-            submit = self._prepared(letter, sights)
+            submit = self._prepared(letter, looked)
         except EdgechatError as error:
             self._refuse(letter.id, error)
             return
         with self._lock:  # a cancel comes before, and nothing is posted, or after
-            if letter.id in self._coming or not (sights or constrained(letter.request)):
+            if letter.id in self._coming or not (looked.media or constrained(letter.request)):
                 self._loop.post(submit)
             self._coming.discard(letter.id)
 
-    def _prepared(self, letter: Generate, sights: Mapping[str, Sight]) -> Submit:
+    def _prepared(self, letter: Generate, looked: Looked) -> Submit:
         request = msgspec.structs.replace(letter.request, media={})  # they are seen: nobody needs them any more
-        prompt = self._prompter.prepare(request, sights)
+        prompt = self._prompter.prepare(request, looked.sights)._replace(media=looked.media)
         grammar = self._constrainer.grammar(request, prompt.thinks, prompt.may_think, prompt.form)
         return Submit(letter.id, request, prompt, grammar)
 

@@ -11,7 +11,6 @@ import { byId, h } from "./dom.js";
 import { put, putLabel, t } from "./i18n.js";
 
 const TOKENS = 512; // of one picture
-const SHARPER = 2048; // where somebody wants to read what is small
 const PATCH = 32; // pixels on a side that a token stands for, where the model does not say
 const FRAMES = 4; // of a video
 const MOST = 16; // pictures of one question
@@ -73,7 +72,7 @@ export class Tray {
   // ── one picture ──
 
   #put(name, source) {
-    const item = { name, source, held: null, sharper: false };
+    const item = { name, source, held: null };
     item.element = this.#card(item);
     this.#items.push(item);
     item.work = this.#send(item);
@@ -85,7 +84,7 @@ export class Tray {
     item.element.setAttribute("aria-busy", "true");
     this.#composer.changed();
     try {
-      const { blob, width, height } = await drawn(item.source, item.sharper ? SHARPER : TOKENS, this.#patch);
+      const { blob, width, height } = await drawn(item.source, TOKENS, this.#patch);
       const { sha256, kind } = await attachments.put(blob, item.name);
       item.held = { sha256, kind, media_type: blob.type, name: item.name, width, height };
       item.tokens = Math.ceil(width / this.#patch) * Math.ceil(height / this.#patch);
@@ -104,15 +103,8 @@ export class Tray {
     const image = h("img", { alt: t("pictures.alt", { name: item.name ?? "" }) });
     if (item.held) image.src = attachments.at(item.held.sha256);
     const cost = h("span", { class: "cost" });
-    const sharper = put(h("button", { type: "button", class: "link", "aria-pressed": "false" }), "pictures.sharper");
-    sharper.hidden = !item.source;
-    sharper.addEventListener("click", () => {
-      item.sharper = !item.sharper;
-      sharper.setAttribute("aria-pressed", String(item.sharper));
-      item.work = this.#send(item);
-    });
     const drop = iconButton("close", "pictures.drop", () => (this.#drop(item), this.#composer.focus()));
-    return h("li", {}, image, h("div", {}, h("span", { class: "name", translate: "no" }, item.name ?? ""), cost, sharper), drop);
+    return h("li", {}, image, h("div", {}, h("span", { class: "name", translate: "no" }, item.name ?? ""), cost), drop);
   }
 
   #drop(item) {

@@ -37,7 +37,7 @@ export class Status {
 
   /**
    * `run`: null (nothing runs) or {stage, …}: waiting | sent | queued {position, eta_s} | loading {what, pct} |
-   * prefill {done, total, eta_s} | thinking | streaming | reconnecting | limited {n}.
+   * media {done, total} | prefill {done, total, eta_s} | thinking | streaming | reconnecting | limited {n}.
    */
   show(run) {
     this.#run = run;
@@ -153,6 +153,8 @@ export class Status {
         return loading(run.what === "downloading" ? "downloading" : "loading", run.pct == null ? null : run.pct / 100);
       case "prefill":
         return reading(run);
+      case "media":
+        return ["status.media", { percent: percent(run.done / run.total) }, run.done / run.total];
       case "limited":
         return ["status.limited", { n: run.n }];
       case "sent":
