@@ -128,7 +128,7 @@ class Runtime:
         default = self._find("") if self._startup.told.state == "ready" else None
         return default.served if default else None
 
-    def find(self, name: str | None, caller: Caller) -> Model:
+    def find(self, name: str | None, caller: Caller) -> Handle:
         """The model called `name`, loaded or not, as `caller` may use it; None is the default.
 
         Raises NotReady where there is no default yet, ModelNotFound for what is not here or outside the caller's key.

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from edgechat.errors import EdgechatError, InvalidMedia
 from edgechat.history import attachments, conversations, files
+from edgechat.history.files import Incoming, Kept
 from edgechat.history.store import History
 from edgechat.types import Message
 
@@ -15,15 +16,18 @@ def put(history: History, owner: str, content: bytes, name: str, most: int) -> s
 
     Raises InvalidRequest, StorageError, and NoSpace beyond `most` bytes of everybody's.
     """
-    folder = history.attachments
-    incoming = files.stored(folder, content, name)
+    return keep(history, owner, files.stored(history.attachments, content, name), most).attachment.sha256
+
+
+def keep(history: History, owner: str, incoming: Incoming, most: int) -> Kept:
+    """The row of what is on the disk, after COMMIT; without one the file goes. Blocks. Raises what `put` raises."""
     try:
         kept = history.write(attachments.put, owner, incoming, most, conversations.now()).result()
     except EdgechatError:
-        files.delete(folder, [incoming.file])
+        files.delete(history.attachments, [incoming.file])
         raise
-    files.settle(folder, incoming, kept)
-    return incoming.sha256
+    files.settle(history.attachments, incoming, kept)
+    return kept
 
 
 def contents(history: History, owner: str, messages: Iterable[Message]) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ from edgechat.errors import EdgechatError, NotReady, ShuttingDown
 from edgechat.history import attachments, conversations, held, removal, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
-from edgechat.prompt import senses
 from edgechat.runs import log, title
 from edgechat.runs.run import OWN, Run, ending
 from edgechat.runtime import Runtime
@@ -85,10 +84,8 @@ class Runs:
             return
         kept = [await wrap_future(self.history.read(attachments.find, caller.realm, one)) for one in turn.attachments]
         with suppress(NotReady):
-            model = self._runtime.find(turn.model, caller)
-            asked = [Message("user", tuple(one.attachment for one in kept))]
-            for part in senses.foreign(asked, model.served.info.senses):
-                raise senses.unsupported(part, self._runtime.takers(caller, part.kind))
+            asked = Message("user", tuple(one.attachment for one in kept))
+            self._runtime.find(turn.model, caller).check(GenRequest((asked,)))
 
     async def _see_through(self, run: Run, former: Run | None) -> None:
         await run.produce(former)

@@ -105,11 +105,8 @@ def refusal(
         return None
     origin = found.get("origin")
     if origin not in rules.origins:
-        if origin is not None and not _same(origin, named[0]):
-            return Problem.http(
-                403, "Another page's requests are not answered; the setting cors_origins lets its requests in."
-            )
-        if found.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        is_other = origin is not None and not _same(origin, named[0])
+        if is_other or found.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return Problem.http(
                 403, "Another page's requests are not answered; the setting cors_origins lets its requests in."
             )

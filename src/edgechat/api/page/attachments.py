@@ -19,9 +19,8 @@ from edgechat.api.examples import Example
 from edgechat.api.page.runs import Owner, TheRuns
 from edgechat.api.requests import CLIENT_CLOSED, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
-from edgechat.errors import EdgechatError
-from edgechat.history import attachments, conversations, files
-from edgechat.history.files import Incoming, Kept
+from edgechat.history import attachments, files, held
+from edgechat.history.files import Incoming
 from edgechat.history.store import History
 from edgechat.media.sniff import MEDIA_TYPES
 
@@ -69,7 +68,8 @@ async def put(
         incoming = await _received(request.stream(), history, name)
     except ClientDisconnect:
         return Response(status_code=CLIENT_CLOSED)
-    kept = await asyncio.shield(_kept(history, owner, incoming, runtime.settings.attachment_bytes))
+    most = runtime.settings.attachment_bytes
+    kept = await asyncio.shield(asyncio.to_thread(held.keep, history, owner, incoming, most))
     found = kept.attachment
     return {"sha256": found.sha256, "kind": found.kind, "width": None, "height": None, "seconds": None, "tokens": None}
 
@@ -84,18 +84,6 @@ async def _received(stream: AsyncIterator[bytes], history: History, name: str) -
     except BaseException:
         await asyncio.to_thread(upload.drop)
         raise
-
-
-async def _kept(history: History, owner: str, incoming: Incoming, most: int) -> Kept:
-    """The row, after COMMIT. Without one the file goes."""
-    now = conversations.now()
-    try:
-        kept = await wrap_future(history.write(attachments.put, owner, incoming, most, now))
-    except EdgechatError:
-        await asyncio.to_thread(files.delete, history.attachments, [incoming.file])
-        raise
-    await asyncio.to_thread(files.settle, history.attachments, incoming, kept)
-    return kept
 
 
 @router.get("/{sha256}", Facts(Need.KEY), "The bytes, for whoever uploaded them", response_class=Response)
