@@ -1,6 +1,7 @@
 """What the page shows of the server: getting a model, losing the connection, serving another model."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -140,6 +141,24 @@ def test_the_server_at_a_glance(tab: Chat, script: Script) -> None:
     script.figures = {"running": 0, "waiting": 0, "speed": [0.0]}
     chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(chat.page.locator("#panel-text")).to_have_text("612 MB")
+
+
+def test_what_is_asked_while_an_older_question_is_under_way_is_answered_anew(new_chat: Open, script: Script) -> None:
+    chat = new_chat()
+    chat.page.clock.install()
+    chat.open()
+    chat.page.clock.pause_at(chat.page.evaluate("Date.now()") + 1_000)  # only what is asked for is answered
+    held: list[Any] = []
+    chat.page.route("**/readyz", lambda route: route.continue_() if held else held.append(route))
+    again = "document.dispatchEvent(new Event('visibilitychange'))"
+    with chat.page.expect_request("**/readyz"):
+        chat.page.evaluate(again)
+    script.ready = READY | {"state": "loading", "progress": 0.4}
+    chat.page.evaluate(again)
+    chat.page.evaluate(again)
+    with chat.page.expect_response(lambda response: response.url.endswith("/readyz") and response.status == 503):
+        held[0].fulfill(json=READY)
+    expect(chat.status).to_contain_text("40%")
 
 
 def test_the_server_is_not_asked_in_a_hidden_tab(new_chat: Open, script: Script) -> None:

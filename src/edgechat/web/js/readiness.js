@@ -18,6 +18,7 @@ export class Readiness extends EventTarget {
   #misses = 0;
   #waiting = 0;
   #asking = null;
+  #again = null; // the question after the one under way
 
   start() {
     document.addEventListener("visibilitychange", () => {
@@ -27,9 +28,13 @@ export class Readiness extends EventTarget {
     return this.check();
   }
 
-  /** Ask now. Several callers share one question. */
+  /**
+   * Ask now. An answer under way may be older than what the caller knows (another language, a server come back), so
+   * those who call meanwhile share one more question after it.
+   */
   check() {
-    this.#asking ??= this.#ask().finally(() => (this.#asking = null));
+    if (this.#asking) return (this.#again ??= this.#asking.then(() => ((this.#again = null), this.check())));
+    this.#asking = this.#ask().finally(() => (this.#asking = null));
     return this.#asking;
   }
 
