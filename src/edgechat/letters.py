@@ -1,7 +1,7 @@
 """Interprocess messages: all that is said between a server and its workers.
 
     server ─► Load, then Generate · Ask · Cancel · Forget · Cores ─►  worker
-           ◄─ LoadProgress …, Ready | LoadFailed, then Told …      ◄─
+           ◄─ LoadProgress …, Ready | LoadFailed, then Told · Alive …  ◄─
 
 They travel as process/frames.py says. Both ends know the types; nothing else gets through.
 """
@@ -99,8 +99,12 @@ class Told(FromWorker, frozen=True):
     event: AnyEvent
 
 
+class Alive(FromWorker, frozen=True):
+    """A heartbeat: a bounded piece of work is done, and there was nothing of it to tell."""
+
+
 AnyToWorker = Load | Generate | Ask | Cancel | Forget | Cores
-AnyFromWorker = LoadProgress | Ready | LoadFailed | Told
+AnyFromWorker = LoadProgress | Ready | LoadFailed | Told | Alive
 
 to_worker: msgspec.msgpack.Decoder[AnyToWorker] = msgspec.msgpack.Decoder(AnyToWorker)
 from_worker: msgspec.msgpack.Decoder[AnyFromWorker] = msgspec.msgpack.Decoder(AnyFromWorker)

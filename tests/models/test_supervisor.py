@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from edgechat.errors import EngineFailed, EngineOutOfMemory, ModelFileInvalid, NotReady, RequestRefused
-from edgechat.letters import Load
+from edgechat.letters import Alive, Load
 from edgechat.models.supervisor import Worker
 from edgechat.scheduler.loop import MOST_OF_ONE
 from edgechat.types import Answered, AnyEvent, Called, Delta, Done, Failed, GenRequest, Message, Read, Tool
@@ -108,6 +108,14 @@ async def test_a_worker_that_hangs_is_replaced_and_its_reader_is_told(
         assert isinstance(events[-1], Failed)
         await within(10, lambda: w.ready)
         assert text_of(await events_of(w, ask("x", max_tokens=2))) == "Yo"
+
+
+async def test_a_heartbeat_is_a_sign_of_life_like_any_letter(fake_model: FakeModel) -> None:
+    async with worker(fake_model()) as w:
+        w._heard = 0.0
+        w._take(Alive())
+        assert w._heard > 0.0
+        assert w.ready
 
 
 async def test_closing_the_stream_frees_the_engine(fake_model: FakeModel) -> None:

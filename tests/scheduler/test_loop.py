@@ -15,7 +15,8 @@ from edgechat.letters import Cancel
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.loop import RUNNING, Loop, Stop, Submit
-from edgechat.types import AnyEvent, Delta, Done, Failed, GenRequest, Guards, Message, Prefill, Queued
+from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Guards, Message, Prefill, Queued, Tool
+from tests.prompt.families import FAMILIES
 
 
 class Bench:
@@ -26,7 +27,8 @@ class Bench:
         path.write_text(json.dumps(script))
         self.engine = Fake(path, 0, 0, 1, lambda _: None)
         self.events: list[tuple[int, AnyEvent]] = []
-        self.loop = Loop(self.engine, self.tell, limit)
+        self.beats = 0
+        self.loop = Loop(self.engine, self.tell, limit, alive=self.beat)
         self.hook: Callable[[int, AnyEvent], None] = lambda id, event: None
         template = self.engine.template
         assert template is not None
@@ -38,6 +40,9 @@ class Bench:
         self.hook(id, event)
         if isinstance(event, Done | Failed):
             self.closed()
+
+    def beat(self) -> None:
+        self.beats += 1
 
     def closed(self) -> None:
         self.open -= 1
@@ -232,3 +237,15 @@ def test_cells_that_are_not_cut_are_not_trusted_any_more(bench: Bench, monkeypat
     assert [end.usage.cached_tokens for end in ends if isinstance(end, Done)] == [0, 0, 0]
     assert [bench.text(id) for id in (1, 2, 3)] == ["You said: more"] * 3
     bench.loop._pool.check()
+
+
+def test_a_call_that_is_held_back_until_it_is_whole_gives_a_sign_of_life_with_every_step(tmp_path: Path) -> None:
+    """For minutes, on a slow machine: without one, who only writes would be taken for one that hangs."""
+    call = '<tool_call>\n{"name": "write", "arguments": {"text": "' + "a long text " * 40 + '"}}\n</tool_call>'
+    bench = Bench(tmp_path, reply=call, template=FAMILIES["qwen2.5"].template)
+    beats: list[int] = []
+    bench.hook = lambda id, event: beats.append(bench.beats)
+    bench.ask(1, "write", tools=(Tool("write", parameters='{"type": "object"}'),), guards=Guards(loop=False))
+    bench.loop.run()
+    assert [type(event) for _, event in bench.events[-2:]] == [Called, Done]
+    assert beats[-2] - beats[-3] > 400  # steps of which there was nothing to tell

@@ -158,3 +158,19 @@ def test_a_deleted_conversation_is_erased_for_models_that_nobody_has_loaded(tmp_
     assert len(list(tmp_path.glob("*.kv"))) == 2
     assert shelf(tmp_path).find("mine", TOKENS, beyond=0) is None
     assert shelf(tmp_path, fingerprint="model b").find("mine", TOKENS, beyond=0) is not None
+
+
+def test_a_large_state_is_written_and_read_in_pieces_with_a_sign_of_life_after_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a slow card half a gigabyte takes longer than a worker may be silent."""
+    monkeypatch.setattr("edgechat.scheduler.shelf.PIECE", 1000)
+    beats: list[str] = []
+    one = Shelf(tmp_path, 1_000_000, "model a", alive=lambda: beats.append("written"))
+    one.put(MINE, TOKENS, STATE)
+    one.close()
+    again = Shelf(tmp_path, 1_000_000, "model a", alive=lambda: beats.append("read"))
+    found = again.find("mine", TOKENS, beyond=0)
+    assert found is not None
+    assert again.read(found.book) == STATE
+    assert beats == ["written"] * 5 + ["read"] * 5

@@ -18,6 +18,7 @@ import structlog
 
 from edgechat.errors import EdgechatError, NotReady, RequestRefused, from_code
 from edgechat.letters import (
+    Alive,
     AnyFromWorker,
     AnyToWorker,
     Ask,
@@ -38,7 +39,7 @@ from edgechat.process.child import Child
 from edgechat.types import AnyEvent, AnyQuestion, Done, Ending, Failed, GenRequest, Loading, ModelInfo, Queued
 
 PAUSES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a start, by deaths in a row
-HANG_S = 60.0  # without a letter while answers are open: no step takes that long
+HANG_S = 60.0  # without a letter while answers are open: each piece of work ends with one, and none takes that long
 LAST_WORDS_S = 4.0  # seconds that a worker has to end by itself
 STEADY = 60.0  # seconds of life after which a death counts as the first again
 
@@ -260,6 +261,8 @@ class Worker:
             case Told(id=id, event=event):
                 if answer := self._answers.get(id):
                     self._tell(id, answer, event)
+                return
+            case Alive():
                 return
             case LoadProgress(event=event):
                 self.loading = event

@@ -62,10 +62,12 @@ class Loop:
         limit: int = 64,
         shelf: Shelf | None = None,
         threads: Threads | None = None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """At most `limit` answers wait."""
+        """At most `limit` answers wait. `alive` is called after every step: of many there is nothing to tell."""
         self._engine = engine
         self._tell = tell
+        self._alive = alive
         self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
         self._queue = FairQueue(limit)
         self._pool = Pool(engine, shelf)
@@ -235,6 +237,7 @@ class Loop:
                 self._threads.idle(self._idleness.cores())
         for part, token in zip(parts, drawn, strict=True):
             self._advance(part, token, now)
+        self._alive()
 
     def _plan(self) -> list[Part]:
         running, now = list(self._running.values()), time.monotonic()

@@ -16,7 +16,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Queue
@@ -33,6 +33,7 @@ FRONT = struct.Struct("<8sII")  # magic, CRC-32 of all that follows, length of t
 MAX_HEAD = 16 << 20
 NONE: Mapping[int, bytes] = {}
 PENDING = 4  # states that may wait to be written; beyond that the scheduler waits
+PIECE = 8 << 20  # bytes read or written at once: a long conversation has half a gigabyte, a memory card 10 MB/s
 
 
 class Label(NamedTuple):
@@ -82,11 +83,22 @@ class Job(NamedTuple):
 class Shelf:
     """The disk tier of one worker. Called by the scheduler's thread; files are written by another one."""
 
-    def __init__(self, folder: Path, budget: int, fingerprint: str, cuts: Cuts = "anywhere") -> None:
-        """Read what is there. `budget` in bytes counts all files of the folder; `cuts` is the engine's."""
+    def __init__(
+        self,
+        folder: Path,
+        budget: int,
+        fingerprint: str,
+        cuts: Cuts = "anywhere",
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read what is there. `budget` in bytes counts all files of the folder; `cuts` is the engine's.
+
+        `alive` is called after every piece that was read or written, from either thread.
+        """
         self._folder = folder
         self._budget = budget
         self._fingerprint = fingerprint
+        self._alive = alive
         self._tree = PrefixTree(cuts)
         self._books: dict[int, Book] = {}  # least recently used first
         self._foreign: dict[Path, int] = {}
@@ -142,7 +154,7 @@ class Shelf:
         state = self._unwritten.get(book.id)
         if state is None:
             with suppress(OSError):
-                state = _state(book.path.read_bytes())
+                state = self._read(book.path)
                 os.utime(book.path)
         if state is None:
             self.drop(book)
@@ -233,6 +245,21 @@ class Shelf:
         while self._books and self.used + size > self._budget:
             self.drop(next(iter(self._books.values())))
 
+    def _read(self, path: Path) -> bytes | None:
+        """The state in a file, or None when it is not what was written. Raises OSError."""
+        with path.open("rb") as file:
+            try:
+                magic, checksum, length = FRONT.unpack(file.read(FRONT.size))
+            except struct.error:
+                return None
+            found = zlib.crc32(head := file.read(min(length, MAX_HEAD)))
+            pieces = []
+            while piece := file.read(PIECE):
+                found = zlib.crc32(piece, found)
+                pieces.append(piece)
+                self._alive()
+        return b"".join(pieces) if magic == MAGIC and len(head) == length and found == checksum else None
+
     def _write_all(self) -> None:
         while (jobs := self._jobs.get()) is not None:
             for job in jobs:
@@ -243,12 +270,16 @@ class Shelf:
         if book.id not in self._unwritten:
             return  # dropped meanwhile
         front = FRONT.pack(MAGIC, zlib.crc32(state, zlib.crc32(head)), len(head))
+        whole = memoryview(state)
         with (
             suppress(OSError),  # a full disk costs a prefix, never an answer
             atomic.replacing(book.path, mode=0o600, durable=False) as part,
             part.open("wb") as file,
         ):
-            file.writelines((front, head, state))
+            file.writelines((front, head))
+            for start in range(0, len(state), PIECE):
+                file.write(whole[start : start + PIECE])
+                self._alive()
         if self._unwritten.pop(book.id, None) is None:
             with suppress(OSError):
                 book.path.unlink()
@@ -273,13 +304,3 @@ def _head(path: Path, size: int) -> Head | None:
             return msgspec.msgpack.decode(file.read(length), type=Head)
     except (OSError, struct.error, msgspec.DecodeError):
         return None
-
-
-def _state(data: bytes) -> bytes | None:
-    """The state in a file's bytes, or None when they are not what was written."""
-    if len(data) < FRONT.size:
-        return None
-    magic, checksum, length = FRONT.unpack_from(data)
-    if magic != MAGIC or zlib.crc32(memoryview(data)[FRONT.size :]) != checksum:
-        return None
-    return data[FRONT.size + length :]

@@ -24,6 +24,7 @@ from edgechat import registry
 from edgechat.engine.base import Engine
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.letters import (
+    Alive,
     AnyToWorker,
     Ask,
     Cancel,
@@ -51,15 +52,27 @@ from edgechat.worker.intake import Intake, fatal
 from edgechat.worker.looking import Looker, Open
 from edgechat.worker.trial import Candidate, Trial
 
+HEARTBEAT_S = 1.0  # without a letter, after which work that goes on is told
 LAST_WORDS_S = 3.0  # for copying what is kept to disk when the server has gone
 
 
 class Server(Parent[AnyToWorker]):
     """Who started this worker."""
 
+    _sent = 0.0
+
+    def send(self, letter: msgspec.Struct) -> None:
+        super().send(letter)
+        self._sent = time.monotonic()
+
     def tell(self, id: int, event: AnyEvent) -> None:
         """Send an event of answer `id`."""
         self.send(Told(id=id, event=event))
+
+    def alive(self) -> None:
+        """A bounded piece of work is done, from any thread: who works is never taken for one that hangs."""
+        if time.monotonic() - self._sent > HEARTBEAT_S:
+            self.send(Alive())
 
 
 def _serve_letters(intake: Intake, loop: Loop, server: Server) -> None:
@@ -160,9 +173,9 @@ def _answering(first: Load, server: Server) -> Callable[[], None]:
     engine, prompter = _load(first, server)
 
     def serve() -> None:
-        shelf = _shelf(first, engine)
+        shelf = _shelf(first, engine, server.alive)
         threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
-        loop = Loop(engine, server.tell, first.queue, shelf, threads)
+        loop = Loop(engine, server.tell, first.queue, shelf, threads, server.alive)
         looker = _looker(first, engine, loop)
         intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell, looker)
         reader = fatal(partial(_serve_letters, intake, loop))
@@ -198,13 +211,13 @@ def _looker(load: Load, engine: Engine, loop: Loop) -> Looker | None:
     return Looker(opening, lambda: loop.spare_threads)
 
 
-def _shelf(load: Load, engine: Engine) -> Shelf | None:
+def _shelf(load: Load, engine: Engine, alive: Callable[[], None]) -> Shelf | None:
     """The place for prefixes that outlive the process, unless there is none or it cannot be had."""
     if not load.shelf or not load.shelf_bytes:
         return None
     fingerprint = hashlib.sha256(f"{load.digest} {engine.info.engine} f16 views".encode()).hexdigest()
     try:
-        return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint, engine.cuts)
+        return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint, engine.cuts, alive)
     except OSError as error:
         print(f"no prefixes are kept on disk: {load.shelf}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return None

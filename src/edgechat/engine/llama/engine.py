@@ -276,21 +276,17 @@ class LlamaCpp:
         return states.take(self._context, seq)
 
     def save(self, seq: int) -> bytes:
-        head, size = self._places.saved(seq), lib.llama_state_seq_get_size(self._context, seq)
-        state = (ctypes.c_uint8 * (len(head) + size))()
-        ctypes.memmove(state, head, len(head))
-        written = lib.llama_state_seq_get_data(self._context, _behind(state, len(head)), size, seq)
-        if not written:
-            raise EngineFailed(f"llama.cpp does not tell the state of sequence {seq}.")
-        # A slice of `state` itself would be a list of Python integers.
-        return memoryview(state)[: len(head) + written].tobytes()
+        return states.take(self._context, seq, states.WHOLE, self._places.saved(seq))
 
     def restore(self, seq: int, state: bytes) -> bool:
         head = self._places.restore(seq, state)
         if head is None:
             return False
-        data, size = (ctypes.c_uint8 * len(state)).from_buffer_copy(state), len(state) - head
-        return bool(lib.llama_state_seq_set_data(self._context, _behind(data, head), size, seq) == size)
+        try:
+            states.put(self._context, seq, state, states.WHOLE, head)
+        except EngineFailed:
+            return False
+        return True
 
     def set_threads(self, count: int) -> None:
         lib.llama_set_n_threads(self._context, count, count)  # its own line is drawn at one token, not at prompts
@@ -303,8 +299,3 @@ class LlamaCpp:
         lib.llama_batch_free(self._batch)
         lib.llama_free(self._context)
         lib.llama_model_free(self._model)
-
-
-def _behind(data: "ctypes.Array[ctypes.c_uint8]", offset: int) -> "ctypes._Pointer[ctypes.c_uint8]":
-    """A pointer to what follows the first `offset` bytes."""
-    return ctypes.cast(ctypes.byref(data, offset), ctypes.POINTER(ctypes.c_uint8))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
+WHOLE, PARTIAL_ONLY = 0, 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
 CLOSE = 1e-3  # of the logits: rounding; a foreign state moves them by far more
 
 
@@ -34,23 +34,27 @@ def has_states(model: ctypes.c_void_p) -> bool:
     return bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
 
 
-def take(context: ctypes.c_void_p, seq: int) -> bytes:
-    """A copy of the state of `seq`. Raises EngineFailed."""
-    size = lib.llama_state_seq_get_size_ext(context, seq, PARTIAL_ONLY)
-    state: bytes = _unwritten(None, size)  # nobody has seen it yet; a second copy would halt writers twice as long
-    if lib.llama_state_seq_get_data_ext(context, _address(state), size, seq, PARTIAL_ONLY) != size or not size:
-        raise EngineFailed(f"llama.cpp does not tell the running state of sequence {seq}.")
+def take(context: ctypes.c_void_p, seq: int, flags: int = PARTIAL_ONLY, head: bytes = b"") -> bytes:
+    """`head`, and behind it a copy of the state of `seq`. Raises EngineFailed."""
+    size = lib.llama_state_seq_get_size_ext(context, seq, flags)
+    state: bytes = _unwritten(None, len(head) + size)  # by nobody seen yet; another copy would halt writers as long
+    ctypes.memmove(_address(state), head, len(head))
+    if lib.llama_state_seq_get_data_ext(context, _address(state, len(head)), size, seq, flags) != size or not size:
+        raise EngineFailed(f"llama.cpp does not tell the state of sequence {seq}.")
     return state
 
 
-def put(context: ctypes.c_void_p, seq: int, state: bytes) -> None:
-    """`seq` goes on from `state`, whatever it had. Raises EngineFailed."""
-    if lib.llama_state_seq_set_data_ext(context, _address(state), len(state), seq, PARTIAL_ONLY) != len(state):
-        raise EngineFailed(f"llama.cpp does not take the running state of sequence {seq}.")
+def put(context: ctypes.c_void_p, seq: int, state: bytes, flags: int = PARTIAL_ONLY, head: int = 0) -> None:
+    """`seq` goes on from `state`, behind its first `head` bytes, whatever it had. Raises EngineFailed."""
+    size = len(state) - head
+    if lib.llama_state_seq_set_data_ext(context, _address(state, head), size, seq, flags) != size:
+        raise EngineFailed(f"llama.cpp does not take the state of sequence {seq}.")
 
 
-def _address(data: bytes) -> "ctypes._Pointer[ctypes.c_uint8]":
-    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+def _address(data: bytes, offset: int = 0) -> "ctypes._Pointer[ctypes.c_uint8]":
+    """A pointer into `data`, which is not copied: a long conversation's state has half a gigabyte."""
+    start = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+    return ctypes.cast(start + offset, ctypes.POINTER(ctypes.c_uint8))
 
 
 def goes_on(memory: ctypes.c_void_p, seq: int, start: int, window: int) -> bool:
