@@ -6,6 +6,7 @@ llama.cpp itself tells which tensors an architecture has, and how large they are
 """
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -48,6 +49,7 @@ ARCHITECTURES: dict[str, Keys] = {
     "llama": {},
     "qwen2": {},
     "qwen3": {},
+    "qwen3vl": {"rope.dimension_sections": [8, 4, 4, 0], "n_deepstack_layers": 1},
     "qwen3moe": _MIXTURE,
     "qwen35": _DELTA,
     "qwen35moe": _DELTA | _MIXTURE | _SHARED,
@@ -93,25 +95,27 @@ _from_keys = function(
 )
 
 
-def model(path: Path, architecture: str, template: str | None = CHATML, **more: object) -> Path:
-    """Write a model of `architecture` to `path`, with `more` keys of it."""
+def model(
+    path: Path, architecture: str, template: str | None = CHATML, marks: Sequence[str] = (), /, **more: object
+) -> Path:
+    """Write a model of `architecture` to `path`, with `more` keys of it, and control tokens for `marks`."""
     numbers = _DENSE | ARCHITECTURES[architecture] | more
-    keys = {f"{architecture}.{key}": value for key, value in numbers.items()} | vocabulary()
+    keys = {f"{architecture}.{key}": value for key, value in numbers.items()} | vocabulary(marks)
     keys |= {"tokenizer.chat_template": template} if template else {}
     keys["general.architecture"], keys["general.name"] = architecture, f"tiny {architecture}"
     return write(path, gguf(keys, _shapes(path, keys), _random))
 
 
-def vocabulary() -> Keys:
-    """A token for each byte, one merge, and ChatML's control tokens."""
+def vocabulary(marks: Sequence[str] = ()) -> Keys:
+    """A token for each byte, one merge, ChatML's control tokens, and those of `marks`."""
     letters = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     names = [chr(byte) if byte in letters else chr(next(others)) for byte in range(256)]
     return {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "gpt-2",
-        "tokenizer.ggml.tokens": [*names, "th", *CONTROL],
-        "tokenizer.ggml.token_type": [1] * 257 + [3] * len(CONTROL),
+        "tokenizer.ggml.tokens": [*names, "th", *CONTROL, *marks],
+        "tokenizer.ggml.token_type": [1] * 257 + [3] * len([*CONTROL, *marks]),
         "tokenizer.ggml.merges": ["t h"],
         "tokenizer.ggml.eos_token_id": 259,
         "tokenizer.ggml.add_bos_token": False,

@@ -100,7 +100,7 @@ def test_a_killed_server_leaves_no_worker(fake_model: FakeModel) -> None:
 
 
 def test_a_model_without_a_template_is_served_in_chatml_and_it_is_said(tmp_path: Path) -> None:
-    with serve("--model", str(tiny.model(tmp_path / "tiny.gguf", "llama", template=None))) as server:
+    with serve("--model", str(tiny.model(tmp_path / "tiny.gguf", "llama", None))) as server:
         assert server.ready()
         assert server.readiness()["why"] == UNTAUGHT
         assert server.said(f"({UNTAUGHT})", 10)

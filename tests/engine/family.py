@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.errors import ModelUnsupported
 from edgechat.gguf.header import Header, read_header
 from edgechat.gguf.shape import attending, kv_bytes, recurring_layers, state_bytes
+from edgechat.prompt.senses import EYES
+from edgechat.prompt.sight import Sight
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.loop import Loop, Stop, Submit
@@ -66,12 +68,14 @@ class Verdict:
 class Life:
     """One engine and its loop, asked one after the other or together."""
 
-    def __init__(self, path: Path, shelf: Path | None = None) -> None:
+    def __init__(self, path: Path, shelf: Path | None = None, sights: Mapping[str, Sight] = {}) -> None:
         make: Any = LlamaCpp
+        self._sights = sights
         self.engine = make(path, CONTEXT, 1 << 30, 1, lambda _: None)
         self._kept = Shelf(shelf, 64 << 20, "tiny", self.engine.cuts) if shelf else None
         self._loop = Loop(self.engine, self._tell, shelf=self._kept)
-        self._prompter = Prompter(Template(self.engine.template or ""), self.engine.tokenizer, CONTEXT)
+        template = Template(self.engine.template or "")
+        self._prompter = Prompter(template, self.engine.tokenizer, CONTEXT, senses=EYES if sights else ())
         self._scores: dict[int, list[Scored]] = {}
         self._done: dict[int, Done] = {}
         self._open = 0
@@ -83,7 +87,7 @@ class Life:
         self._open = len(ids)
         for id, request in zip(ids, requests, strict=True):
             self._scores[id] = []
-            self._loop.post(Submit(id, request, self._prompter.prepare(request)))
+            self._loop.post(Submit(id, request, self._prompter.prepare(request, self._sights)))
         self._loop._stopped = False
         self._loop.run()
         return [(self._scores[id], self._done[id].usage.cached_tokens) for id in ids]

@@ -113,8 +113,8 @@ class Library:
         if self.settings.engine not in registry.EYES:
             return None
         if self.settings.projector and self.default is not None and stored.name == self.default.name:
-            return projectors.read(self.settings.projector)
-        return projectors.of(stored.companions)
+            return projectors.read(self.settings.projector, stored.path)
+        return projectors.of(stored.path, stored.companions)
 
     def planned(self, stored: Stored) -> Forecast:
         """As `forecast`, of what is loaded for `stored`, with its projector."""

@@ -19,6 +19,14 @@ from edgechat.prompt import senses
 from edgechat.types import ModelInfo
 
 PREFIX = "mmproj"
+JOINTS = {  # the matrix whose rows are as wide as the model, by the kind of projector
+    "qwen2vl_merger": "mm.2.weight",
+    "qwen2.5vl_merger": "mm.2.weight",
+    "qwen3vl_merger": "mm.2.weight",
+    "lfm2": "mm.2.weight",
+    "idefics3": "mm.model.fc.weight",
+    "internvl": "mm.model.mlp.3.weight",
+}
 BOTH_WAYS = frozenset({"gemma3", "gemma3nv", "gemma4v", "gemma4uv"})  # a picture's cells look at those after them, too
 PROCESS = 192 << 20  # bytes beside the file: Python, libraries, vocabulary, a picture being encoded, those seen before
 
@@ -26,38 +34,49 @@ PROCESS = 192 << 20  # bytes beside the file: Python, libraries, vocabulary, a p
 class Projector(NamedTuple):
     """A projector that is served. `digest` tells it from any other file, `bytes` are what it takes in memory.
 
-    `patch` is how many pixels on a side a token stands for; 0 where its header does not say.
+    `patch` is how many pixels on a side a token stands for, `width` how many numbers; 0 where its header does not say.
     """
 
     path: Path
     digest: str
     bytes: int
     patch: int
+    width: int
 
 
-def of(companions: tuple[Path, ...]) -> Projector | None:
-    """The projector among a model's `companions`, if there is one that is served."""
+def of(model: Path, companions: tuple[Path, ...]) -> Projector | None:
+    """The projector among the `companions` of `model`, if there is one that is served."""
     for file in companions:
         if file.name.lower().startswith(PREFIX):
             try:
-                return read(file)
+                return read(file, model)
             except ModelError:
                 return None
     return None
 
 
-def read(file: Path) -> Projector:
-    """The projector at `file`. Raises ModelFileInvalid where it is none, ModelUnsupported where it is not served."""
+def read(file: Path, model: Path) -> Projector:
+    """The projector at `file`, for `model`.
+
+    Raises ModelFileInvalid where it is none, ModelUnsupported where it is not served, or not with that model.
+    """
     try:
-        about = file.stat()
+        about, other = file.stat(), model.stat()
     except OSError as error:
-        raise ModelFileInvalid(f"{file} cannot be read: {error.strerror}.") from error
-    return _read(file, about.st_size, about.st_mtime_ns)
+        raise ModelFileInvalid(f"{error.filename} cannot be read: {error.strerror}.") from error
+    found = _read(file, about.st_size, about.st_mtime_ns)
+    width = _width(model, other.st_size, other.st_mtime_ns)
+    if found.width and width and found.width != width:
+        raise ModelUnsupported(
+            f"{file.name} is for models of width {found.width}, {model.name} has {width}: it belongs to another one."
+        )
+    return found
 
 
 @lru_cache(64)
 def _read(file: Path, size: int, written: int) -> Projector:
-    metadata = read_header(file).metadata
+    header = read_header(file)
+    metadata = header.metadata
     if metadata.get("general.architecture") != "clip" or not metadata.get("clip.has_vision_encoder"):
         raise ModelFileInvalid(f"{file.name} is no projector of pictures.")
     kind = metadata.get("clip.vision.projector_type") or metadata.get("clip.projector_type")
@@ -69,7 +88,18 @@ def _read(file: Path, size: int, written: int) -> Projector:
     digest = hashlib.sha256(f"{file.resolve()} {size} {written}".encode()).hexdigest()
     side, merged = metadata.get("clip.vision.patch_size"), metadata.get("clip.vision.spatial_merge_size")
     patch = side * merged if isinstance(side, int) and isinstance(merged, int) else 0
-    return Projector(file, digest, size + PROCESS, patch)
+    shapes = (tensor.shape for tensor in header.tensors if tensor.name == JOINTS.get(str(kind)))
+    return Projector(file, digest, size + PROCESS, patch, next((shape[-1] for shape in shapes), 0))
+
+
+@lru_cache(64)
+def _width(model: Path, size: int, written: int) -> int:
+    """How wide the model at `model` is; 0 for what is no GGUF, and not llama.cpp's to read."""
+    del size, written
+    try:
+        return read_header(model).number("embedding_length") or 0
+    except ModelFileInvalid:
+        return 0
 
 
 def with_eyes(info: ModelInfo, projector: Projector) -> ModelInfo:

@@ -121,6 +121,10 @@ class LlamaEyes:
 
 
 def _words(chunk: ctypes.c_void_p) -> tuple[int, ...]:
+    """The tokens of `chunk`. Raises ModelUnsupported where the model has none of a name that the library asked for."""
     count = ctypes.c_size_t()
     tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
-    return tuple(tokens[: count.value])
+    words = tuple(tokens[: count.value])
+    if min(words, default=0) < 0:
+        raise ModelUnsupported("the projector marks pictures with tokens that this model does not have.")
+    return words
