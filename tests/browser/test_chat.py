@@ -118,7 +118,7 @@ def test_another_answer_keeps_the_first(chat: Chat, script: Script) -> None:
     script.will_say("Version two.")
     chat.ask("Tell me")
     expect(chat.answers.last.locator(".figures")).to_be_attached()
-    chat.button("Answer again").click()
+    chat.button("Regenerate").click()
     expect(chat.answer).to_have_text("Version two.")
     expect(chat.answers).to_have_count(1)
     question = script.records.conversations["c-1"]["messages"][0]
@@ -266,8 +266,8 @@ def test_error_before_the_first_byte(chat: Chat, script: Script) -> None:
     script.will_refuse(500, problem("engine_failed", "the engine died <b>twice</b>"))
     chat.ask("Hello")
     alert = chat.answers.last.get_by_role("alert")
-    expect(alert).to_contain_text("The model stopped working in the middle.")
-    expect(alert).to_contain_text("try once more in a moment")
+    expect(alert).to_contain_text("The model stopped in the middle.")
+    expect(alert).to_contain_text("try again in a moment")
     alert.get_by_text("Details").click()
     expect(alert.locator(".raw")).to_have_text("the engine died <b>twice</b>")
     expect(chat.questions.locator(".text")).to_have_text("Hello")
@@ -282,7 +282,7 @@ def test_error_before_the_first_byte(chat: Chat, script: Script) -> None:
 def test_error_after_the_first_byte(chat: Chat, script: Script) -> None:
     script.will(delta("So far"), failed("engine_failed", "the engine's process ended"))
     chat.ask("Hello")
-    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The model stopped working in the middle.")
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The model stopped in the middle.")
     expect(chat.answer).to_have_text("So far")
     script.will_say("Whole.")
     chat.button("Try again").click()
@@ -293,8 +293,8 @@ def test_error_after_the_first_byte(chat: Chat, script: Script) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "said", "raw"),
     [
-        (400, problem("new", "top_p is out of range"), "cannot answer this", "top_p is out of range"),
-        (429, "slow down", "too much to do", "slow down"),
+        (400, problem("new", "top_p is out of range"), "refused this request", "top_p is out of range"),
+        (429, "slow down", "The server is busy", "slow down"),
         (502, "", "went wrong on the server", "HTTP 502"),
         (507, problem("out_of_memory", "needs 900 MB"), "not enough memory", "needs 900 MB"),
     ],
@@ -385,7 +385,7 @@ def test_the_context_warns_before_it_is_full(chat: Chat, script: Script) -> None
     expect(chat.page.locator("#context-full")).to_be_hidden()
     expect(chat.button("Send")).to_be_visible()
     chat.ask("More")
-    expect(chat.page.locator("#context-full")).to_contain_text("The oldest part will be left out.")
+    expect(chat.page.locator("#context-full")).to_contain_text("The oldest messages will be left out.")
 
 
 def test_a_long_conversation_opens_at_its_end(new_chat: Open, script: Script) -> None:
@@ -417,7 +417,7 @@ def test_what_will_not_fit_goes_into_a_new_chat_as_a_summary(chat: Chat, script:
     chat.button("New chat with a summary").click()
     expect(chat.questions.last.locator(".text")).to_contain_text("Sum up our conversation so far")
     chat.button("New chat with a summary").click()
-    expect(chat.status).to_have_text("An answer is being written. Stop it, or wait until it is done.")
+    expect(chat.status).to_have_text("An answer is still being written. Wait for it, or stop it first.")
     gate.set()
     expect(chat.page.locator("#empty")).to_be_visible()
     expect(chat.page.locator("#attached-text")).to_have_text("Our conversation so far: We like cats.")

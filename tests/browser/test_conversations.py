@@ -177,7 +177,7 @@ def test_seven_tabs_leave_room_for_an_answer(new_chat: Open, script: Script) -> 
 def test_a_conversation_that_is_gone(tab: Chat, script: Script, how: str) -> None:
     id = script.records.add("Gone", "q", "a", deleted=1) if how == "deleted" else "c-404"
     chat = tab.open(f"?lang=en&c={id}")
-    expect(chat.page.locator(".toast")).to_contain_text("This conversation is no longer there.")
+    expect(chat.page.locator(".toast")).to_contain_text("This conversation no longer exists.")
     expect(chat.page.locator("#empty")).to_be_visible()
 
 

@@ -99,7 +99,7 @@ def test_an_answer_is_watched_and_ended(board: Open, reader: Reader) -> None:
     expect(page.locator("#requests")).to_contain_text("Writing")
     expect(page.locator("#models tbody tr")).to_contain_text("In memory")
     page.get_by_role("button", name="End this answer").click()
-    expect(page.locator("#requests")).to_contain_text("Nobody is being answered.")
+    expect(page.locator("#requests")).to_contain_text("No answer in progress.")
     expect(page.locator("#errors")).to_contain_text("interrupted")
     reader.join(20)
     assert "interrupted" in reader.last
@@ -112,7 +112,7 @@ def test_paused_or_hidden_it_asks_for_nothing(board: Open, away: str) -> None:
     page.reload()
     expect(page.locator("#plots [role=img]").first).to_have_attribute("aria-label", re.compile("tokens"))
     if away == "paused":
-        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Freeze view").click()
     else:
         page.evaluate(HIDE, True)
     asked: list[str] = []
@@ -122,7 +122,7 @@ def test_paused_or_hidden_it_asks_for_nothing(board: Open, away: str) -> None:
     assert asked == []
     with page.expect_request("**/api/dash/events"):
         if away == "paused":
-            page.get_by_role("button", name="Go on").click()
+            page.get_by_role("button", name="Resume view").click()
         else:
             page.evaluate(HIDE, False)
 
@@ -142,18 +142,54 @@ def test_as_a_table_and_in_another_language(board: Open) -> None:
 
 def test_the_server_is_paused_and_goes_on(board: Open, address: str) -> None:
     page = board()
-    page.get_by_role("button", name="Refuse new requests").click()
+    page.get_by_role("button", name="Pause server").click()
     expect(page.locator("#state")).to_have_text("Paused")
     assert httpx.post(f"{address}/chat", json={"input": "hello"}).status_code == 503
     page.get_by_role("button", name="中文").click()
     expect(page.locator("#state")).to_have_text("已暂停")
-    page.get_by_role("button", name="恢复接受请求").click()
+    page.get_by_role("button", name="恢复服务").click()
     expect(page.locator("#state")).to_have_text("就绪")
-    expect(page.locator("#doors")).to_have_text("拒绝新请求")
+    expect(page.locator("#doors")).to_have_text("暂停服务")
+
+
+def test_a_pause_is_seen_in_a_frozen_view_too(board: Open, address: str) -> None:
+    page = board()
+    page.get_by_role("button", name="Freeze view").click()
+    page.get_by_role("button", name="Pause server").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    page.get_by_role("button", name="Resume server").click()
+    expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.get_by_role("button", name="Resume view")).to_be_visible()
+
+
+NOTE = """
+window.drawn = [];
+const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.clearRect = function (...where) {
+    if (this.canvas.closest("#plot-failures")) drawn.length = 0;
+    return clearRect.apply(this, where);
+};
+CanvasRenderingContext2D.prototype.fillText = function (text, ...where) {
+    if (this.canvas.closest("#plot-failures")) drawn.push(text);
+    return fillText.call(this, text, ...where);
+};
+"""
+
+
+def test_answers_are_counted_in_whole_numbers_and_no_time_stands_twice(board: Open) -> None:
+    """On the axes of the plot that is nearly always empty."""
+    page = board()
+    page.add_init_script(NOTE)
+    page.reload()
+    page.wait_for_function("drawn.filter((text) => text.includes(':')).length > 1")
+    texts: list[str] = page.evaluate("drawn")
+    times = [text for text in texts if ":" in text]
+    assert len(set(times)) == len(times)
+    assert all(text.isdigit() for text in texts if text not in times)
 
 
 @pytest.mark.parametrize(
-    ("language", "end", "cancel"), [("en", "End the server", "Cancel"), ("zh", "结束服务器", "取消")]
+    ("language", "end", "cancel"), [("en", "Shut down server", "Cancel"), ("zh", "关闭服务器", "取消")]
 )
 def test_the_end_is_asked_for_twice(board: Open, language: str, end: str, cancel: str) -> None:
     """The page asks back; then the wish goes out, here to nobody."""
@@ -218,14 +254,16 @@ def test_models_clients_errors_and_settings_are_there_for_whoever_looks(board: O
     expect(page.locator("#codes")).to_contain_text("context_length_exceeded")
     page.get_by_role("button", name="Copy the errors").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    page.get_by_text("Settings in force").click()
+    page.get_by_text("Current settings").click()
     expect(page.locator("#settings")).to_contain_text("keep_alive")
     with page.expect_download() as download:
         page.get_by_role("link", name="Diagnostics").click()
     assert download.value.suggested_filename == "edgechat-diagnostics.zip"
 
 
-@pytest.mark.parametrize(("language", "name"), [("en", "edgechat itself: titles"), ("zh-CN", "edgechat 自身：标题")])
+@pytest.mark.parametrize(
+    ("language", "name"), [("en", "edgechat itself (titles)"), ("zh-CN", "edgechat 自身（生成标题）")]
+)
 def test_answers_that_nobody_asked_for_are_the_server_s_own(board: Open, language: str, name: str) -> None:
     """Titles of conversations have no client."""
     shown = board(language).evaluate(
@@ -241,8 +279,8 @@ def test_answers_that_nobody_asked_for_are_the_server_s_own(board: Open, languag
 def test_a_lost_server_is_said(board: Open) -> None:
     page = board()
     page.route("**/api/dash/events", lambda route: route.abort())
-    page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_role("alert")).to_have_text("The server cannot be reached. Trying again.")
+    page.get_by_role("button", name="Freeze view").click()
+    page.get_by_role("button", name="Resume view").click()
+    expect(page.get_by_role("alert")).to_have_text("The server cannot be reached. Trying again…")
     page.unroute_all()
     expect(page.get_by_role("alert")).to_be_hidden()

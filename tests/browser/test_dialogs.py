@@ -23,7 +23,7 @@ def settings(chat: Chat) -> None:
 
 def test_settings_stand_beside_the_defaults_and_go_with_the_question(chat: Chat, script: Script) -> None:
     settings(chat)
-    field = chat.page.get_by_label("Temperature: how freely it chooses words")
+    field = chat.page.get_by_label("Temperature (higher is more varied)")
     expect(field).to_have_attribute("placeholder", "0.7")
     field.fill("0.2")
     chat.page.get_by_role("textbox", name="System prompt").fill("Be brief.")
@@ -37,14 +37,14 @@ def test_settings_stand_beside_the_defaults_and_go_with_the_question(chat: Chat,
     chat.page.reload()
     settings(chat)
     expect(field).to_have_value("0.2")
-    chat.button("Back to the default").first.click()
+    chat.button("Reset to default").first.click()
     expect(field).to_have_value("")
     assert json.loads(chat.page.evaluate("localStorage.getItem('edgechat.params')")) == {"stop": ["END", "STOP"]}
 
 
 def test_what_is_out_of_range_is_marked_and_not_kept(chat: Chat) -> None:
     settings(chat)
-    field = chat.page.get_by_label("Temperature: how freely it chooses words")
+    field = chat.page.get_by_label("Temperature (higher is more varied)")
     field.fill("5")
     expect(field).to_have_attribute("aria-invalid", "true")
     assert chat.page.evaluate("localStorage.getItem('edgechat.params')") is None
@@ -127,8 +127,8 @@ def test_several_files_and_archives_are_imported_and_what_is_missing_is_named(
             "2 were there already.",
             "3 pictures were left out: only text is imported.",
             "2 entries were not imported:",
-            "[4]: it is no conversation in a known format",
-            "<b>Old: it has no message with text",
+            "[4]: not a conversation in a known format",
+            "<b>Old: no message with text",
             "2 conversations imported.",
             "strange.zip is not a JSON file, so nothing was imported: conversations.json?",
         ],
@@ -161,7 +161,7 @@ def test_models_are_chosen_and_downloaded(chat: Chat, script: Script) -> None:
     rows = chat.page.locator(".models li")
     expect(rows).to_have_count(3)
     expect(rows.nth(0)).to_contain_text("In use")
-    expect(rows.nth(1)).to_contain_text("Needs 9 GB, and only 2.4 GB are free")
+    expect(rows.nth(1)).to_contain_text("Needs 9 GB, but only 2.4 GB is free")
     rows.nth(2).get_by_role("button", name="Download").click()
     script.models[2] |= {"state": "downloading", "progress": 0.5, "received": 2e8, "rate": 4e6, "left": 50}
     expect(rows.nth(2)).to_contain_text("200 MB of 400 MB · 4 MB/s · 50 s left")
@@ -169,7 +169,7 @@ def test_models_are_chosen_and_downloaded(chat: Chat, script: Script) -> None:
     rows.nth(1).get_by_role("button", name="Use").click()
     expect(rows.nth(1)).to_contain_text("In use")
     script.models[2] = row | {"name": "absent", "state": "available", "why": "the hub is away"}
-    expect(rows.nth(2)).to_contain_text("That did not work: the hub is away")
+    expect(rows.nth(2)).to_contain_text("Failed: the hub is away")
     assert script.asked == ["download absent", "cancel absent", "load larger"]
     chat.page.keyboard.press("Escape")
     script.will_say("Yes.")
@@ -207,7 +207,7 @@ def test_an_operator_gets_any_model_and_deletes_it(chat: Chat, script: Script) -
     rows.nth(1).get_by_role("button", name="Delete").click()
     expect(rows).to_have_count(1)
     reference = "hf:Owner/Name-GGUF:name.gguf"
-    field = chat.page.get_by_label("Another model, by its reference")
+    field = chat.page.get_by_label("Download another model by its reference")
     field.fill(reference)
     field.press("Enter")
     expect(field).to_have_value("")
@@ -227,7 +227,7 @@ def test_an_ordinary_key_is_offered_only_what_it_may_do(new_chat: Open, script: 
     ]
     chat = new_chat().open()
     chat.page.locator("#key").fill("right")
-    chat.button("Enter").click()
+    chat.button("Log in").click()
     expect(chat.page.locator("#dialog")).to_be_hidden()
     chat.page.locator("#model").click()
     rows = chat.page.locator(".models li")
@@ -254,9 +254,9 @@ def test_the_way_in_with_a_key(new_chat: Open, script: Script) -> None:
     expect(field).to_be_focused()
     expect(field).to_have_attribute("autocomplete", "current-password")
     field.fill("wrong")
-    chat.button("Enter").click()
-    expect(chat.page.get_by_role("alert")).to_have_text("This key does not fit.")
+    chat.button("Log in").click()
+    expect(chat.page.get_by_role("alert")).to_have_text("That key is not valid.")
     field.fill("ek-secret")
-    chat.button("Enter").click()
+    chat.button("Log in").click()
     expect(chat.page.locator("#dialog")).to_be_hidden()
     expect(chat.rows).to_have_count(1)

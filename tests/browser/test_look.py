@@ -140,7 +140,7 @@ def test_the_language_switches_without_a_reload(chat: Chat, script: Script) -> N
     expect(chat.input).to_have_attribute("placeholder", "想问点什么？")
     gate.set()
     expect(chat.answers.last.locator(".badge")).to_have_text("已达长度上限")
-    expect(chat.answers.last.locator(".figures")).to_have_text("412 个 token，每秒 6.2 个，首字 1.8 秒")
+    expect(chat.answers.last.locator(".figures")).to_have_text("412 token · 6.2 token/秒 · 首字 1.8 秒")
     chat.ask("再问一次")
     expect(chat.answers.last.get_by_role("alert")).to_contain_text("服务器出错了。")
     chat.button("English").click()

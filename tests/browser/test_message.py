@@ -63,7 +63,7 @@ def test_an_edit_waits_until_the_answer_is_written(tab: Chat, script: Script) ->
     field = tab.page.get_by_role("textbox", name="Edit")
     field.fill("one, but better")
     field.press("Control+Enter")
-    expect(tab.status).to_have_text("An answer is being written. Stop it, or wait until it is done.")
+    expect(tab.status).to_have_text("An answer is still being written. Wait for it, or stop it first.")
     gate.set()
     expect(tab.button("Stop the answer")).to_be_hidden()
     script.will_say("1, but better")
@@ -77,7 +77,7 @@ def test_nothing_is_deleted_while_an_answer_is_written(tab: Chat, script: Script
     tab.ask("three")
     expect(tab.answer).to_have_text("3")
     choose(tab, 0, "Delete")
-    expect(tab.status).to_have_text("An answer is being written. Stop it, or wait until it is done.")
+    expect(tab.status).to_have_text("An answer is still being written. Wait for it, or stop it first.")
     expect(tab.answers).to_have_count(3)
 
 

@@ -128,11 +128,11 @@ def test_a_number_that_is_none_is_told(chat: Chat) -> None:
     field = chat.page.get_by_label("Temperature")
     field.fill("9")
     expect(field).to_have_attribute("aria-invalid", "true")
-    expect(chat.page.get_by_text("From 0 to 2; this is not kept.")).to_be_visible()
+    expect(chat.page.get_by_text("Must be between 0 and 2; not saved.")).to_be_visible()
     border = "node => getComputedStyle(node).borderTopColor"
     assert field.evaluate(border) != chat.page.get_by_label("Longest answer").evaluate(border)
     field.fill("1")
-    expect(chat.page.get_by_text("From 0 to 2; this is not kept.")).to_be_hidden()
+    expect(chat.page.get_by_text("Must be between 0 and 2; not saved.")).to_be_hidden()
 
 
 def test_what_is_typed_stays_when_the_defaults_come(chat: Chat) -> None:
@@ -168,7 +168,7 @@ def test_the_meter_follows_the_branch_that_is_shown(chat: Chat, script: Script) 
         script.will(delta(f"answer {used}"), *finish(used=used))
     chat.ask("Hello")
     expect(chat.page.locator("#context-text")).to_have_text("48 / 4,096")
-    chat.answers.last.get_by_role("button", name="Answer again").click()
+    chat.answers.last.get_by_role("button", name="Regenerate").click()
     expect(chat.page.locator("#context-text")).to_have_text("159 / 4,096")
     chat.button("Previous version").click()
     expect(chat.page.locator("#context-text")).to_have_text("48 / 4,096")
@@ -233,11 +233,11 @@ def test_one_can_log_out_and_come_in_with_another_key(new_chat: Open, script: Sc
     script.key = "right"
     chat = new_chat().open()
     chat.page.locator("#key").fill("right")
-    chat.button("Enter").click()
+    chat.button("Log in").click()
     expect(chat.page.locator("#dialog")).to_be_hidden()
     chat.button("Settings").click()
-    expect(chat.page.get_by_text("You came in with the key “ann”.")).to_be_visible()
-    chat.button("Log out, or use another key").click()
+    expect(chat.page.get_by_text("Logged in with the key “ann”.")).to_be_visible()
+    chat.button("Log out or use another key").click()
     expect(chat.page.locator("#key")).to_be_visible()
 
 

@@ -229,7 +229,7 @@ def test_what_another_tab_got_during_an_answer_is_there_after_it(tabs: Tabs, scr
     gate = Gate()
     script.will(delta("Another "), gate, delta("answer."), *finish())
     two.answers.last.hover()
-    two.button("Answer again").click()
+    two.button("Regenerate").click()
     expect(two.answer).to_contain_text("Another")
     script.will_say("Beside it.")
     one.ask("Go on")
@@ -268,7 +268,7 @@ def test_a_conversation_deleted_in_one_tab_is_closed_in_the_other(tabs: Tabs, sc
     menu(one, "Shared", "Delete")
     expect(two.rows).to_have_count(0)
     expect(two.page.locator("#empty")).to_be_visible()
-    expect(two.page.locator(".toast")).to_contain_text("This conversation is no longer there.")
+    expect(two.page.locator(".toast")).to_contain_text("This conversation no longer exists.")
     expect(two.page.locator("#title")).to_have_text("edgechat")
 
 

@@ -133,7 +133,7 @@ def test_what_was_not_taken_comes_back_with_its_picture(seeing: Chat, script: Sc
 def test_a_model_that_does_not_see_offers_another(chat: Chat, script: Script) -> None:
     expect(chat.page.locator("#picture")).to_be_hidden()
     chat.page.evaluate(DROP, ["dropped.png", "image/png", list(encoded(drawn(), "PNG"))])
-    toast = chat.page.get_by_role("status").filter(has_text="sees no pictures")
+    toast = chat.page.get_by_role("status").filter(has_text="cannot see pictures")
     script.models = [{"name": "sees", "state": "installed", "senses": ["picture"], "patch": 32, "size": 1, "ram": 1}]
     toast.get_by_role("button", name="Choose another model").click()
     chat.page.get_by_role("dialog").get_by_role("button", name="Use").click()

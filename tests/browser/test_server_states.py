@@ -30,7 +30,7 @@ def test_a_pause_is_said_and_a_message_that_meets_it_is_refused(tab: Chat, scrip
     expect(chat.status).to_have_text("The server is paused.")
     script.will_refuse(503, problem("server_paused", "an operator paused the server: ask again later."))
     chat.ask("Are you there?")
-    expect(chat.answers.last.get_by_role("alert")).to_contain_text("has paused it")
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("has paused the server")
 
 
 def test_a_message_waits_at_the_server_for_the_download(tab: Chat, script: Script) -> None:
@@ -78,7 +78,7 @@ def test_another_model_than_the_wanted_one(tab: Chat, script: Script) -> None:
     chat = tab.open()
     notice = chat.page.locator("#notice")
     expect(chat.button("New text below")).to_be_hidden()
-    expect(notice).to_contain_text(f"smollm2-135m-instruct answers in place of {MODEL}")
+    expect(notice).to_contain_text(f"Using smollm2-135m-instruct because {MODEL} is not available")
     expect(notice).to_contain_text("no route to host")
     expect(notice.locator("code")).to_have_text(f"edgechat pull {MODEL}")
     expect(chat.page.locator("#model-name")).to_have_text("smollm2-135m-instruct")

@@ -35,7 +35,7 @@ class Book(Watcher):
             raise LimitReached("no more.")
         self.told.append("begin")
 
-    def moved(self, answer: Answer) -> None:
+    def speaks(self, answer: Answer) -> None:
         self.told.append(answer.phase)
 
     async def end(self, answer: Answer) -> None:
@@ -77,7 +77,7 @@ async def test_each_answer_is_signed_in_and_out_and_seen_once(runtime: Runtime) 
     said = await read(runtime)
     assert isinstance(said[-1], Done)
     assert any(isinstance(event, Prefill) for event in said)
-    assert book(runtime) == ["begin", "reading", "writing", "end Done"]
+    assert book(runtime) == ["begin", "writing", "end Done"]
     assert is_idle(runtime)
 
 

@@ -1,7 +1,7 @@
 """Answers under way: one record of each, from its sign-in to its end, for everybody who watches.
 
     signed ─► (a watcher may refuse) ─► see every event ─► over      the end of the server waits until none is left
-                                          └─► moved: its first step, its first token
+                                          └─► speaks: its first token
 
 The record sees each event once; figures, traces, limits and the dashboard read what it saw.
 """
@@ -40,16 +40,15 @@ class Answer:
     """One answer under way, and what was seen of it. Times are in seconds of the monotonic clock."""
 
     def __init__(
-        self, id: int, request: GenRequest, caller: Caller, model: str, moved: Callable[["Answer"], None]
+        self, id: int, request: GenRequest, caller: Caller, model: str, speaks: Callable[["Answer"], None]
     ) -> None:
-        """`moved` is called at its first step and at its first token."""
-        self._moved = moved
+        """`speaks` is called at its first token."""
+        self._speaks = speaks
         self.id = id
         self.request = request  # as it may be asked: a watcher may bound it
         self.caller = caller
         self.model = model
         self.asked = time.monotonic()
-        self.begun: float | None = None  # its first step
         self.spoke: float | None = None  # its first token
         self.phase: Phase = "waiting"
         self.read = self.total = 0  # prompt tokens
@@ -68,13 +67,10 @@ class Answer:
                 self.phase = "writing"
                 if self.spoke is None:
                     self.spoke = time.monotonic()
-                    self._moved(self)
+                    self._speaks(self)
             case Prefill(done=done, total=total):
                 self.prefilled += max(0, done - self.read) if self.total else 0  # the first one tells what was held
                 self.phase, self.read, self.total = "reading", done, total
-                if self.begun is None:
-                    self.begun = time.monotonic()
-                    self._moved(self)
             case Done() | Answered() | Failed():
                 self.ending = event
         return event
@@ -86,8 +82,8 @@ class Watcher:
     async def begin(self, answer: Answer) -> None:
         """Raises what keeps it from being answered; may bound its request."""
 
-    def moved(self, answer: Answer) -> None:
-        """It has just begun, or said its first word."""
+    def speaks(self, answer: Answer) -> None:
+        """It has just said its first word."""
 
     async def end(self, answer: Answer) -> None:
         """It is over, however it ended."""
@@ -109,7 +105,7 @@ class Answers:
         """An answer under way, as long as this block. Raises ShuttingDown, and what the watcher refuses it for."""
         if self.closed:
             raise ShuttingDown("the server ends: ask again when it is back.")
-        answer = Answer(next(self._ids), request, caller, model, self.watcher.moved)
+        answer = Answer(next(self._ids), request, caller, model, self.watcher.speaks)
         self.open[answer.id] = answer  # before its limits are looked at: those who come meanwhile count it
         self._none.clear()
         try:

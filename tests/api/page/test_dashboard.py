@@ -103,6 +103,18 @@ def test_only_the_server_s_own_titles_are_called_so(slow: httpx.Client) -> None:
     assert line["client"] == "title"
 
 
+def test_an_answer_that_nobody_was_before_did_not_queue(tmp_path: Path) -> None:
+    """However long its first token took: that is what it waits for on a slow machine."""
+    (tmp_path / "fake.json").write_text(json.dumps({"reply": "Yes.", "step_ms": 1000}))
+    with (
+        serving(tmp_path / "fake.json", tmp_path / "home") as base,
+        httpx.Client(base_url=base, timeout=30) as client,
+    ):
+        assert client.post("/chat", json={"input": "hi"}).status_code == 200
+        sample = events(client, lambda name, data: name == "sample" and data["queued"] is not None)[-1][1]
+    assert sample["queued"] < 1 <= sample["first"]
+
+
 def test_speed_and_refusals_are_counted(slow: httpx.Client) -> None:
     refused = slow.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "x " * 9000}]})
     assert refused.status_code == 400

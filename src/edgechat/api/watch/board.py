@@ -36,8 +36,8 @@ class Sample(Struct, frozen=True):
     """One second. Tokens per second, answers, bytes, percent of all cores, degrees Celsius; `at` in seconds since 1970.
 
     `first`, `slow` and `queued` rank the answers of the last minute: seconds to the first token, of the median one and
-    of the 95th of a hundred, and seconds to the first step of the median one. `cells` is the share, in percent, of
-    what the engines can hold that the answers under way take.
+    of the 95th of a hundred, and seconds in the queue, of the median one of those that are whole. `cells` is the share,
+    in percent, of what the engines can hold that the answers under way take.
     """
 
     at: float
@@ -129,7 +129,7 @@ class Board:
         now, before = self._totals(), self._before
         self._before = now
         (firsts, live.firsts), (waits, live.waits) = (live.firsts, []), (live.waits, [])
-        spoke, began = self._firsts.take(firsts, monotonic), self._waits.take(waits, monotonic)
+        spoke, stood = self._firsts.take(firsts, monotonic), self._waits.take(waits, monotonic)
         phases = [answer.phase for answer in live.answers.open.values()]
         return Sample(
             at=round(time.time(), 1),
@@ -140,7 +140,7 @@ class Board:
             refused=now.refused - before.refused,
             first=ranked(spoke, 0.5),
             slow=ranked(spoke, 0.95),
-            queued=ranked(began, 0.5),
+            queued=ranked(stood, 0.5),
             rss=self._rss(),
             free=psutil.virtual_memory().available,
             swap=psutil.swap_memory().used,

@@ -1,6 +1,6 @@
 """Rate limits and quotas: every answer is signed in and out, with limits before, counts during, the bill after.
 
-    begin ─► within the client's limits? ─► moved: how long it waited ─► end: charge its tokens
+    begin ─► within the client's limits? ─► speaks: how long it waited ─► end: charge its tokens
        └─ LimitReached (429, with the seconds until there is room), ShuttingDown (503)
 
 Limits belong to a client: its key, or its address where no keys are asked for. Tokens are charged when they are known,
@@ -75,12 +75,9 @@ class Desk(Watcher):
         if self._tracing:
             self._traces[answer.id] = self._tracing.follow(answer.request, answer.model)
 
-    def moved(self, answer: Answer) -> None:
+    def speaks(self, answer: Answer) -> None:
         """Take its waiting time."""
-        if answer.spoke is None:
-            assert answer.begun is not None
-            self.live.waits.append(answer.begun - answer.asked)
-            return
+        assert answer.spoke is not None
         waited = answer.spoke - answer.asked
         self.live.firsts.append(waited)
         self.metrics.first.observe(waited)

@@ -31,7 +31,7 @@ class Live:
         self.refusals = 0
         self.codes: Counter[str] = Counter()  # errors since the start
         self.firsts: list[float] = []  # seconds to first tokens, for whoever empties it
-        self.waits: list[float] = []  # the same to first steps
+        self.waits: list[float] = []  # the same in the queue, of answers that are whole
         self._prefilled = self._written = 0  # tokens of answers that are over
 
     @property
@@ -49,6 +49,8 @@ class Live:
         ending = answer.ending
         self._prefilled += answer.prefilled
         self._written += ending.usage.completion_tokens if isinstance(ending, Done) else answer.said
+        if isinstance(ending, Done):
+            self.waits.append(ending.timing.queue_ms / 1000)
         if isinstance(ending, Failed):
             self.trouble(ending.code, ending.message, answer.model, ending.param)
 

@@ -12,10 +12,16 @@ export const number = (value, digits = 1) =>
 export const bytes = (value) => (value == null ? "–" : i18n.bytes(value));
 const plain = (text) => h("span", { translate: "no" }, text);
 
+/** `value` of a `unit`, as the reader's language writes it. */
+export function measured(value, unit, digits = 0) {
+  if (value == null) return "–";
+  return new Intl.NumberFormat(i18n.current(), { style: "unit", unit, unitDisplay: "narrow", maximumFractionDigits: digits }).format(value);
+}
+
 export function age(seconds) {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min` : `${Math.round(seconds)} s`;
+  if (hours) return `${measured(hours, "hour")} ${measured(minutes, "minute")}`;
+  return minutes ? measured(minutes, "minute") : measured(seconds, "second");
 }
 
 const cell = (tag, content, kind = "") => h(tag, kind ? { class: kind } : {}, content ?? "–");

@@ -2,7 +2,7 @@
 // While the tab is hidden or paused nothing is asked for. Every element is made once; a second later only texts change.
 
 import * as tables from "./dashboard-tables.js";
-import { age, bytes, number, table } from "./dashboard-tables.js";
+import { age, bytes, measured, number, table } from "./dashboard-tables.js";
 import { readEvents } from "./sse.js";
 import { toast } from "./controls.js";
 import { byId, h } from "./dom.js";
@@ -25,6 +25,7 @@ const PLOTS = {
 };
 const COLOURS = ["--accent", "--code-name", "--code-number"];
 const DASHES = [[], [6, 4], [2, 3]]; // not by colour alone
+const WHOLE = Array.from({ length: 39 }, (_, n) => [1, 2, 5][n % 3] * 10 ** Math.floor(n / 3)); // between two ticks
 
 let samples = [];
 let now = null;
@@ -36,7 +37,7 @@ const figures = {};
 const plots = {};
 
 const t = i18n.t;
-const percent = (value) => (value == null ? "–" : `${number(value, 0)} %`);
+const percent = (value) => measured(value, "percent", 0);
 const seconds = (value) => number(value, 2);
 const shown = {
   rss: bytes,
@@ -87,7 +88,7 @@ function problem(key) {
 function show() {
   const last = samples.at(-1);
   i18n.put(byId("state"), `state.${now.state}`);
-  byId("model").textContent = [now.model, now.progress == null ? "" : `${Math.round(now.progress * 100)} %`]
+  byId("model").textContent = [now.model, now.progress == null ? "" : percent(now.progress * 100)]
     .filter(Boolean)
     .join(" · ");
   const draining = now.state === "draining";
@@ -100,11 +101,11 @@ function show() {
       read: number(last.prefill),
       running: number(last.running),
       waiting: number(last.waiting),
-      first: last.first == null ? "–" : `${seconds(last.first)} s`,
+      first: measured(last.first, "second", 2),
       cells: percent(last.cells),
       rss: bytes(last.rss),
       free: bytes(last.free),
-      cpu: [`${number(last.cpu, 0)} %`, last.celsius && `${number(last.celsius, 0)} °C`].filter(Boolean).join(" · "),
+      cpu: [percent(last.cpu), last.celsius && measured(last.celsius, "celsius", 0)].filter(Boolean).join(" · "),
       uptime: age(now.uptime_s),
     };
     for (const name of FIGURES) if (figures[name].textContent !== values[name]) figures[name].textContent = values[name];
@@ -145,14 +146,15 @@ function options(name, width) {
   const colour = (variable) => style.getPropertyValue(variable).trim();
   const write = shown[PLOTS[name][0]] ?? number;
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  const times = (_, ticks, place, space, step) => ticks.map((at) => (step < 60 ? clock(at) : clock(at).replace(/:\d\d(?=\D*$)/, "")));
   return {
     width,
     height: HEIGHT,
     cursor: { sync: { key: "board" }, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, values: (_, ticks) => ticks.map((at) => clock(at).replace(/:\d\d(?=\D*$)/, "")), space: 80, size: 32 },
-      { ...axis, size: 64, values: (_, ticks) => ticks.map((value) => write(value)) },
+      { ...axis, values: times, space: 80, size: 32 },
+      { ...axis, size: 64, values: (_, ticks) => ticks.map((value) => write(value)), ...(write !== seconds && { incrs: WHOLE }) },
     ],
     series: [
       { label: t("table.at"), value: (_, at) => (at == null ? "–" : clock(at)) },
@@ -200,6 +202,7 @@ async function look() {
     tables.models(status.models, look);
     tables.clients(status.clients);
     tables.settings(settings);
+    take("now", status);
   } catch {
     // the stream says that the server is gone
   }
@@ -207,11 +210,12 @@ async function look() {
 
 // ── what an operator does ──
 
-/** Let the server be "serving", "paused" or "draining". What came of it is told by the stream. */
+/** Let the server be "serving", "paused" or "draining". What came of it is told by the stream; in a frozen view, by a look. */
 async function become(state) {
   const sent = { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ state }) };
   const answer = await fetch("api/dash/state", sent).catch(() => null);
   if (!answer?.ok) toast("server.refused", { bad: true });
+  else if (paused) look();
 }
 
 function command() {

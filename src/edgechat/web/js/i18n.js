@@ -89,11 +89,13 @@ export function fetching({ size, progress, received, rate, left }) {
   return { done: bytes(received), size: bytes(size), rate: bytes(rate), n: left == null ? null : Math.ceil(left) };
 }
 
-/** How many words a text has, in any script. */
+/** How many words a text has, in any script; Chinese readers count characters. */
 export function wordsIn(text) {
   const segments = new Intl.Segmenter(language, { granularity: "word" }).segment(text);
   let words = 0;
-  for (const { isWordLike } of segments) words += isWordLike;
+  for (const { segment, isWordLike } of segments) {
+    if (isWordLike) words += (language === "zh-CN" && segment.match(/\p{Script=Han}/gu)?.length) || 1;
+  }
   return words;
 }
 
