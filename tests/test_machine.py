@@ -1,4 +1,6 @@
 import os
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +84,22 @@ def test_the_processor_is_named(tmp_path: Path) -> None:
     name, flags = machine.processor(tmp_path / "none")
     assert name
     assert flags == frozenset()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_thread_gives_way_alone() -> None:
+    found = []
+
+    def told() -> None:
+        machine.give_way(19)
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    thread = threading.Thread(target=told)
+    thread.start()
+    thread.join()
+    assert found == [19]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_idle_cores_are_told_from_one_look_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ cores, two threads are several times slower than one.
 import math
 import os
 import platform
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -75,6 +77,13 @@ class Idleness:
         passed, self._at = now - self._at, now
         before, self._idle = self._idle, times.idle
         return (self._idle - before) / passed if 0 < passed < self.LONGEST_S else 0.0
+
+
+def give_way(nice: int) -> None:
+    """Let other threads go before this one, by `nice` as of setpriority(2). Only Linux knows it of a thread."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def memory_limit(root: Path = CGROUP, own: Path = OWN) -> int:

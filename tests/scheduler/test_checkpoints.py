@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.scheduler.checkpoints import LEAST, SAYING, STRIDE, TAIL, places
+from edgechat.scheduler.checkpoints import LEAST, SAYING, STRIDE, TAIL, lasting, places
 from edgechat.scheduler.loop import Loop
 from edgechat.scheduler.prefixes import Found, PrefixTree
 from edgechat.scheduler.shelf import Label, Shelf
@@ -34,6 +34,21 @@ def test_a_long_answer_pauses_now_and_then() -> None:
     assert places((40,), 0, 2 * SAYING + 1, 8) == [40, SAYING, 2 * SAYING]
 
 
+def test_the_end_of_a_question_alone_is_no_place_beside_the_end_of_its_prompt() -> None:
+    assert [at for at in places((56, 59), 0, 4096, 8) if at <= 59] == [59]
+    assert [at for at in places((56, 57, 59), 0, 4096, 8) if at <= 59] == [
+        56,
+        59,
+    ]  # others begin with that system message
+
+
+def test_files_are_written_of_the_first_place_the_latest_and_some_between() -> None:
+    assert lasting([]) == []
+    assert lasting([40]) == [40]
+    assert lasting([40, 168, 296, 700, 760, 824, 830]) == [40, 700, 824, 830]
+    assert lasting([128, 256, 384, 559, 623]) == [128, 559, 623]
+
+
 def test_without_room_there_is_no_pause() -> None:
     assert places((40, 700), 0, 4096, 0) == []
     assert places((), 0, 4096, 8) == []
@@ -51,7 +66,7 @@ def test_places_ascend_and_keep_to_their_number(seed: int) -> None:
     assert all(start + LEAST <= at for at in found)
     assert not found or found[-1] == last
     assert found or last < start + LEAST
-    if most > 1 and turns[0] >= start + LEAST:
+    if most > 1 and turns[0] >= start + LEAST and (len(turns) > 2 or last >= turns[0] + LEAST):
         assert turns[0] in found
 
 

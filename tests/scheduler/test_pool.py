@@ -10,7 +10,7 @@ from edgechat.engine.fake import Fake
 from edgechat.errors import EngineFailed
 from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
-from edgechat.scheduler.pool import Pool
+from edgechat.scheduler.pool import SPARED, Pool
 from edgechat.scheduler.shelf import Shelf
 from edgechat.types import GenRequest
 
@@ -18,11 +18,12 @@ from edgechat.types import GenRequest
 class House:
     """A pool, and answers whose tokens are read at once."""
 
-    def __init__(self, folder: Path, shelf: bool) -> None:
+    def __init__(self, folder: Path, shelf: bool, cells: int = 1000, checkpoints: int = 0) -> None:
         script = folder / "script.json"
-        script.write_text(json.dumps({"cells": 1000}))
+        script.write_text(json.dumps({"cells": cells, "checkpoints": checkpoints}))
         self.engine = Fake(script, 0, 0, 1, lambda _: None)
-        self.pool = Pool(self.engine, Shelf(folder / "shelf", 1_000_000, "x") if shelf else None)
+        kept = Shelf(folder / "shelf", 1_000_000, "x", self.engine.cuts) if shelf else None
+        self.pool = Pool(self.engine, kept)
         self.now = 0
 
     def answer(self, text: str) -> Answer:
@@ -60,6 +61,15 @@ def test_a_beginning_that_is_in_use_stays_where_it_is(house: House) -> None:
     assert answer.cached == 80
     assert house.pool.used == len("be kind " * 10 + "good day")
     assert house.answer("be kind " * 10 + "hello, you").cached == 85
+
+
+def test_where_a_running_state_would_go_with_them_some_cells_that_nobody_uses_stay(tmp_path: Path) -> None:
+    house = House(tmp_path, shelf=True, cells=3 * SPARED, checkpoints=4)
+    house.pool.keep(house.answer("a" * 100))
+    house.answer("b" * 50)
+    assert house.pool.used == 150
+    house.pool.keep(house.answer("c" * SPARED))
+    assert house.pool.used == 50 + SPARED
 
 
 def test_without_a_shelf_memory_is_all_there_is(tmp_path: Path) -> None:

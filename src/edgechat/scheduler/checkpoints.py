@@ -18,6 +18,10 @@ LEAST = 8  # tokens that a checkpoint must save: fewer are read as fast as the p
 STRIDE = 128  # tokens from one place to the next in a long turn: what is computed at once
 TAIL = 64  # tokens before the end of a prompt, where a question about a long text begins
 SAYING = 512  # tokens of an answer from one place to the next
+APART = (
+    512  # tokens from one checkpoint to the next on disk: a file is as large as thousands, and is read in the time of 5
+)
+LATEST = 2  # checkpoints that are on disk in any case: where another question and another try begin
 
 
 def places(turns: Sequence[int], start: int, context: int, most: int) -> list[int]:
@@ -34,16 +38,29 @@ def places(turns: Sequence[int], start: int, context: int, most: int) -> list[in
     return found[-most:] + [at for at in range(0, context, SAYING) if at >= last + SAYING // 2]
 
 
+def lasting(places: Sequence[int]) -> list[int]:
+    """Of the checkpoints at `places`, ascending, those that are worth a file: the first, the latest, some between."""
+    found = list(places[:1])
+    for number, at in enumerate(places[1:], 1):
+        if number >= len(places) - LATEST or at - found[-1] >= APART:
+            found.append(at)
+    return found
+
+
 def _spaced(turns: Sequence[int], start: int, gap: int) -> list[int]:
-    """The ends of turns, and places in long ones, all at least `gap` apart, but for the first and the last turn's."""
+    """The ends of turns, and places in long ones, all at least `gap` apart, but for the first and the last turn's.
+
+    Where the first turn is all that was said, nobody branches off between its end and the last place.
+    """
     first, last = turns[0], turns[-1]
+    spared = (start,) if first in turns[-2:] else (start, first)
     if last < start + LEAST:
         return []
     found = [start]
     stride = max(STRIDE, gap)
     for turn in sorted({*turns, last - TAIL}):
         if turn == last:
-            while found[-1] not in (start, first) and last - found[-1] < LEAST:
+            while found[-1] not in spared and last - found[-1] < LEAST:
                 found.pop()
         elif turn - found[-1] < (LEAST if turn == first else gap):
             continue

@@ -8,7 +8,8 @@
 Each raises EngineFailed where the engine does not move cells as asked: then only clear() makes the books true again.
 A step looks at every cell that holds something, whoever it is for: on two old cores a thousand idle cells make each
 token a fifth slower. So while anyone is answered only what is in use stays; the rest goes to the shelf (shelf.py),
-from where it is back within milliseconds. What is kept while nobody asks is copied there too.
+from where it is back within milliseconds. What is kept while nobody asks is copied there too. A running state is as
+large as thousands of cells, and few layers look at cells beside it: there some of them stay, until nobody asks.
 
 Where the engine keeps a running state, copies of it are held beside the cells, as many as memory was planned for: those
 that a running answer took (checkpoints.py tells where), until it is kept, and those of the tree, least recently used
@@ -28,6 +29,7 @@ from edgechat.scheduler.shelf import Book, Label, Shelf
 
 SHARES = 2  # of the checkpoints, one prompt may take one
 FEW = 3  # checkpoints that a running answer has before it gives one up: its first and its last stay
+SPARED = 1024  # cells that nobody uses stay where a running state would have to be put away with them
 IDLE_SHARE = 0.5  # of the cells may be held for answers to come where there is no shelf, or nobody is answered
 
 
@@ -170,7 +172,8 @@ class Pool:
 
     def _thin_out(self) -> None:
         """While anyone is answered, send to the shelf what nobody uses."""
-        while self._shelf is not None and self._own and self._let_go(self._tree.unused()):
+        most = SPARED if self._engine.checkpoints else 0
+        while self._shelf is not None and self._own and self._tree.idle > most and self._let_go(self._tree.unused()):
             pass
 
     def _let_go_oldest(self) -> bool:
@@ -200,7 +203,8 @@ class Pool:
         held, tokens = self._kept[seq], self._tree.tokens(seq)
         marks = self._tree.marks(held.label.realm, tokens)
         with suppress(EngineFailed):  # what cannot be saved is read again
-            states = {length: self._states[checkpoint] for length, checkpoint in marks if length < len(tokens)}
+            taken = {length: self._states[checkpoint] for length, checkpoint in marks if length < len(tokens)}
+            states = {length: taken[length] for length in checkpoints.lasting(list(taken))}
             self._shelf.put(held.label, tokens, self._engine.save(seq), states)
         self._kept[seq] = held._replace(shelved=True)
 

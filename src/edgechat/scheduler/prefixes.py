@@ -200,6 +200,12 @@ class PrefixTree:
         ]
         return min(idle)[1] if idle else None
 
+    @property
+    def idle(self) -> int:
+        """Cells that no busy sequence holds."""
+        busy = {seq for seq, holder in self._holders.items() if holder.busy}
+        return sum(len(branch.tokens) for branch in self._branches() if busy.isdisjoint(branch.seqs))
+
     def __len__(self) -> int:
         return len(self._holders)
 
@@ -214,26 +220,30 @@ class PrefixTree:
     def check(self) -> None:
         """Raise AssertionError unless every invariant holds. For tests and for idle moments."""
         cells = checkpoints = 0
-        for root in self._roots.values():
-            waiting = [root]
-            while waiting:
-                branch = waiting.pop()
-                for first, child in branch.children.items():
-                    assert child.tokens
-                    assert child.tokens[0] == first
-                    assert child.parent is branch
-                    assert child.seqs
-                    assert branch is root or child.seqs <= branch.seqs
-                    assert child.checkpoint is None or self._checkpoints[child.checkpoint] is child
-                    checkpoints += child.checkpoint is not None
-                    cells += len(child.tokens)
-                    waiting.append(child)
+        for child in self._branches():
+            parent = child.parent
+            assert parent is not None
+            assert child.tokens
+            assert parent.children[child.tokens[0]] is child
+            assert child.seqs
+            assert parent.parent is None or child.seqs <= parent.seqs
+            assert child.checkpoint is None or self._checkpoints[child.checkpoint] is child
+            checkpoints += child.checkpoint is not None
+            cells += len(child.tokens)
         assert cells == self.cells
         assert checkpoints == len(self._checkpoints)
         for seq, holder in self._holders.items():
             assert all(seq in branch.seqs for branch in self._path(holder.end))
 
     # ── walking ──
+
+    def _branches(self) -> Iterator[_Branch]:
+        """All but the roots."""
+        waiting = list(self._roots.values())
+        while waiting:
+            branch = waiting.pop()
+            yield from branch.children.values()
+            waiting += branch.children.values()
 
     def _path(self, branch: _Branch) -> Iterator[_Branch]:
         """`branch` and all above it but the root."""

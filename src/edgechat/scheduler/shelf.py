@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from edgechat import machine
 from edgechat.engine.base import Cuts
 from edgechat.process import atomic
 from edgechat.scheduler.prefixes import PrefixTree
@@ -32,6 +33,7 @@ MAGIC = b"EDGEKV1\n"
 FRONT = struct.Struct("<8sII")  # magic, CRC-32 of all that follows, length of the head
 MAX_HEAD = 16 << 20
 NONE: Mapping[int, bytes] = {}
+PATIENT = 10  # nice of the thread that writes: steps meet at each layer, and wait there for whoever lost its core
 PENDING = 4  # states that may wait to be written; beyond that the scheduler waits
 PIECE = 8 << 20  # bytes read or written at once: a long conversation has half a gigabyte, a memory card 10 MB/s
 
@@ -261,6 +263,7 @@ class Shelf:
         return b"".join(pieces) if magic == MAGIC and len(head) == length and found == checksum else None
 
     def _write_all(self) -> None:
+        machine.give_way(PATIENT)
         while (jobs := self._jobs.get()) is not None:
             for job in jobs:
                 self._write(job)

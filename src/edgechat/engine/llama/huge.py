@@ -5,12 +5,11 @@ them. It takes half a second of one core for each gigabyte, of the time that nob
 """
 
 import ctypes
-import os
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from edgechat import machine
 from edgechat.engine.llama.pages import MAPS, mappings_of
 from edgechat_engine import lib
 
@@ -31,8 +30,7 @@ class Enlarging:
     def _run(self) -> None:
         if not self._areas or lib.engine_enlarge is None:
             return
-        with suppress(OSError):  # a sandbox may forbid it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
+        machine.give_way(_LAST)
         for address, size in self._areas:
             self.moved += lib.engine_enlarge(address, size, ctypes.byref(self._stop))
 
