@@ -166,9 +166,11 @@ def picture(content: bytes) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (picture(b""), "these bytes are none of image/png, image/jpeg, image/webp, image/gif, image/bmp"),
-        (picture(b"%PDF-1.7"), "these bytes are none of "),
-        (picture(b"<svg onload='x'/>"), "these bytes are none of "),
+        (picture(b"x"), "these bytes are none of image/png, image/jpeg, image/webp, image/gif, image/bmp"),
+        (picture(b""), "there are no bytes: send one of image/png, "),
+        (picture(b"%PDF-1.7"), "these bytes are application/pdf, which is not read here: send one of image/png, "),
+        (picture(b"<svg onload='x'/>"), "these bytes are SVG, which is not read here"),
+        (picture(b"\0\0\0\x18ftypheic" + bytes(20)), "these bytes are HEIC, which is not read here"),
         (
             picture(BYTES + bytes(MOST)),
             f"the picture has {MOST + len(BYTES)} bytes, and may have {MOST}: send a smaller one",
@@ -193,6 +195,30 @@ def test_what_it_is_called_counts_for_nothing(seeing: httpx.Client) -> None:
     assert [part.media_type for part in wanted.messages[0].attachments] == ["image/jpeg"]
     lines = "".join(f"{line}\n" for line in textwrap.wrap(b64encode(jpeg * 9).decode(), 76))
     assert asked(OllamaRequest, {"messages": [{"role": "user", "images": [lines]}]}).media.popitem()[1] == jpeg * 9
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        PNG.replace(";base64", ";charset=utf-8;base64"),
+        PNG.replace(";base64", ";name=a b.png; BASE64"),
+        PNG.replace("image/png", ""),
+        PNG.replace("data:image/png", "  DATA:text/html"),
+        PNG.rstrip("="),
+        PNG.replace("+", "-").replace("/", "_").replace("image_png", "image/png"),
+        PNG.replace(",", ",\r\n "),
+        PNG.replace("+", "%2B").replace("=", "%3D"),
+        BASE64 + "\n",
+    ],
+)
+@pytest.mark.parametrize("place", ["openai", "anthropic", "ollama"])
+def test_a_data_url_is_read_however_it_is_written(url: str, place: str) -> None:
+    written: dict[str, tuple[type[Body], dict[str, Any]]] = {
+        "openai": (ChatRequest, messages({"type": "image_url", "image_url": url})),
+        "anthropic": (Prompt, messages({"type": "image", "source": {"type": "base64", "data": url}})),
+        "ollama": (OllamaRequest, {"messages": [{"role": "user", "images": [url]}]}),
+    }
+    assert asked(*written[place]).media == {SHOWN.sha256: BYTES}
 
 
 def test_pictures_are_the_users_to_send(seeing: httpx.Client) -> None:

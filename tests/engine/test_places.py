@@ -1,5 +1,6 @@
 """Positions of tokens behind, between and inside pictures; and the fake engine's, which are loud."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from edgechat.media.picture import Pixels
 from edgechat.prompt.sight import View
 
 WIDE = View(tuple(range(-6, 0)), 3, b"", b"")  # two rows, three columns
-ROW = View((-8, -7), 2, b"", b"")  # as many positions as cells
+ROW = View((-8, -7), 2, struct.pack("<6i", 0, 0, 0, 0, 1, 0), b"")  # as many positions as cells, and all have one
+LINE = View((-8, -7), 2, struct.pack("<6i", 0, 0, 0, 1, 0, 0), b"")  # one each
 
 
 def test_what_follows_a_picture_stands_nearer() -> None:
@@ -32,10 +34,18 @@ def test_a_picture_is_cut_at_its_ends_only() -> None:
         places.cut(0, 5)
 
 
-def test_a_picture_of_one_row_is_as_text() -> None:
+def test_a_picture_without_rows_and_columns_is_as_text() -> None:
+    places = Places()
+    places.show(0, 4, LINE)
+    assert places.cut(0, 5) == 5
+
+
+def test_all_of_one_row_stands_where_it_begins() -> None:
     places = Places()
     places.show(0, 4, ROW)
-    assert places.cut(0, 5) == 5
+    assert [places.position(0, at) for at in (4, 5, 6, 7)] == [4, 4, 6, 7]
+    with pytest.raises(EngineFailed, match="inside a picture"):
+        places.cut(0, 5)
 
 
 def test_positions_follow_what_is_shared_trimmed_and_saved() -> None:

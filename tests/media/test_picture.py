@@ -130,8 +130,9 @@ LARGE = [png(30_000, 30_000), webp(16_383, 16_383), bmp(30_000, 30_000), gif(30_
         (kinds()["webp"][:40], "the WebP is damaged."),
         (kinds()["gif"][:20], "the GIF is "),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "the PNG is damaged."),
-        (b"%PDF-1.7", "these bytes are none of image/png, image/jpeg, image/webp, image/gif, image/bmp."),
-        (b"", "these bytes are none of "),
+        (b"%PDF-1.7", "these bytes are application/pdf, which is not read here: send one of image/png, image/jpeg, "),
+        (b"AVI", "these bytes are none of image/png, image/jpeg, image/webp, image/gif, image/bmp."),
+        (b"", "there are no bytes: send one of image/png, "),
     ],
 )
 def test_what_is_wrong_has_a_name_and_costs_nothing(data: bytes, why: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from edgechat.errors import InvalidRequest, NoSpace, StorageError
-from edgechat.media.sniff import HEAD, MEDIA_TYPES, sniff
+from edgechat.media.sniff import HEAD, MEDIA_TYPES, refusal, sniff
 from edgechat.process import atomic
 from edgechat.types import Attachment, Kind
 
@@ -78,7 +78,7 @@ class Upload:
         """That was all of the file `name`: make it last. Raises InvalidRequest where it is of no kind that is known."""
         found = sniff(self._head)
         if found is None:
-            raise InvalidRequest(f"these bytes are none of {', '.join(MEDIA_TYPES)}.")
+            raise InvalidRequest(f"{refusal(self._head, MEDIA_TYPES)}.")
         with _told(self._path.parent):
             self._out.flush()
             fsync(self._out.fileno())

@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from edgechat.errors import InvalidMedia
-from edgechat.media.sniff import HEAD, PICTURES, sniff
+from edgechat.media.sniff import HEAD, PICTURES, refusal, sniff
 
 MOST_PIXELS = 36_000_000  # that are decoded: at most 13 bytes each, for a moment
 MOST_SIDE = 32_767
@@ -68,7 +68,7 @@ def decode(data: bytes, cap: Cap) -> Pixels:
     """The first frame of a picture, upright and without transparency. Raises InvalidMedia."""
     found = sniff(data[:HEAD])
     if found is None or found.media_type not in READERS:
-        raise InvalidMedia(f"these bytes are none of {', '.join(PICTURES)}.")
+        raise InvalidMedia(f"{refusal(data[:HEAD], PICTURES)}.")
     _check_head(found.media_type, data)
     try:
         image = READERS[found.media_type](BytesIO(data))

@@ -4,6 +4,7 @@ What somebody says of their bytes (a Content-Type, a file's name) counts for not
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgechat.types import Kind
@@ -29,7 +30,24 @@ _SIGNATURES: tuple[tuple[bytes, Found], ...] = (
     (rb"fLaC", Found("sound", "audio/flac")),
     (rb"%PDF-\d", Found("document", "application/pdf")),
 )
+# What people send besides, and nothing here takes: told by its name.
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (rb".{4}ftyp(hei[cmsx]|hev[cx])", "HEIC"),  # what phones of Apple's take
+    (rb".{4}ftyp(mif1|msf1)", "HEIF"),
+    (rb".{4}ftypavi[fs]", "AVIF"),
+    (rb".{4}ftyp", "MP4"),
+    (rb"\x1aE\xdf\xa3", "WebM"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+    (rb"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (rb"8BPS", "Photoshop"),
+    (rb"\0\0[\x01\x02]\0[^\0]\0", "ICO"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<svg", "SVG"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(\?xml|!doctype html|html)", "XML or HTML"),
+    (rb"PK\x03\x04", "ZIP"),
+)
 _PATTERNS = tuple((re.compile(signature, re.DOTALL), found) for signature, found in _SIGNATURES)
+_NAMES = tuple((re.compile(signature, re.DOTALL), name) for signature, name in _OTHERS)
 MEDIA_TYPES = tuple(found.media_type for _, found in _SIGNATURES)
 PICTURES = tuple(found.media_type for _, found in _SIGNATURES if found.kind == "picture")
 
@@ -37,3 +55,14 @@ PICTURES = tuple(found.media_type for _, found in _SIGNATURES if found.kind == "
 def sniff(head: bytes) -> Found | None:
     """What begins with `head`, the first HEAD bytes or all; None for anything that is not taken."""
     return next((found for pattern, found in _PATTERNS if pattern.match(head)), None)
+
+
+def refusal(head: bytes, taken: Sequence[str]) -> str:
+    """Why bytes that begin with `head` are none of the media types that are `taken`."""
+    if not head:
+        return f"there are no bytes: send one of {', '.join(taken)}"
+    found = sniff(head)
+    other = found.media_type if found else next((name for pattern, name in _NAMES if pattern.match(head)), "")
+    if other:
+        return f"these bytes are {other}, which is not read here: send one of {', '.join(taken)}"
+    return f"these bytes are none of {', '.join(taken)}"

@@ -113,7 +113,7 @@ def test_what_nobody_knows_is_not_taken_whatever_it_is_called(own: httpx.Client,
     refused = own.put(AT, content=content, headers={"Content-Type": "image/png"})
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (400, "invalid_request")
-    assert "none of image/png, " in error["message"]
+    assert " of image/png, " in error["message"]
     assert files(home) == []
 
 

@@ -5,9 +5,11 @@ llama.cpp counts positions, and whoever calls an engine counts what a sequence h
     held       0 1 2 3   4 5 6 7 8 9    10 11 12      a picture of two rows and three columns
     position   0 1 2 3   4 4 4 4 4 4     7  8  9      all its cells have one, and max(rows, columns) are counted on
 
-So of each sequence the views are noted that took fewer positions than cells; what llama.cpp saves does not tell them.
+So of each sequence the views are noted whose cells have no positions of their own; what llama.cpp saves does not tell
+them. A picture of one row is among them: it counts as many on as it has cells, and yet all of these have one.
 """
 
+import array
 import struct
 from typing import NamedTuple
 
@@ -31,7 +33,7 @@ class Places:
     """The views of all sequences."""
 
     def __init__(self) -> None:
-        self._shown: dict[int, list[Shown]] = {}  # ascending; only those with fewer positions than cells
+        self._shown: dict[int, list[Shown]] = {}  # ascending
 
     def position(self, seq: int, at: int) -> int:
         """The position of what stands after the first `at` of `seq`; within a view, of all its cells."""
@@ -51,7 +53,8 @@ class Places:
 
     def show(self, seq: int, start: int, view: View) -> None:
         """`seq` begins to read `view` after its first `start` tokens."""
-        if len(view.cells) != view.positions:
+        times = array.array("i", view.places)[0::3]
+        if list(times) != list(range(len(view.cells))):
             self._shown.setdefault(seq, []).append(Shown(start, len(view.cells), view.positions))
 
     def trim(self, seq: int, start: int, end: int | None) -> None:
