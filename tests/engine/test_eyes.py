@@ -173,7 +173,9 @@ def looker(model: Path, tmp_path: Path) -> Iterator[Looker]:
 
 def test_the_child_sees_what_the_engine_sees(looker: Looker, model: Path, tmp_path: Path) -> None:
     eyes = LlamaEyes(model, tmp_path / "mmproj.gguf", "noise")
-    assert looker.look(1, name(WIDE), WIDE, lambda _: None) == eyes.see(decode(WIDE, Cap()), 1, going_on)
+    found = looker.look(1, name(WIDE), WIDE, lambda _: None)
+    assert found is not None
+    assert found.sight == eyes.see(decode(WIDE, Cap()), 1, going_on)
     with pytest.raises(InvalidMedia, match=r"cut off|damaged"):
         looker.look(2, name(WIDE[:99]), WIDE[:99], lambda _: None)
     with pytest.raises(EngineFailed, match="did not come"):

@@ -164,7 +164,7 @@ def test_a_large_state_is_written_and_read_in_pieces_with_a_sign_of_life_after_e
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a slow card half a gigabyte takes longer than a worker may be silent."""
-    monkeypatch.setattr("edgechat.scheduler.shelf.PIECE", 1000)
+    monkeypatch.setattr("edgechat.scheduler.books.PIECE", 1000)
     beats: list[str] = []
     one = Shelf(tmp_path, 1_000_000, "model a", alive=lambda: beats.append("written"))
     one.put(MINE, TOKENS, STATE)

@@ -15,13 +15,14 @@ from edgechat.engine.fake import TEMPLATE, Bytes
 from edgechat.errors import EngineFailed, InvalidMedia
 from edgechat.letters import Ask, Cancel, Forget, Generate
 from edgechat.prompt.senses import EYES
-from edgechat.prompt.sight import View
+from edgechat.prompt.sight import Sight, View
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
+from edgechat.scheduler.shelf import erase
 from edgechat.types import Answered, Attachment, Encoded, Failed, GenRequest, Media, Message, Read
-from edgechat.worker.album import Album, Key
+from edgechat.worker.album import Album, Key, Place
 from edgechat.worker.intake import Intake, Looks
 from edgechat.worker.looking import AnyToSenses, Looker, Open
 from tests.pictures import drawn, encoded
@@ -44,11 +45,11 @@ def looker(tmp_path: Path) -> Iterator[Looker]:
 
 
 def test_a_picture_comes_back_as_the_model_reads_it(looker: Looker) -> None:
-    sight = looker.look(1, named(PNG), PNG, lambda _: None)
-    assert sight is not None
-    (view,) = (piece for piece in sight if isinstance(piece, View))
+    found = looker.look(1, named(PNG), PNG, lambda _: None)
+    assert found is not None
+    (view,) = (piece for piece in found.sight if isinstance(piece, View))
     assert (len(view.cells), view.positions) == (6, 3)
-    assert looker.look(2, named(PNG), PNG, lambda _: None) == sight
+    assert looker.look(2, named(PNG), PNG, lambda _: None) == found
 
 
 def test_the_same_pixels_are_the_same_cells_whatever_file_they_came_in(looker: Looker) -> None:
@@ -184,13 +185,59 @@ def test_a_second_question_encodes_nothing_until_the_conversation_is_deleted(
     assert looked == [1, 3, 4]
 
 
+def test_another_file_of_the_same_pixels_encodes_nothing(looker: Looker) -> None:
+    door, bmp = Door(looker), encoded(drawn((96, 64)), "BMP")
+    other = encoded(drawn((64, 96)), "PNG")
+    said = Message("user", tuple(Attachment(named(data), "picture", "image/png") for data in (PNG, bmp, other)))
+    door.intake.take(Generate(1, GenRequest((said,), media={named(data): data for data in (PNG, bmp, other)})))
+    submit = door.posted.get(timeout=WAIT_S)
+    assert [found.cached for found in submit.prompt.media] == [False, True, False]
+    first, again, last = (view.cells for _, view in submit.prompt.views)
+    assert first == again != last
+
+
+def view(number: int) -> Sight:
+    return ((number,), View((-number,), 1, b"", b"1234"))
+
+
 def test_an_album_holds_what_fits() -> None:
     album = Album(most=8)
     first, second, third = (Key("", name) for name in "abc")
-    album.keep(first, (View((-1,), 1, b"", b"1234"),), "")
-    album.keep(second, (View((-2,), 1, b"", b"1234"),), "")
+    album.keep(first, "A", view(1), "")
+    album.keep(second, "B", view(2), "")
     assert album.find(first, "")
-    album.keep(third, (View((-3,), 1, b"", b"1234"),), "")
+    album.keep(third, "C", view(3), "")
     assert album.find(second, "") is None
     assert album.find(first, "")
     assert album.find(third, "")
+    assert album.know(Key("", "d"), "A", "") == view(1)
+    assert album.know(Key("other", "d"), "A", "") is None
+
+
+def test_an_album_outlives_its_process_within_its_bytes(tmp_path: Path) -> None:
+    def opened(fingerprint: str = "eyes", budget: int = 10_000) -> Album:
+        return Album(place=Place(tmp_path / "pictures", budget, fingerprint))
+
+    album, (first, second, third) = opened(), (Key("mine", name) for name in "abc")
+    album.keep(first, "A", view(1), "one")
+    album.keep(second, "B", view(2), "two")
+    assert not list(tmp_path.rglob("*.kv")), "nobody waits for the disk"
+    album.write()
+    room = 5 * max(path.stat().st_size for path in tmp_path.rglob("*.kv")) // 2
+    again = opened(budget=room)
+    assert again.find(first, "one") == view(1)
+    assert again.find(Key("other", "a"), "one") is None
+    assert again.know(Key("mine", "another file"), "B", "two") == view(2)
+    erase(tmp_path, "one")  # as a server does whose worker is not there
+    assert opened().find(first, "one") is None
+    again.forget("two")
+    assert not list(tmp_path.rglob("*.kv"))
+    for number, key in enumerate((first, second, third), 1):
+        again.keep(key, key.name.upper(), view(number), "three")
+        again.write()
+    assert 0 < sum(path.stat().st_size for path in tmp_path.rglob("*.kv")) <= room
+    assert [opened().find(key, "") is not None for key in (first, second, third)] == [False, True, True]
+    assert opened("other eyes").find(third, "") is None
+    for path in tmp_path.rglob("*.kv"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert opened().find(third, "") is None

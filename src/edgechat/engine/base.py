@@ -236,6 +236,13 @@ class Eyes(Protocol):
         ...
 
 
+def digest_of(pixels: Pixels) -> str:
+    """What tells a picture from any other: the SHA-256 of its size and its pixels."""
+    found = hashlib.sha256(f"{pixels.width} {pixels.height} ".encode())
+    found.update(pixels.rgb)
+    return found.hexdigest()
+
+
 def made_up(key: str, count: int) -> Iterator[int]:
     """Token ids below zero for the `count` cells of the picture that `key` names: of 62 bits of a hash each."""
     for cell in range(count):

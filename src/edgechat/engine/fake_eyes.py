@@ -3,12 +3,11 @@
 To the fake engine (fake.py) a picture is "(picture 3f09)", by its hash.
 """
 
-import hashlib
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from edgechat.engine.base import Pixels, made_up
+from edgechat.engine.base import Pixels, digest_of, made_up
 from edgechat.engine.fake import CELL, read
 from edgechat.errors import ModelFileInvalid
 from edgechat.prompt.sight import Sight, View
@@ -26,7 +25,7 @@ class FakeEyes:
     def see(self, pixels: Pixels, threads: int, goes_on: Callable[[float | None], bool]) -> Sight | None:
         del threads
         rows, columns = -(-pixels.height // 32), -(-pixels.width // 32)
-        key = f"{self._digest} {pixels.width} {hashlib.sha256(pixels.rgb).hexdigest()}"
+        key = f"{self._digest} {digest_of(pixels)}"
         cells: list[int] = []
         for cell in made_up(key, rows * columns):
             if not goes_on(len(cells) / (rows * columns)):

@@ -1,11 +1,8 @@
 """The prefix cache's disk tier: what left memory, and what must outlive the process.
 
-One file per kept sequence, in a folder with a byte budget, least recently used out first:
-
-    "EDGEKV1\\n" · checksum · length of the head · head (fingerprint, label, tokens) · the engine's state
-
-The fingerprint tells model, engine build and cache layout: a foreign file is left alone until room is needed, a damaged
-one is deleted. Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
+One file (books.py) per kept sequence, in a folder with a byte budget, least recently used out first. The fingerprint
+tells model, engine build and cache layout: a foreign file is left alone until room is needed, a damaged one is deleted.
+Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
 
 A checkpoint (checkpoints.py) is a file of the same form, whose state is the running one alone: once for all sequences
 that begin with its tokens, and there for as long as one of them is.
@@ -13,9 +10,7 @@ that begin with its tokens, and there for as long as one of them is.
 
 import hashlib
 import os
-import struct
 import threading
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,16 +21,13 @@ import msgspec
 
 from edgechat import machine
 from edgechat.engine.base import Cuts
-from edgechat.process import atomic
+from edgechat.scheduler import books
+from edgechat.scheduler.books import FRONT, Head
 from edgechat.scheduler.prefixes import PrefixTree
 
-MAGIC = b"EDGEKV1\n"
-FRONT = struct.Struct("<8sII")  # magic, CRC-32 of all that follows, length of the head
-MAX_HEAD = 16 << 20
 NONE: Mapping[int, bytes] = {}
 PATIENT = 10  # nice of the thread that writes: steps meet at each layer, and wait there for whoever lost its core
 PENDING = 4  # states that may wait to be written; beyond that the scheduler waits
-PIECE = 8 << 20  # bytes read or written at once: a long conversation has half a gigabyte, a memory card 10 MB/s
 
 
 class Label(NamedTuple):
@@ -43,16 +35,6 @@ class Label(NamedTuple):
 
     realm: str
     conversation: str
-
-
-class Head(msgspec.Struct, frozen=True):
-    """What a file says about its state."""
-
-    fingerprint: str
-    realm: str
-    conversation: str
-    tokens: list[int]
-    is_checkpoint: bool = False
 
 
 class Book(NamedTuple):
@@ -156,7 +138,7 @@ class Shelf:
         state = self._unwritten.get(book.id)
         if state is None:
             with suppress(OSError):
-                state = self._read(book.path)
+                state = books.read(book.path, self._alive)
                 os.utime(book.path)
         if state is None:
             self.drop(book)
@@ -194,7 +176,7 @@ class Shelf:
         for path in self._folder.glob("*.kv"):
             with suppress(OSError):
                 about = path.stat()
-                found.append((about.st_mtime, path, about.st_size, _head(path, about.st_size)))
+                found.append((about.st_mtime, path, about.st_size, books.head_of(path, about.st_size, Head)))
         found.sort(key=lambda one: one[0])
         ours: list[Book] = []
         for _, path, size, head in found:
@@ -247,21 +229,6 @@ class Shelf:
         while self._books and self.used + size > self._budget:
             self.drop(next(iter(self._books.values())))
 
-    def _read(self, path: Path) -> bytes | None:
-        """The state in a file, or None when it is not what was written. Raises OSError."""
-        with path.open("rb") as file:
-            try:
-                magic, checksum, length = FRONT.unpack(file.read(FRONT.size))
-            except struct.error:
-                return None
-            found = zlib.crc32(head := file.read(min(length, MAX_HEAD)))
-            pieces = []
-            while piece := file.read(PIECE):
-                found = zlib.crc32(piece, found)
-                pieces.append(piece)
-                self._alive()
-        return b"".join(pieces) if magic == MAGIC and len(head) == length and found == checksum else None
-
     def _write_all(self) -> None:
         machine.give_way(PATIENT)
         while (jobs := self._jobs.get()) is not None:
@@ -272,17 +239,8 @@ class Shelf:
         book, head, state = job
         if book.id not in self._unwritten:
             return  # dropped meanwhile
-        front = FRONT.pack(MAGIC, zlib.crc32(state, zlib.crc32(head)), len(head))
-        whole = memoryview(state)
-        with (
-            suppress(OSError),  # a full disk costs a prefix, never an answer
-            atomic.replacing(book.path, mode=0o600, durable=False) as part,
-            part.open("wb") as file,
-        ):
-            file.writelines((front, head))
-            for start in range(0, len(state), PIECE):
-                file.write(whole[start : start + PIECE])
-                self._alive()
+        with suppress(OSError):  # a full disk costs a prefix, never an answer
+            books.write(book.path, head, state, self._alive)
         if self._unwritten.pop(book.id, None) is None:
             with suppress(OSError):
                 book.path.unlink()
@@ -290,20 +248,8 @@ class Shelf:
 
 def erase(folder: Path, conversation: str) -> None:
     """Delete all of a conversation in `folder`, whatever model it was kept for: no worker may have that one now."""
-    for path in folder.glob("*.kv"):
+    for path in folder.rglob("*.kv"):
         with suppress(OSError):
-            head = _head(path, path.stat().st_size)
+            head = books.head_of(path, path.stat().st_size, Head)
             if head is not None and head.conversation == conversation:
                 path.unlink()
-
-
-def _head(path: Path, size: int) -> Head | None:
-    """The head of a file, or None when it is none of this kind."""
-    try:
-        with path.open("rb") as file:
-            magic, _, length = FRONT.unpack(file.read(FRONT.size))
-            if magic != MAGIC or length > min(MAX_HEAD, size):
-                return None
-            return msgspec.msgpack.decode(file.read(length), type=Head)
-    except (OSError, struct.error, msgspec.DecodeError):
-        return None

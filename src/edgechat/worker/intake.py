@@ -66,9 +66,10 @@ class Intake:
         loop: Loop,
         tell: Tell,
         looker: Looker | None = None,
+        album: Album | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`looker`: where the model takes pictures."""
+        """`looker`: where the model takes pictures; `album` has those that it took before."""
         self._prompter = prompter
         self._constrainer = constrainer
         self._loop = loop
@@ -80,7 +81,7 @@ class Intake:
         self._later = ThreadPoolExecutor(1, "grammars")
         self._aside = ThreadPoolExecutor(1, "questions")
         self._looks = Looks()
-        self._album = Album()
+        self._album = album or Album()
         if looker is not None:
             threading.Thread(target=fatal(self._look_on), args=(looker,), daemon=True).start()
 
@@ -139,6 +140,7 @@ class Intake:
                 self._aside.submit(fatal(partial(self._answer_or_refuse, looked=looked)), letter)
             else:
                 self._later.submit(fatal(partial(self._loop_or_refuse, looked=looked)), letter)
+            self._album.write()  # nobody waits for the disk
 
     def _looked(self, looker: Looker, id: int, request: GenRequest) -> Looked | None:
         """At every picture of the request; None where nobody waits for it any more."""
@@ -152,15 +154,18 @@ class Intake:
             with self._lock:
                 if id not in self._coming:
                     return None
-            key = Key(request.realm, digest)
-            began, sight = self._clock(), self._album.find(key, request.conversation)
+            file = Key(request.realm, digest)
+            began, sight = self._clock(), self._album.find(file, request.conversation)
             cached = sight is not None
             if sight is None:
                 told(0)
-                sight = looker.look(id, digest, request.media.get(digest), told)
-                if sight is None:
+                known = partial(self._album.know, file, conversation=request.conversation)
+                found = looker.look(id, digest, request.media.get(digest), told, known)
+                if found is None:
                     return None
-                self._album.keep(key, sight, request.conversation)
+                sight, cached = found.sight, found.known
+                if not cached:
+                    self._album.keep(file, found.pixels, sight, request.conversation)
             sights[digest] = sight
             ms = 0.0 if cached else round((self._clock() - began) * 1000, 1)
             media.append(Encoded(digest, "picture", tokens_of(sight), ms, cached))

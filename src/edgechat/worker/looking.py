@@ -2,6 +2,7 @@
 
     request ─► its pictures ─► known? ─► sights ─► prompt                 one after the other, each client in turn
                                  └ no ─► senses.py: decode ─► encode      progress, to whoever waits; a stop, from them
+                                                      └ these pixels are known: a stop
 
 The child is started when the first picture comes, and again when it died: a picture that it died of is refused. What
 strangers sent is decoded there and nowhere else, beside no model's memory.
@@ -14,6 +15,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from itertools import count
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +31,7 @@ HANG_S = 60.0  # without a word from the child, which tells how far it is severa
 KILLERS = 256  # pictures that the child died of, as many as are remembered
 
 Progress = Callable[[float | None], None]  # how much of a picture is encoded, from 0 to 1
+Known = Callable[[str], Sight | None]  # what was seen before, by the hash of its scaled pixels
 
 
 class ToSenses(Struct, frozen=True, tag=True):
@@ -61,6 +65,12 @@ class FromSenses(Struct, frozen=True, tag=True):
     """A letter from the child."""
 
 
+class Decoded(FromSenses, frozen=True):
+    """These are its pixels, scaled: their SHA-256."""
+
+    pixels: str
+
+
 class Encoding(FromSenses, frozen=True):
     """So much of the picture is done, from 0 to 1; None where nobody knows."""
 
@@ -81,10 +91,18 @@ class Unseen(FromSenses, frozen=True):
 
 
 AnyToSenses = Open | See | Stop
-AnyFromSenses = Encoding | Seen | Unseen
+AnyFromSenses = Decoded | Encoding | Seen | Unseen
 
 to_senses: msgspec.msgpack.Decoder[AnyToSenses] = msgspec.msgpack.Decoder(AnyToSenses)
 from_senses: msgspec.msgpack.Decoder[AnyFromSenses] = msgspec.msgpack.Decoder(AnyFromSenses)
+
+
+class Picture(NamedTuple):
+    """A picture that was looked at. `pixels` is the SHA-256 of them, scaled; `known`: its sight had been kept."""
+
+    pixels: str
+    sight: Sight
+    known: bool
 
 
 def pictures_of(request: GenRequest) -> list[str]:
@@ -103,10 +121,13 @@ class Looker:
         self._child: _Child | None = None
         self._killers: dict[str, None] = {}
         self._lock = threading.Lock()
-        self._looking: int | None = None  # whose picture is with the child
+        self._looking: tuple[int, int] | None = None  # whose picture is with the child, and its number there
+        self._numbers = count(1)
 
-    def look(self, id: int, digest: str, data: bytes | None, progress: Progress) -> Sight | None:
-        """The picture of request `id` with that SHA-256; None where it was stopped meanwhile.
+    def look(
+        self, id: int, digest: str, data: bytes | None, progress: Progress, known: Known = lambda _: None
+    ) -> Picture | None:
+        """The picture of request `id` with that SHA-256; None where it was stopped meanwhile. `known` are not encoded.
 
         Raises InvalidMedia for what is no picture, EngineFailed where it is not there or the child died of it.
         """
@@ -114,13 +135,14 @@ class Looker:
             raise EngineFailed(f"the bytes of the picture {digest[:12]} did not come with the request.")
         if digest in self._killers:
             raise InvalidMedia("this picture ended the process that reads pictures before: it is refused.")
+        number = next(self._numbers)
         with self._lock:
-            self._looking = id
+            self._looking = id, number
             if self._child is None or not self._child.alive:
                 self._child = _Child(self._opening)
             child = self._child
         try:
-            return child.see(See(id, data, self._threads()), progress)
+            return child.see(See(number, data, self._threads()), progress, known)
         except EOFError:
             self._killers[digest] = None
             while len(self._killers) > KILLERS:
@@ -133,8 +155,8 @@ class Looker:
     def stop(self, id: int) -> None:
         """Nobody waits for the pictures of request `id` any more: if one is being encoded, that ends at once."""
         with self._lock:
-            if id == self._looking and self._child is not None:
-                self._child.post(Stop(id))
+            if self._looking is not None and self._looking[0] == id and self._child is not None:
+                self._child.post(Stop(self._looking[1]))
 
     def close(self) -> None:
         """End the child."""
@@ -164,9 +186,10 @@ class _Child:
             self._stdin.write(frames.pack(letter))
             self._stdin.flush()
 
-    def see(self, letter: See, progress: Progress) -> Sight | None:
+    def see(self, letter: See, progress: Progress, known: Known) -> Picture | None:
         """What became of the picture. Raises EOFError where the child ended, and what the child says of it."""
         self.post(letter)
+        pixels, kept = "", None
         while True:
             if not select.select([self._answers], [], [], HANG_S)[0]:
                 self.end()
@@ -175,10 +198,15 @@ class _Child:
                 case None:
                     self.end()
                     raise EOFError
+                case Decoded(pixels=pixels):
+                    if (kept := known(pixels)) is not None:
+                        self.post(Stop(letter.id))
                 case Encoding(share=share):
                     progress(share)
+                case Seen() if kept is not None:
+                    return Picture(pixels, kept, True)
                 case Seen(sight=sight):
-                    return sight
+                    return None if sight is None else Picture(pixels, sight, False)
                 case Unseen(code=code, message=message):
                     raise from_code(code, message)
 

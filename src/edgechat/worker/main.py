@@ -48,6 +48,7 @@ from edgechat.scheduler.shelf import Shelf
 from edgechat.scheduler.threads import Threads
 from edgechat.types import AnyEvent, Loading, ModelInfo
 from edgechat.worker import vectors
+from edgechat.worker.album import SHARE, Album, Place
 from edgechat.worker.intake import Intake, fatal
 from edgechat.worker.looking import Looker, Open
 from edgechat.worker.trial import Candidate, Trial
@@ -176,8 +177,8 @@ def _answering(first: Load, server: Server) -> Callable[[], None]:
         shelf = _shelf(first, engine, server.alive)
         threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
         loop = Loop(engine, server.tell, first.queue, shelf, threads, server.alive)
-        looker = _looker(first, engine, loop)
-        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell, looker)
+        looker, album = _looker(first, engine, loop), Album(place=_place(first, engine))
+        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell, looker, album)
         reader = fatal(partial(_serve_letters, intake, loop))
         threading.Thread(target=reader, args=(server,), daemon=True).start()
         server.send(Ready(info=_described(engine, prompter.template)))
@@ -211,16 +212,29 @@ def _looker(load: Load, engine: Engine, loop: Loop) -> Looker | None:
     return Looker(opening, lambda: loop.spare_threads)
 
 
+def _place(load: Load, engine: Engine) -> Place | None:
+    """Where pictures outlive the process, unless nothing does."""
+    if "picture" not in engine.info.senses or not load.shelf or not load.shelf_bytes:
+        return None
+    fingerprint = _fingerprint(f"{load.digest} {load.projector_digest}", engine)  # tokens around it are the model's
+    return Place(Path(load.shelf) / "pictures", load.shelf_bytes // SHARE, fingerprint)
+
+
 def _shelf(load: Load, engine: Engine, alive: Callable[[], None]) -> Shelf | None:
     """The place for prefixes that outlive the process, unless there is none or it cannot be had."""
     if not load.shelf or not load.shelf_bytes:
         return None
-    fingerprint = hashlib.sha256(f"{load.digest} {engine.info.engine} f16 views".encode()).hexdigest()
+    budget = load.shelf_bytes - load.shelf_bytes // SHARE * ("picture" in engine.info.senses)
     try:
-        return Shelf(Path(load.shelf), load.shelf_bytes, fingerprint, engine.cuts, alive)
+        return Shelf(Path(load.shelf), budget, _fingerprint(load.digest, engine), engine.cuts, alive)
     except OSError as error:
         print(f"no prefixes are kept on disk: {load.shelf}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return None
+
+
+def _fingerprint(files: str, engine: Engine) -> str:
+    """What can be gone on from: these `files`, by their digests, in this build of the engine."""
+    return hashlib.sha256(f"{files} {engine.info.engine} f16 views".encode()).hexdigest()
 
 
 if __name__ == "__main__":

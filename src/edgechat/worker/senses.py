@@ -14,11 +14,11 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from edgechat import registry
-from edgechat.engine.base import Eyes
+from edgechat.engine.base import Eyes, digest_of
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.media.picture import Cap, decode
 from edgechat.process.parent import Parent
-from edgechat.worker.looking import AnyToSenses, Encoding, Open, See, Seen, Stop, Unseen, to_senses
+from edgechat.worker.looking import AnyToSenses, Decoded, Encoding, Open, See, Seen, Stop, Unseen, to_senses
 
 NICE = 5  # a third of the share of a worker's thread, on the same core
 EVERY_S = 0.1  # from one word on progress to the next
@@ -46,6 +46,7 @@ class Child:
         """Decode and encode. Raises what refuses it."""
         self._seeing = letter.id
         pixels = decode(letter.data, Cap())
+        self._parent.send(Decoded(digest_of(pixels)))
         self._told = time.monotonic()
         return Seen(eyes.see(pixels, letter.threads, self._goes_on))
 

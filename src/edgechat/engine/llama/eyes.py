@@ -8,12 +8,11 @@ The projector is for one model, of which only the vocabulary is read here: what 
 
 import array
 import ctypes
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from edgechat.engine.base import Pixels, made_up
+from edgechat.engine.base import Pixels, digest_of, made_up
 from edgechat.errors import EngineFailed, ModelFileInvalid, ModelUnsupported
 from edgechat.prompt.sight import Sight, View
 from edgechat_engine import lib, mtmd
@@ -57,7 +56,7 @@ class LlamaEyes:
         mtmd.engine_encode_threads(threads)
         self._goes_on, self._stopped = goes_on, False
         chunks = self._chunks(pixels)
-        key = f"{self._digest} {pixels.width} {pixels.height} {hashlib.sha256(pixels.rgb).hexdigest()}"
+        key = f"{self._digest} {digest_of(pixels)}"
         try:
             seen: list[tuple[int, ...] | View] = []
             for number in range(mtmd.mtmd_input_chunks_size(chunks)):
