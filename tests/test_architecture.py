@@ -95,6 +95,7 @@ REACHES_OUT = {
     "hub/huggingface.py": {"huggingface_hub"},
     "hub/probe.py": {"socket", "urllib.request"},
     "hub/outbound.py": {"socket"},  # the guard itself
+    "fetch/child.py": {"httpx"},  # pictures from listed hosts; a process of its own, behind hub/outbound.py
     "bench/acuity.py": {"httpx"},  # a server of ours, which bench/local.py started
     "bench/client.py": {"httpx"},  # loopback only: its address() holds it
     "bench/local.py": {"httpx", "socket"},

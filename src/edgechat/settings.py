@@ -163,6 +163,11 @@ class Settings(BaseModel):
         default=ByteSize(1_000_000_000),
         description="most disk space for what conversations hold besides text, such as 500MB; 0 takes none",
     )
+    picture_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="hosts that pictures are fetched from where a request gives an address, such as img.example.org or "
+        "img.example.org:8443; only from public addresses, without a proxy, and by nobody else",
+    )
     strict: bool = Field(
         default=False,
         description="refuse a request's parameters that have no effect here, instead of naming them in the answer's "
@@ -199,7 +204,7 @@ class Settings(BaseModel):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    @field_validator("hosts", "cors_origins", "trusted_proxies", "modelscope_mirrors", mode="before")
+    @field_validator("hosts", "cors_origins", "trusted_proxies", "picture_hosts", "modelscope_mirrors", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from edgechat.process.spawn import spawn
 from tests.test_architecture import SOURCE
 
 CHILDREN = (
+    "edgechat.fetch.child",
     "edgechat.gguf.quantizer",
     "edgechat.hub.child",
     "edgechat.tune.child",

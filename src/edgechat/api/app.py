@@ -30,6 +30,7 @@ from edgechat.api.watch.board import Board
 from edgechat.api.watch.desk import Desk
 from edgechat.api.watch.metrics import CountRequests, Metrics
 from edgechat.errors import ConfigError
+from edgechat.fetch.errand import Fetcher
 from edgechat.history.store import History
 from edgechat.keys import Sessions, is_exposed, keys_of
 from edgechat.runs.keeper import Runs
@@ -86,6 +87,7 @@ def create_app(runtime: Runtime, history: History | None = None) -> FastAPI:
     app.state.runs = kept
     app.state.downloads = downloads
     app.state.memory = Memory()
+    app.state.fetcher = Fetcher(() if settings.offline else settings.picture_hosts)
     app.state.keys = keys_of(settings)
     app.state.end = end_process
     counted = app.state.metrics = Metrics(runtime)

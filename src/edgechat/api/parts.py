@@ -15,6 +15,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, BeforeValidator, Discriminator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from edgechat.api.addresses import is_address
 from edgechat.errors import InvalidMedia, UnsupportedMedia
 from edgechat.media import inline
 from edgechat.media.inline import Sent
@@ -112,7 +113,7 @@ def _picture(text: Any) -> Sent:
         return text
     if not isinstance(text, str):
         raise ValueError("a picture is a string: base64, or a data: URL")
-    if text[:5].lower() in ("http:", "https"):
+    if is_address(text):
         raise PydanticCustomError(InvalidMedia.code, "no address is asked here: send the picture itself, in base64")
     try:
         return inline.picture(text)

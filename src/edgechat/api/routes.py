@@ -14,6 +14,7 @@ stricter need holds; what no route matches needs a key. tests/api/doors/access.t
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from re import Pattern
@@ -25,11 +26,13 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from edgechat.api.addresses import fetched
 from edgechat.api.errors import OPENAI, Dialect
 from edgechat.api.examples import Example
 from edgechat.api.ignored import header_of
 from edgechat.api.strict_json import MOST_GROUPS, strict_json
 from edgechat.errors import RequestError
+from edgechat.fetch.errand import Fetcher
 
 MAX_BODY = 4 << 20  # bytes
 MAX_SHOWN = 24 << 20  # bytes of a body with pictures in it: base64
@@ -84,8 +87,11 @@ class StrictRequest(Request):
     """
 
     most_groups = MOST_GROUPS
+    known: Any = None  # the JSON, where it was looked at before
 
     async def json(self) -> Any:
+        if self.known is not None:
+            return self.known
         body, most = await self.body(), self.most_groups
         try:
             return strict_json(body, most) if len(body) < LARGE else await asyncio.to_thread(strict_json, body, most)
@@ -108,6 +114,8 @@ class Route(APIRoute):
             request = StrictRequest(scope, request.receive)
             request.most_groups = self.facts.most_groups
             try:
+                if self.facts.max_body == MAX_SHOWN:
+                    await _bring_pictures(request)
                 response = await handler(request)
                 response.headers.update(header_of(request))
                 return response
@@ -116,6 +124,14 @@ class Route(APIRoute):
                 raise
 
         return strict
+
+
+async def _bring_pictures(request: StrictRequest) -> None:
+    """Fetch what the body has addresses of, where hosts are listed. Raises InvalidMedia."""
+    fetcher: Fetcher = request.app.state.fetcher
+    if fetcher.hosts:
+        with suppress(json.JSONDecodeError):  # told by whoever reads it
+            request.known = await fetched(await request.json(), fetcher)
 
 
 def _named_json(scope: Scope) -> Scope:
