@@ -252,3 +252,36 @@ def test_what_the_model_no_longer_sees_is_marked(chat: Chat, script: Script) -> 
     order = chat.page.locator("#messages > li").evaluate_all("nodes => nodes.map((node) => node.className)")
     assert order == ["", "", "forgotten", "", ""]
     expect(chat.page.locator(".forgotten")).to_have_text("The model no longer sees what is above.")
+
+
+def test_a_text_file_that_is_dropped_stands_beside_the_question(chat: Chat, script: Script) -> None:
+    chat.page.evaluate(
+        """() => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(["x = 1"], "a.py", { type: "" }));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+    expect(chat.page.locator("#attached-text")).to_contain_text("a.py:")
+    script.will_say("Yes.")
+    chat.ask("What is it?")
+    expect(chat.answer).to_have_text("Yes.")
+    assert script.requests[0]["content"] == "What is it?\n\na.py:\n\nx = 1"
+
+
+def test_keys_and_indices_are_shown_as_such(chat: Chat, script: Script) -> None:
+    script.will_say("Press <kbd>Ctrl</kbd>: H<sub>2</sub>O, x<sup>2</sup>, <b>not</b> <kbd onclick=alert(1)>this")
+    chat.ask("Hello")
+    expect(chat.answer).to_have_text("Press Ctrl: H2O, x2, <b>not</b> <kbd onclick=alert(1)>this")
+    expect(chat.answer.locator("kbd, sub, sup")).to_have_text(["Ctrl", "2", "2"])
+
+
+def test_the_way_in_cannot_be_closed_before_one_is_in(new_chat: Open, script: Script) -> None:
+    script.key = "right"
+    chat = new_chat().open()
+    chat.page.locator("#key").fill("half")
+    chat.button("Close").click()
+    expect(chat.page.locator("#key")).to_have_value("")
+    chat.page.locator("#key").fill("right")
+    chat.button("Enter").click()
+    expect(chat.page.locator("#dialog")).to_be_hidden()

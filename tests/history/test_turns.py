@@ -18,6 +18,12 @@ def test_a_turn_is_a_question_and_an_answer_to_come(history: History) -> None:
     assert kept.version == 1
 
 
+def test_a_title_has_no_marks_of_markdown(history: History) -> None:
+    started = ask(history, "# Title\n\n- use `__init__` in **a_b_c**\n2 * 3 > 1")
+    kept = history.read(conversations.get, "", started.conversation_id).result()
+    assert kept.title == "Title use __init__ in a_b_c 2 * 3 > 1"
+
+
 def test_edits_and_second_answers_are_branches(history: History) -> None:
     first = answered(history, "one", "1")
     more = answered(history, "two", "2", conversation_id=first.conversation_id, parent_id=first.answer_id)

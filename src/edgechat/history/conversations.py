@@ -1,5 +1,6 @@
 """Conversations as a whole: list, search, read, rename, pin, delete, undo, purge."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -37,6 +38,11 @@ def one_line(text: str) -> str:
     """`text` as a title: one line, not too long."""
     line = " ".join(text.replace("\0", " ").split())
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"
+
+
+def plain(text: str) -> str:
+    """`text` without what Markdown marks headings, lists, quotes, emphasis and code with, for its title."""
+    return re.sub(r"^ {0,3}(?:#{1,6}|>|[-*+])[ \t]+|\*\*|`+", "", text, flags=re.MULTILINE)
 
 
 # ── reading ──

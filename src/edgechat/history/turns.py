@@ -66,7 +66,7 @@ def _create(db: sqlite3.Connection, owner: str, turn: Turn) -> str:
     if content is None:
         raise InvalidRequest("content is missing: a new conversation begins with a message.", "content")
     id, now = new_id("c"), conversations.now()
-    title = conversations.one_line(content) or "…"
+    title = conversations.one_line(conversations.plain(content)) or "…"
     insert = """INSERT INTO conversation (id, owner, title, titled, version, touched, created, updated)
                 VALUES (?, ?, ?, 'text', 0, ?, ?, ?)"""
     rowid = db.execute(insert, (id, owner, title, conversations.next_touch(db), now, now)).lastrowid

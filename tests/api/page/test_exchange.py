@@ -1,3 +1,5 @@
+import re
+
 import httpx
 
 from tests.api.page.test_conversations import JSON
@@ -11,7 +13,9 @@ def test_export_wipe_import_is_identical(client: httpx.Client) -> None:
     client.patch(at, json={"title": "Mine"})
     before = client.get(at).json()
     asked = client.get("/api/export", params={"conversation_id": before["id"]})
-    assert asked.headers["content-disposition"].endswith('.json"')
+    assert re.fullmatch(
+        r"attachment; filename\*=UTF-8''edgechat-[\w%-]+-\d{8}-\d{6}\.json", asked.headers["content-disposition"]
+    )
     client.delete(f"{at}?purge=true", headers=JSON)
     taken = client.post("/api/import", json=asked.json()).json()
     assert taken == {"imported": 1, "skipped": 0, "conversation_ids": [before["id"]]}

@@ -1,9 +1,11 @@
 """Export and import, what leaves the store and comes in as a whole; system prompts (the page's own API)."""
 
 import asyncio
+import re
 from asyncio import wrap_future
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from fastapi import Body, Query
@@ -14,7 +16,7 @@ from edgechat.api.fields import Strict
 from edgechat.api.page.runs import Owner, TheRuns
 from edgechat.api.requests import TheRuntime
 from edgechat.api.routes import Facts, Need, Router
-from edgechat.history import exchange, intake
+from edgechat.history import conversations, exchange, intake
 from edgechat.history import presets as kept
 
 PRESETS = "presets"
@@ -45,9 +47,13 @@ async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_
         data = await asyncio.to_thread(exchange.as_json, runs.history, owner, conversation_id)
     else:
         data = iter([await wrap_future(runs.history.read(exchange.as_markdown, owner, conversation_id))])
-    name = f"edgechat-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
+    title = ""
+    if conversation_id is not None:
+        found = await wrap_future(runs.history.read(conversations.get, owner, conversation_id))
+        title = "-".join(re.findall(r"\w+", found.title)) + "-"
+    name = f"edgechat-{title}{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
     kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}", "Cache-Control": "no-store"}
     return StreamingResponse(data, media_type=kind, headers=headers)
 
 

@@ -7,6 +7,8 @@ import * as preferences from "./preferences.js";
 
 const PICTURES = "image/\u002a"; // whatever the browser can draw
 const VIDEOS = "video/\u002a";
+const TEXTS = /\.(md|json|ya?ml|toml|log|py|[jt]sx?|go|rs|[ch](pp)?|sh|sql|tex)$/i; // that browsers know no type of
+const MOST_TEXT = 1_000_000; // bytes: far more than any model reads here
 const touch = matchMedia("(pointer: coarse)");
 
 export class Attach {
@@ -61,9 +63,11 @@ export class Attach {
 
   #take(event, { files }) {
     const seen = [...files].filter(({ type }) => /^(?:image|video)\//.test(type));
-    if (!seen.length || document.querySelector("dialog:modal")) return;
+    const written = [...files].filter(({ type, name, size }) => size <= MOST_TEXT && (/^text\//.test(type) || TEXTS.test(name)));
+    if (!(seen.length || written.length) || document.querySelector("dialog:modal")) return;
     event.preventDefault();
-    this.add(seen);
+    if (seen.length) this.add(seen);
+    for (const file of written) file.text().then((text) => this.#composer.attach(`${file.name}:\n\n${text}`));
   }
 
   /** A phone's own chooser does not always offer its camera. */

@@ -5,7 +5,7 @@ import { openDialog } from "./dialog.js";
 import { byId, h } from "./dom.js";
 import { put } from "./i18n.js";
 
-/** Ask for the key until it fits, or the dialog is closed; `onEnter()` follows the right one. */
+/** Ask for the key until it fits: without one there is nothing else to do. `onEnter()` follows the right one. */
 export function showLogin(onEnter) {
   const field = h("input", { type: "password", id: "key", autocomplete: "current-password", required: "" });
   const wrong = h("p", { class: "report bad", role: "alert" });
@@ -27,10 +27,13 @@ export function showLogin(onEnter) {
       put(wrong, error.status === 401 ? "login.wrong" : "error.unreachable");
       return field.select();
     }
+    entered = true;
     byId("dialog").close();
     door.dispatchEvent(new Event("opened"));
     onEnter();
   });
-  openDialog("login.title", form);
+  let entered = false;
+  const again = () => entered || showLogin(onEnter);
+  openDialog("login.title", form).addEventListener("close", again, { once: true });
   field.focus();
 }

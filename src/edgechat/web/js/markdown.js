@@ -10,7 +10,7 @@ const Purifier = globalThis.DOMPurify;
 const RULES = {
   ALLOWED_TAGS: [
     "p", "br", "hr", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "span",
-    "strong", "em", "del", "a", "table", "thead", "tbody", "tr", "th", "td", "input",
+    "strong", "em", "del", "a", "table", "thead", "tbody", "tr", "th", "td", "input", "kbd", "sub", "sup",
   ],
   ALLOWED_ATTR: ["href", "class", "title", "align", "start", "type", "checked", "disabled", "lang"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#)/i,
@@ -111,6 +111,7 @@ marked.use({
   renderer: {
     html({ text, block }) {
       if (/^<br ?\/?>$/i.test(text)) return "<br>"; // models break lines in table cells with it
+      if (!block && /^<\/?(?:kbd|sub|sup)>$/i.test(text)) return text;
       return block ? `<p>${escaped(text)}</p>` : escaped(text);
     },
     image({ href, text }) {
