@@ -283,5 +283,51 @@ def test_the_way_in_cannot_be_closed_before_one_is_in(new_chat: Open, script: Sc
     chat.button("Close").click()
     expect(chat.page.locator("#key")).to_have_value("")
     chat.page.locator("#key").fill("right")
-    chat.button("Enter").click()
+    chat.button("Log in").click()
     expect(chat.page.locator("#dialog")).to_be_hidden()
+
+
+DROP = """([name, type, text]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(["x = 1"], name, { type }));
+    if (text) for (const kind of ["text/plain", "text/html"]) dataTransfer.setData(kind, text);
+    const event = text
+        ? new ClipboardEvent("paste", { clipboardData: dataTransfer, bubbles: true, cancelable: true })
+        : new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+    document.getElementById("input").dispatchEvent(event);
+    return event.defaultPrevented;
+}"""
+
+
+def test_a_file_that_cannot_be_taken_is_told_and_the_page_stays(chat: Chat) -> None:
+    assert chat.page.evaluate(DROP, ["report.pdf", "application/pdf", ""])
+    expect(chat.page.locator(".toast")).to_contain_text("report.pdf is neither text nor a picture")
+    expect(chat.page.locator("#attached")).to_be_hidden()
+
+
+def test_text_from_an_office_is_pasted_as_text(chat: Chat) -> None:
+    """It comes with a picture of itself."""
+    assert not chat.page.evaluate(DROP, ["image.png", "image/png", "a cell"])
+    expect(chat.page.locator(".toast")).to_have_count(0)
+
+
+def test_a_long_question_stands_folded(chat: Chat, script: Script) -> None:
+    """As it was pasted beside the question: its answer is seen with it. A search that leads into it opens it."""
+    long = "\n".join(f"line {n}" for n in range(500)) + " needle"
+    script.will_say("Yes.")
+    chat.ask(long)
+    expect(chat.answer).to_have_text("Yes.")
+    text = chat.questions.last.locator("> .text")
+    seen = "node => node.clientHeight < node.scrollHeight"
+    assert text.evaluate(seen)
+    chat.button(f"Show all {len(long):,} characters").click()
+    assert not text.evaluate(seen)
+    chat.button("Show less").click()
+    assert text.evaluate(seen)
+    chat.questions.last.get_by_role("button", name="Edit").click()
+    expect(chat.page.locator(".edit-text")).to_have_value(long)
+    chat.button("Cancel").click()
+    chat.page.locator("#search").fill("needle")
+    expect(chat.rows.locator("mark")).to_have_text("needle")
+    chat.rows.locator("a").click()
+    expect(chat.button("Show less")).to_be_visible()

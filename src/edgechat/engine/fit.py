@@ -42,7 +42,7 @@ def fit(trained: int, fixed: int, per_cell: int, context: int, memory: int, conv
         return Plan(wanted, cells, fixed + cells * per_cell, ())
     needed = fixed + per_cell * (wanted if context else min(wanted, LEAST_CONTEXT))
     if context or fitting < LEAST_CONTEXT:
-        what = f"a context of {wanted if context else LEAST_CONTEXT}"
+        what = f"a context of {wanted}" if context else f"even the smallest context ({LEAST_CONTEXT} tokens)"
         raise ConfigError(
             f"{_size(limit)} of memory do not hold this model with {what}: it takes --memory {_size(needed)}."
         )

@@ -61,11 +61,15 @@ export class Attach {
     return (this.#composer.tray ??= new Tray(this.#composer));
   }
 
-  #take(event, { files }) {
-    const seen = [...files].filter(({ type }) => /^(?:image|video)\//.test(type));
-    const written = [...files].filter(({ type, name, size }) => size <= MOST_TEXT && (/^text\//.test(type) || TEXTS.test(name)));
-    if (!(seen.length || written.length) || document.querySelector("dialog:modal")) return;
+  #take(event, { files, types }) {
+    if (["text/plain", "text/html"].every((type) => [...types].includes(type))) return; // an office's text, with its picture beside it
+    if (!files.length || document.querySelector("dialog:modal")) return;
+    const isPicture = ({ type }) => /^(?:image|video)\//.test(type);
+    const isText = ({ type, name, size }) => size <= MOST_TEXT && (/^text\//.test(type) || TEXTS.test(name));
+    const [seen, written] = [isPicture, isText].map((is) => [...files].filter(is));
+    const other = [...files].find((file) => !isPicture(file) && !isText(file));
     event.preventDefault();
+    if (other) toast("attach.other", { params: { name: other.name }, bad: true });
     if (seen.length) this.add(seen);
     for (const file of written) file.text().then((text) => this.#composer.attach(`${file.name}:\n\n${text}`));
   }

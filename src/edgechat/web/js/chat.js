@@ -70,8 +70,9 @@ export class Chat extends EventTarget {
     if (this.id !== id || at < 0) return;
     this.#left = Math.min(this.#left, at);
     this.#render();
-    const { article } = this.#views.get(this.#path[at].id);
-    (marked(article, words) ?? article).scrollIntoView({ block: "center" });
+    const view = this.#views.get(this.#path[at].id);
+    view.fold?.(false);
+    (marked(view.article, words) ?? view.article).scrollIntoView({ block: "center" });
   }
 
   /** The conversation changed elsewhere: take it as it is on the server, after the answer that is being written here. */

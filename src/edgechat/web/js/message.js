@@ -16,6 +16,8 @@ const TOLD_BY_DETAILS = new Set(["context_length_exceeded", "model_not_ready", "
 const BY_STATUS = { 401: "forbidden", 403: "forbidden", 404: "model_not_found", 429: "busy", 400: "invalid_request", 503: "model_not_ready" };
 const OF_MODELS = new Set(["out_of_memory", "model_not_found", "model_not_ready", "unsupported_media"]); // another one may do
 const TAG = "<think>";
+const LONG = 1_500; // characters of a question that stands folded, or
+const LINES = 16; // lines of one
 const PLACES = /bbox_2d|\(\d+,\s*\d+\),\s*\(\d+,\s*\d+\)/; // in a picture
 const SIMILAR = { rate_limit_exceeded: "busy", server_busy: "busy", queue_full: "busy", not_enough_memory: "out_of_memory" };
 
@@ -64,6 +66,7 @@ class View {
 /** What the user wrote. */
 export class Question extends View {
   #text;
+  #fold = textButton(null, "message.unfold", () => this.fold(!this.#isFolded), "button quiet small");
 
   constructor(message, actions) {
     super(message, actions);
@@ -74,10 +77,24 @@ export class Question extends View {
     );
     const held = h("div");
     this.#text.hidden = !message.content;
-    this.build("question", put(h("h2", { class: "sr" }), "message.you"), held, this.#text, this.tools);
+    this.build("question", put(h("h2", { class: "sr" }), "message.you"), held, this.#text, this.#fold, this.tools);
+    this.fold(true);
     if (message.attachments?.length) {
       import("./gallery.js").then(({ thumbnails }) => (held.replaceWith(thumbnails(message.attachments)), this.actions.grown()));
     }
+  }
+
+  get #isFolded() {
+    return this.#text.classList.contains("folded");
+  }
+
+  /** Show the beginning of a long text, or all of it. */
+  fold(folded) {
+    const { content } = this.message;
+    const isLong = content.length > LONG || content.split("\n").length > LINES;
+    this.#fold.hidden = !isLong;
+    this.#text.classList.toggle("folded", isLong && folded);
+    put(this.#fold.firstElementChild, folded ? "message.unfold" : "message.fold", { n: content.length });
   }
 
   /** Change the text into a new version of it. */
@@ -88,6 +105,7 @@ export class Question extends View {
     const close = () => {
       form.replaceWith(this.#text);
       this.tools.hidden = false;
+      this.fold(true);
     };
     const form = h(
       "form",
@@ -117,7 +135,7 @@ export class Question extends View {
       }
     });
     this.#text.replaceWith(form);
-    this.tools.hidden = true;
+    this.tools.hidden = this.#fold.hidden = true;
     field.focus();
   }
 }
