@@ -6,6 +6,7 @@ the test opens the gate, and nothing has to be timed.
 
 import asyncio
 import hashlib
+import io
 import json
 import threading
 from collections import deque
@@ -20,6 +21,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.middleware.base import RequestResponseEndpoint
 
 from edgechat.api.page.assets import mount_page
+from edgechat.media.size import size_of
+from edgechat.prompt.sight import forecast
 from tests.browser.records import Records
 
 MODEL = "qwen1.5-0.5b-chat"
@@ -196,8 +199,10 @@ def create_app(script: Script) -> FastAPI:
     async def keep(request: Request, name: str = "") -> dict[str, Any]:
         content = await request.body()
         sha256 = hashlib.sha256(content).hexdigest()
-        script.held[sha256] = name, request.headers["content-type"], content
-        return {"sha256": sha256, "kind": "picture"}
+        media_type = request.headers["content-type"]
+        script.held[sha256] = name, media_type, content
+        size = size_of(io.BytesIO(content), media_type)
+        return {"sha256": sha256, "kind": "picture", "tokens": forecast(*size, 32) if size else None}
 
     @app.get("/api/attachments/{sha256}")
     async def kept(sha256: str) -> Response:

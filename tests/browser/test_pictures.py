@@ -57,7 +57,7 @@ def kept(script: Script) -> Image.Image:
 def test_a_picture_is_attached_asked_about_and_seen_in_the_conversation(seeing: Chat, script: Script) -> None:
     script.will_say("Half blue, half red.")
     choose(seeing, file("flag.png", (1200, 800)))
-    expect(cards(seeing)).to_have_text("flag.pngabout 486 tokens")
+    expect(cards(seeing)).to_have_text("flag.pngabout 488 tokens")
     seeing.shot("pictures-tray")
     seeing.ask("What is it?")
     expect(seeing.answer).to_have_text("Half blue, half red.")

@@ -9,11 +9,11 @@ import pytest
 
 from edgechat.engine.base import Glance, Slice
 from edgechat.engine.llama.engine import LlamaCpp
-from edgechat.engine.llama.eyes import LlamaEyes
+from edgechat.engine.llama.eyes import TOKENS, LlamaEyes
 from edgechat.errors import ModelFileInvalid
 from edgechat.media.picture import Cap, Pixels, decode
 from edgechat.prompt.senses import EYES
-from edgechat.prompt.sight import Sight, View
+from edgechat.prompt.sight import MOST, Sight, View, forecast, tokens_of
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prepared, Prompter
 from edgechat.scheduler.loop import Loop, Stop, Submit
@@ -52,6 +52,16 @@ def engine() -> LlamaCpp:
 def prompter(engine: LlamaCpp) -> Prompter:
     assert engine.template is not None
     return Prompter(Template(engine.template), engine.tokenizer, engine.info.context, senses=EYES)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (60, 40), (150, 1), (33, 700), (200, 90), (640, 480), (1200, 800), (864, 576), (1920, 1080)]
+)
+def test_what_a_picture_will_take_is_known_before(eyes: LlamaEyes, size: tuple[int, int]) -> None:
+    sight = eyes.see(Pixels(*size, bytes(3 * size[0] * size[1])), 1, lambda _: True)
+    assert sight is not None
+    assert forecast(*size, 32) == tokens_of(sight)
+    assert MOST == TOKENS
 
 
 def request(sample: Sample) -> GenRequest:

@@ -118,6 +118,7 @@ def info(script: Script, context: int, threads: int) -> ModelInfo:
         later=script.later,
         family="fake",
         senses=script.senses,
+        patch=32 if "picture" in script.senses else 0,  # as fake_eyes.py sees
     )
 
 

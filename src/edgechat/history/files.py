@@ -19,6 +19,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from edgechat.errors import InvalidRequest, NoSpace, StorageError
+from edgechat.media.size import size_of
 from edgechat.media.sniff import HEAD, MEDIA_TYPES, refusal, sniff
 from edgechat.process import atomic
 from edgechat.types import Attachment, Kind
@@ -126,6 +127,13 @@ def read(folder: Path, kept: Kept) -> bytes:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StorageError(f"attachment {sha256} is damaged on the disk: upload it again.")
     return content
+
+
+def dimensions(folder: Path, kept: Kept) -> tuple[int, int] | None:
+    """Width and height of a picture, as far as its header tells them. Raises StorageError."""
+    with _told(folder), (folder / kept.file).open("rb") as file:
+        found = size_of(file, kept.attachment.media_type)
+    return found if found and all(found) else None
 
 
 def delete(folder: Path, names: Collection[str]) -> None:

@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from edgechat.errors import InvalidMedia
+from edgechat.media.size import webp
 from edgechat.media.sniff import HEAD, PICTURES, refusal, sniff
 
 MOST_PIXELS = 36_000_000  # that are decoded: at most 13 bytes each, for a moment
@@ -98,8 +99,8 @@ def _check_head(media_type: str, data: bytes) -> None:
     """What a reader would allocate, or work on for long, as soon as it is made."""
     if media_type == "image/webp":
         with suppress(struct.error):  # cut off: its reader says so
-            _check_size(*_webp_size(data))
-            _check_pixels(*_webp_size(data))
+            _check_size(*webp(data))
+            _check_pixels(*webp(data))
     if media_type == "image/jpeg" and data.count(b"\xff\xda") > MOST_SCANS:
         raise InvalidMedia(f"the JPEG has more than {MOST_SCANS} scans: save it again, plainly.")
     if media_type == "image/bmp" and data[14:15] != b"\x0c" and data[30:34] not in _PLAIN_BMP:
@@ -107,19 +108,6 @@ def _check_head(media_type: str, data: bytes) -> None:
 
 
 _PLAIN_BMP = tuple(struct.pack("<I", method) for method in (0, 3, 6))  # as they are, or with masks
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height, as each of the three kinds of WebP has them. Raises struct.error."""
-    kind = data[12:16]
-    if kind == b"VP8X":
-        wide, wider, high, higher = struct.unpack_from("<HBHB", data, 24)
-        return (wide | wider << 16) + 1, (high | higher << 16) + 1
-    if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF
 
 
 def _check_size(width: int, height: int) -> None:

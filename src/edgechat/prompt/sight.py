@@ -1,5 +1,7 @@
 """What a model reads of a picture (visual tokens): vectors, and the tokens around them."""
 
+import math
+
 from edgechat.types import Struct
 
 
@@ -23,3 +25,24 @@ Sight = tuple[tuple[int, ...] | View, ...]  # a picture as a model reads it: vie
 def tokens_of(sight: Sight) -> int:
     """How many places of the context it takes."""
     return sum(len(part.cells if isinstance(part, View) else part) for part in sight)
+
+
+# ── before it is seen ──
+
+LEAST, MOST = 8, 512  # cells of a picture: smaller ones are enlarged, larger ones scaled down
+MARKS = 2  # tokens around it
+
+
+def forecast(width: int, height: int, patch: int) -> int:
+    """How many tokens a picture will take, of a model whose cells stand for `patch` × `patch` pixels.
+
+    As Qwen's preprocessor scales it (`smart_resize`), which keeps its shape in whole cells; others come near that.
+    """
+    columns, rows = max(1, round(width / patch)), max(1, round(height / patch))
+    if columns * rows > MOST:
+        shrink = patch * math.sqrt(width * height / (MOST * patch**2))
+        columns, rows = max(1, math.floor(width / shrink)), max(1, math.floor(height / shrink))
+    elif columns * rows < LEAST:
+        grow = math.sqrt(LEAST * patch**2 / (width * height)) / patch
+        columns, rows = math.ceil(width * grow), math.ceil(height * grow)
+    return columns * rows + MARKS

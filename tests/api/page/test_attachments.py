@@ -98,6 +98,19 @@ def test_what_is_uploaded_is_recognized_and_comes_back_harmless(client: httpx.Cl
     assert shown.startswith(f'{"inline" if kind == "picture" else "attachment"}; filename="{sha256[:12]}.')
 
 
+def test_what_it_takes_is_told_before_it_is_asked_about(home: Path) -> None:
+    model = home.parent / "fake.json"
+    model.write_text('{"senses": ["picture"]}')
+    with serving(model, home) as base, httpx.Client(base_url=base, timeout=30) as own:
+        size = {"width": 640, "height": 480, "seconds": None}
+        content = encoded(drawn((640, 480)), "JPEG")
+        told = {"sha256": hashlib.sha256(content).hexdigest(), "kind": "picture", **size}
+        for query in ({}, {"model": "fake.json"}, {"name": "a.jpg"}):
+            assert own.put(AT, content=content, headers=RAW, params=query).json() == told | {"tokens": 302}
+        nobody = own.put(AT, content=content, headers=RAW, params={"model": "nobody"})
+        assert nobody.json() == told | {"tokens": None}
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -9,6 +9,7 @@ looked at: a stranger may have made them.
 import asyncio
 from asyncio import wrap_future
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -17,12 +18,16 @@ from starlette.requests import ClientDisconnect
 
 from edgechat.api.examples import Example
 from edgechat.api.page.runs import Owner, TheRuns
-from edgechat.api.requests import CLIENT_CLOSED, TheRuntime
+from edgechat.api.requests import CLIENT_CLOSED, TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
+from edgechat.errors import EdgechatError
 from edgechat.history import attachments, files, held
 from edgechat.history.files import Incoming
 from edgechat.history.store import History
 from edgechat.media.sniff import MEDIA_TYPES
+from edgechat.prompt.sight import forecast
+from edgechat.runtime import Runtime
+from edgechat.types import Caller
 
 MOST = 32 << 20  # bytes of one
 BYTES = "application/octet-stream"
@@ -38,10 +43,10 @@ EXAMPLE = Example(
     lambda: {
         "sha256": "92aee1b1" * 8,
         "kind": "picture",
-        "width": None,
-        "height": None,
+        "width": 1200,
+        "height": 800,
         "seconds": None,
-        "tokens": None,
+        "tokens": 488,
     },
 )
 
@@ -51,7 +56,7 @@ router = Router("/api/attachments")
 @router.put(
     "",
     Facts(Need.KEY, max_body=MOST, kinds=frozenset({BYTES, *MEDIA_TYPES}), example=EXAMPLE),
-    "Upload what a message will hold; null is what is not known yet",
+    "Upload what a message will hold; `tokens` is about what it takes of `model`, null what is not known",
     openapi_extra={
         "requestBody": {"required": True, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
     },
@@ -61,7 +66,9 @@ async def put(
     runs: TheRuns,
     owner: Owner,
     runtime: TheRuntime,
+    caller: TheCaller,
     name: Annotated[str, Query(max_length=1024)] = "",
+    model: Annotated[str, Query(max_length=1024)] = "",
 ) -> Any:
     history = runs.history
     try:
@@ -71,7 +78,19 @@ async def put(
     most = runtime.settings.attachment_bytes
     kept = await asyncio.shield(asyncio.to_thread(held.keep, history, owner, incoming, most))
     found = kept.attachment
-    return {"sha256": found.sha256, "kind": found.kind, "width": None, "height": None, "seconds": None, "tokens": None}
+    size = await asyncio.to_thread(files.dimensions, history.attachments, kept)
+    width, height = size or (None, None)
+    tokens = _forecast(size, runtime, caller, model)
+    told = {"width": width, "height": height, "seconds": None, "tokens": tokens}
+    return {"sha256": found.sha256, "kind": found.kind, **told}
+
+
+def _forecast(size: tuple[int, int] | None, runtime: Runtime, caller: Caller, model: str) -> int | None:
+    """How many tokens a picture of that size takes of a model; None where that is not known, or does not see."""
+    with suppress(EdgechatError):
+        patch = runtime.find(model, caller).served.info.patch
+        return forecast(*size, patch) if size and patch else None
+    return None
 
 
 async def _received(stream: AsyncIterator[bytes], history: History, name: str) -> Incoming:

@@ -88,10 +88,10 @@ export const presets = {
 };
 
 export const attachments = {
-  /** Keep the bytes of a file, under its name; answers with their SHA-256. */
-  async put(blob, name) {
+  /** Keep the bytes of a file, under its name; answers with their SHA-256, and the tokens they take of `model`. */
+  async put(blob, name, model) {
     const headers = { "Content-Type": blob.type };
-    const response = await request("PUT", query("api/attachments", { name }), { headers, body: blob });
+    const response = await request("PUT", query("api/attachments", { name, model }), { headers, body: blob });
     return response.json();
   },
   /** Where its bytes come from. */

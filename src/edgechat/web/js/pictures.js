@@ -9,6 +9,7 @@ import { ApiError, attachments } from "./api.js";
 import { iconButton, textButton, toast } from "./controls.js";
 import { byId, h } from "./dom.js";
 import { put, putLabel, t } from "./i18n.js";
+import { chosen } from "./preferences.js";
 
 const TOKENS = 512; // of one picture
 const PATCH = 32; // pixels on a side that a token stands for, where the model does not say
@@ -85,11 +86,10 @@ export class Tray {
     this.#composer.changed();
     try {
       const { blob, width, height } = await drawn(item.source, TOKENS, this.#patch);
-      const { sha256, kind } = await attachments.put(blob, item.name);
+      const { sha256, kind, tokens } = await attachments.put(blob, item.name, chosen());
       item.held = { sha256, kind, media_type: blob.type, name: item.name, width, height };
-      item.tokens = Math.ceil(width / this.#patch) * Math.ceil(height / this.#patch);
       item.element.querySelector("img").src = attachments.at(sha256);
-      put(item.element.querySelector(".cost"), "pictures.tokens", { n: item.tokens });
+      if (tokens) put(item.element.querySelector(".cost"), "pictures.tokens", { n: tokens });
     } catch (error) {
       this.#drop(item);
       const isOurs = error instanceof ApiError;
