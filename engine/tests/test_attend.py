@@ -123,6 +123,7 @@ def gaps(cells: int, *runs: tuple[int, int]) -> NDArray[np.bool_]:
         pytest.param(conversations(17, 4, 300), id="four conversations, several tokens each"),
         pytest.param(np.tri(60, 300, 240, dtype=bool) & ~np.tri(60, 300, 190, dtype=bool), id="a window that slides"),
         pytest.param(np.tri(1, 3000, 2950, dtype=bool), id="cut by cells"),
+        pytest.param(np.tri(1, 8100, 8050, dtype=bool), id="cut into longer pieces"),
         pytest.param(gaps(128, (0, 10), (54, 64)), id="few cells that span exactly a tile"),
         pytest.param(gaps(300, (0, 64), (100, 103), (150, 164)), id="the last cells span exactly a tile"),
     ],

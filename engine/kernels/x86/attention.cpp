@@ -32,6 +32,8 @@ extern "C" void stock_ggml_compute_forward_flash_attn_ext(const ggml_compute_par
 #include "attention_floats.h"
 #include "attention_many.h"
 
+#include <memory>
+
 namespace {
 
 const Kernel here("attention");
@@ -91,6 +93,8 @@ private:
     Many<Cell> many;
     std::vector<Reader> readers;
     std::vector<Rows> groups;
+    std::unique_ptr<float[]> room;  // pages that are not touched cost nothing
+    size_t roomy = 0;
     int pieces;
 
     // Lists the readers, if there are no others.
@@ -101,7 +105,7 @@ private:
         pieces = 0;
         for (int token = 0; token < of.tokens; token++) {
             if (!sight.lone(token)) return false;
-            readers.push_back({token, Sight::stretches(sight.count(token)), pieces});
+            readers.push_back({token, stretches(of, sight.count(token)), pieces});
             pieces += readers.back().stretches;
         }
         return true;
@@ -109,11 +113,12 @@ private:
 
     bool by_cells(const ggml_compute_params *params, const Attention &of) {
         constexpr int ENOUGH = 4;  // pieces for each thread: then their shares are even
-        const size_t step = of.heads * Sum::size(of);  // what a piece sums up
-        const bool cut = params->nth > 1 && pieces * step * sizeof(float) <= params->wsize;
+        const bool even = (int)readers.size() >= ENOUGH * params->nth;
+        const bool cut = params->nth > 1 && !even && pieces * sizeof(float *) <= params->wsize;
         if (!cut) pieces = (int)readers.size();
         if (params->nth > 1 && pieces < ENOUGH * params->nth) return false;
-        float *const waiting = (float *)params->wdata;
+        const size_t step = of.heads * Sum::size(of);  // what a piece sums up
+        float **const summed = (float **)params->wdata, *room = cut ? room_for(pieces * step) : nullptr;
         const Reader *listed = nullptr;
         share(params, pieces, [&](int piece) {
             const Reader *reader = cut ? of_piece(piece) : &readers[piece];
@@ -122,17 +127,27 @@ private:
                 sight.list(reader->token, reader->token + 1);
                 take(of, *reader);
             }
-            if (cut) return few.attend(of, sight, piece - reader->piece, waiting + piece * step);
-            for (int stretch = 0; stretch < reader->stretches; stretch++) few.attend(of, sight, stretch, nullptr);
+            if (cut) {
+                few.attend(of, sight, piece - reader->piece, summed[piece] = room);
+                room += step;
+                return;
+            }
+            for (int part = 0; part < reader->stretches; part++) few.attend(of, sight, part, nullptr);
             few.give(of);
         });
         if (!cut) return true;
         ggml_barrier(params->threadpool);
-        for (size_t i = params->ith; i < readers.size(); i += params->nth) {
-            take(of, readers[i]);
-            few.give(of, waiting + readers[i].piece * step, readers[i].stretches, step);
+        for (const Reader &reader : readers) {
+            take(of, reader);
+            few.give(of, summed + reader.piece, reader.stretches, params->ith, params->nth);
         }
         return true;
+    }
+
+    // Numbers of this thread's, which others read until all have met.
+    float *room_for(size_t count) {
+        if (roomy < count) room.reset(new float[roomy = count]);
+        return room.get();
     }
 
     const Reader *of_piece(int piece) const {
@@ -162,7 +177,7 @@ private:
                     many.attend(of, sight, rows);
                 } else {
                     few.take(of, &rows, 1);
-                    for (int i = 0; i < Sight::stretches((int)sight.cells.size()); i++) few.attend(of, sight, i, nullptr);
+                    for (int i = 0; i < stretches(of, (int)sight.cells.size()); i++) few.attend(of, sight, i, nullptr);
                     few.give(of);
                 }
             }

@@ -15,13 +15,15 @@
 
 namespace {
 
-constexpr int KEYS = 64;           // of a tile
+constexpr int KEYS = 64;          // of a tile
+constexpr int SPAN = 4 * KEYS;    // cells whose weights are found at once, of few rows
 constexpr float LOWEST = -1e20f;  // below any score, and still a number when multiplied
 
-// Numbers of a cell, LANES of them from the d-th on.
+// Numbers of a cell, LANES of them from the d-th on; of two cells, half as many of each.
 struct Half {
     static constexpr ggml_type TYPE = GGML_TYPE_F16;
     static Vec load(const char *cell, int d) { return load_half(cell + 2 * d); }
+    static Vec load(const char *lower, const char *upper, int d) { return load_halves(lower + 2 * d, upper + 2 * d); }
 };
 
 struct Eight {
@@ -29,6 +31,10 @@ struct Eight {
     static Vec load(const char *cell, int d) {
         const block_q8_0 &block = ((const block_q8_0 *)cell)[d / QK8_0];
         return mul(load_bytes(block.qs + d % QK8_0), all(_cvtsh_ss(block.d)));
+    }
+    static Vec load(const char *lower, const char *upper, int d) {
+        const block_q8_0 &one = ((const block_q8_0 *)lower)[d / QK8_0], &other = ((const block_q8_0 *)upper)[d / QK8_0];
+        return mul(load_bytes(one.qs + d % QK8_0, other.qs + d % QK8_0), all(_cvtsh_ss(one.d), _cvtsh_ss(other.d)));
     }
 };
 
@@ -118,15 +124,6 @@ public:
     }
     int tiles() const { return (int)(cells.size() + KEYS - 1) / KEYS; }
     int keys(int tile) const { return std::min(KEYS, (int)cells.size() - tile * KEYS); }
-    int tiles_of_stretch() const { return tiles_of_stretch((int)cells.size()); }
-    static int tiles_of_stretch(int cells) {  // few enough to be even shares, and so many that their sums cost little
-        constexpr int LEAST = 4, MOST = 48;   // of tiles; of stretches
-        return std::max(LEAST, (cells + KEYS * MOST - 1) / (KEYS * MOST));
-    }
-    static int stretches(int cells) {
-        const int stretch = KEYS * tiles_of_stretch(cells);
-        return std::max(1, (cells + stretch - 1) / stretch);
-    }
     uint64_t bits(int token, int tile) const { return seen[(size_t)token * tiles() + tile]; }
 
 private:

@@ -1,8 +1,8 @@
 // Attention of few rows, as when an answer is written: each cell is read once, turned into floats, and multiplied with all
-// of them. Memory sets the pace, so values are fetched while keys are computed, and the next keys with the values:
+// of them. Values are fetched while keys are computed, and the next keys with the values:
 //
-//     keys     ▐ tile 0 ▌           ▐ tile 1 ▌           ▐ …        64 cells each
-//     values             ▐ tile 0 ▌           ▐ tile 1 ▌
+//     keys     ▐ span 0 ▌           ▐ span 1 ▌           ▐ …        256 cells each
+//     values             ▐ span 0 ▌           ▐ span 1 ▌
 //     fetched  ▐ values 0▌▐ keys 1 ▌▐ values 1▌▐ keys 2 ▌
 
 #pragma once
@@ -21,9 +21,9 @@ struct Sum {
     // Cells are summed up by stretches, which are added in their order: so it is all the same who computes them.
     static void add_to(const Attention &of, float *sum, const float *more) {
         const float before = sum[of.width], here = more[of.width], most = std::max(before, here);
-        const float one = exp2f(before - most), other = exp2f(here - most);
-        for (int d = 0; d < of.width; d += LANES) store(sum + d, fma(load(sum + d), all(one), mul(load(more + d), all(other))));
-        sum[of.width] = most, sum[of.width + 1] = sum[of.width + 1] * one + more[of.width + 1] * other;
+        const Vec one = power(all(before - most)), other = power(all(here - most));
+        for (int d = 0; d < of.width; d += LANES) store(sum + d, fma(load(sum + d), one, mul(load(more + d), other)));
+        sum[of.width] = most, sum[of.width + 1] = sum[of.width + 1] * first(one) + more[of.width + 1] * first(other);
     }
     static void give(const Attention &of, const float *sum, float *into) {
         const float weight = sum[of.width + 1];  // one at least, unless nothing is seen
@@ -31,6 +31,17 @@ struct Sum {
         for (int d = 0; d < of.width; d += LANES) store(into + d, mul(load(sum + d), one));
     }
 };
+
+// Cells of a stretch: few enough to be even shares, and so many that their sums cost little.
+inline int stretch(const Attention &of, int cells) {
+    constexpr int LEAST = 16, NUMBERS = 1 << 16;  // of stretches; of the sums of all
+    const int most = std::max(LEAST, NUMBERS / (of.heads * (int)Sum::size(of)));
+    return SPAN * std::max(1, (cells + SPAN * most - 1) / (SPAN * most));
+}
+inline int stretches(const Attention &of, int cells) {
+    const int each = stretch(of, cells);
+    return std::max(1, (cells + each - 1) / each);
+}
 
 template <class Cell>
 class Few {
@@ -53,14 +64,13 @@ public:
     }
 
     // Cells of one stretch. `into` has room for the sums of all rows; without it they are added to those before.
-    void attend(const Attention &of, const Sight &sight, int stretch, float *into) {
+    void attend(const Attention &of, const Sight &sight, int part, float *into) {
         each([&](const Block &, int, int at) { Sum::clear(of, &sums[at * Sum::size(of)]); });
-        const int tiles = sight.tiles_of_stretch(), last = std::min(sight.tiles(), (stretch + 1) * tiles);
-        for (int tile = stretch * tiles; tile < last; tile++)
-            for (size_t b = 0; b < blocks.size(); b++) {
-                if (b == 0 || blocks[b].rows.group != blocks[b - 1].rows.group) point(of, sight, blocks[b].rows.group, tile);
-                attend(of, sight, tile, blocks[b], (int)b * TOGETHER);
-            }
+        const int cells = (int)sight.cells.size(), length = stretch(of, cells), last = std::min(cells, (part + 1) * length);
+        for (int cell = part * length; cell < last; cell += SPAN) {
+            point(of, &sight.cells[cell], cells - cell);
+            for (size_t b = 0; b < blocks.size(); b++) attend(of, sight, cell / KEYS, blocks[b], (int)b * TOGETHER);
+        }
         each([&](const Block &, int, int at) {
             const float *sum = &sums[at * Sum::size(of)];
             if (into)
@@ -70,12 +80,17 @@ public:
         });
     }
 
-    // What was summed up without `into`, or lies in `from`, a stretch after the other.
-    void give(const Attention &of, const float *from = nullptr, int stretches = 0, size_t step = 0) {
+    // What was summed up without `into`.
+    void give(const Attention &of) { give(of, nullptr, 0, 0, 1); }
+
+    // What lies in `from`, one stretch after the other: a share of the rows.
+    void give(const Attention &of, const float *const *from, int stretches, int share, int shares) {
+        int count = 0;
         each([&](const Block &block, int row, int at) {
+            const int place = count++;
+            if (place % shares != share) return;
             float *sum = &whole[at * Sum::size(of)];
-            for (int i = 0; i < stretches; i++) Sum::add_to(of, sum, from + i * step);
-            if (from) from += Sum::size(of);
+            for (int i = 0; i < stretches; i++) Sum::add_to(of, sum, from[i] + place * Sum::size(of));
             Sum::give(of, sum, of.result(block.rows.token(row), block.rows.head(row)));
         });
     }
@@ -87,8 +102,9 @@ private:
     };
     std::vector<Block> blocks;
     std::vector<float> queries, sums, whole;
-    float scores[TOGETHER * KEYS], less[TOGETHER];
-    const char *keyed[KEYS], *valued[KEYS], *coming[KEYS];
+    float scores[TOGETHER * SPAN], less[TOGETHER];
+    size_t keyed[SPAN], valued[SPAN], coming[SPAN];  // where cells are, of a group: this span's, and the next one's keys
+    int count, next;                                 // cells of this span, of the next
 
     template <class Work>
     void each(Work work) const {
@@ -96,26 +112,25 @@ private:
             for (int i = 0; i < blocks[b].count; i++) work(blocks[b], blocks[b].start + i, (int)b * TOGETHER + i);
     }
 
-    void point(const Attention &of, const Sight &sight, int group, int tile) {
-        const int *cells = &sight.cells[tile * KEYS], keys = sight.keys(tile), left = (int)sight.cells.size() - tile * KEYS;
-        for (int key = 0; key < KEYS; key++) {  // those beyond the end are computed and not counted
-            keyed[key] = of.cell(of.k, group, cells[key < keys ? key : 0]);
-            valued[key] = of.cell(of.v, group, cells[key < keys ? key : 0]);
-            coming[key] = KEYS + key < left ? of.cell(of.k, group, cells[KEYS + key]) : nullptr;
+    void point(const Attention &of, const int *cells, int left) {
+        count = std::min(SPAN, left), next = std::min(SPAN, left - count);
+        for (int key = 0; key < (count + LANES - 1) / LANES * LANES; key++) {  // those beyond the end count for nothing
+            const size_t cell = cells[key < count ? key : 0];
+            keyed[key] = cell * of.k->nb[1], valued[key] = cell * of.v->nb[1];
         }
+        for (int key = 0; key < next; key++) coming[key] = cells[SPAN + key] * of.k->nb[1];
     }
 
     void attend(const Attention &of, const Sight &sight, int tile, const Block &block, int at) {
-        const int keys = sight.keys(tile);
+        const char *keys = of.cell(of.k, block.rows.group, 0), *values = of.cell(of.v, block.rows.group, 0);
         const float *query = &queries[at * of.depth];
         float *sum = &sums[at * Sum::size(of)];
-        with(block.count, [&](auto many) { score<many>(of, query, keys); });
+        with(block.count, [&](auto many) { score<many>(of, query, keys, values); });
         for (int row = 0; row < block.count; row++) {
-            const int token = (block.start + row) / block.rows.heads;
-            if (~sight.bits(token, tile) || !sight.plain) hide(of, sight, block.rows.first, token, tile, row);
+            hide(of, sight, block.rows.first, (block.start + row) / block.rows.heads, tile, row);
             soften(row, sum + row * Sum::size(of) + of.width);
         }
-        with(block.count, [&](auto many) { value<many>(of, keys, sum); });
+        with(block.count, [&](auto many) { value<many>(of, keys, values, sum); });
     }
 
     template <int COUNT>
@@ -130,28 +145,30 @@ private:
             with<COUNT - 1>(count, work);
     }
 
+    // A register holds half as many numbers of two keys, so that less is left to be added up:
+    //
+    //     key 0 … │ key 4 …   ×   query … │ query …        and 1 with 5, 2 with 6, 3 with 7
     template <int COUNT>
-    void score(const Attention &of, const float *queries, int keys) {
+    void score(const Attention &of, const float *queries, const char *keys, const char *values) {
         const size_t size = of.value_size();
         const int depth = of.depth;
-        for (int key = 0; key < keys; key += LANES) {
-            Vec fours[COUNT][LANES / 4];
-            for (int four = 0; four < LANES / 4; four++) {
+        for (int key = 0; key < count; key += LANES) {
+            Vec fours[COUNT][LANES / 8];
+#pragma GCC unroll 2
+            for (int eight = 0; eight < LANES / 8; eight++) {
                 Vec twos[2][COUNT];
 #pragma GCC unroll 2
                 for (int two = 0; two < 2; two++) {
-                    const int at = key + 4 * four + 2 * two;
-                    const char *one = keyed[at], *other = keyed[at + 1];
-                    prefetch(valued[at], size);
-                    prefetch(valued[at + 1], size);
+                    const size_t *at = keyed + key + 8 * eight + 2 * two, *fetched = valued + key + 8 * eight + 4 * two;
+                    for (int i = 0; i < 4; i++) prefetch(values + fetched[i], size);
                     Vec a[COUNT], b[COUNT];
 #pragma GCC unroll 8
                     for (int row = 0; row < COUNT; row++) a[row] = b[row] = zero();
-                    for (int d = 0; d < depth; d += LANES) {
-                        const Vec x = Cell::load(one, d), y = Cell::load(other, d);
+                    for (int d = 0; d < depth; d += LANES / 2) {
+                        const Vec x = Cell::load(keys + at[0], keys + at[4], d), y = Cell::load(keys + at[1], keys + at[5], d);
 #pragma GCC unroll 8
                         for (int row = 0; row < COUNT; row++) {
-                            const Vec query = held(load(queries + row * depth + d));
+                            const Vec query = held(twice(queries + row * depth + d));
                             a[row] = fma(query, x, a[row]), b[row] = fma(query, y, b[row]);
                         }
                     }
@@ -159,66 +176,70 @@ private:
                     for (int row = 0; row < COUNT; row++) twos[two][row] = halves(a[row], b[row]);
                 }
 #pragma GCC unroll 8
-                for (int row = 0; row < COUNT; row++) fours[row][four] = quarters(twos[0][row], twos[1][row]);
+                for (int row = 0; row < COUNT; row++) fours[row][eight] = quarters(twos[0][row], twos[1][row]);
             }
-            for (int row = 0; row < COUNT; row++) store(scores + row * KEYS + key, wholes(fours[row]));
+            for (int row = 0; row < COUNT; row++) store(scores + row * SPAN + key, eighths(fours[row]));
         }
     }
 
     // What a token's mask says of these keys.
     void hide(const Attention &of, const Sight &sight, int first, int token, int tile, int row) {
-        const uint64_t bits = sight.bits(token, tile);
-        for (int key = 0; key < KEYS; key++) {
-            float &score = scores[row * KEYS + key];
-            if (~bits >> key & 1)
-                score = -INFINITY;
-            else if (!sight.plain)
-                score += (float)M_LOG2E * _cvtsh_ss(of.mask_of(first + token)[sight.cells[tile * KEYS + key]]);
+        for (int start = 0; start < count; start += KEYS, tile++) {
+            const uint64_t bits = sight.bits(token, tile);
+            if (!~bits && sight.plain) continue;
+            for (int key = start; key < std::min(start + KEYS, (count + LANES - 1) / LANES * LANES); key++) {
+                float &score = scores[row * SPAN + key];
+                if (~bits >> (key - start) & 1)
+                    score = -INFINITY;
+                else if (!sight.plain)
+                    score += (float)M_LOG2E * _cvtsh_ss(of.mask_of(first + token)[sight.cells[tile * KEYS + key - start]]);
+            }
         }
     }
 
     // Scores of a row become its weights for the values; what was summed up before waits to be brought to the same scale.
     void soften(int row, float *best_and_weight) {
-        float *at = scores + row * KEYS, &best = best_and_weight[0], &weight = best_and_weight[1];
+        float *at = scores + row * SPAN, &best = best_and_weight[0], &weight = best_and_weight[1];
         Vec top = all(best), total = zero();
-        for (int key = 0; key < KEYS; key += LANES) top = max(load(at + key), top);
+        for (int key = 0; key < count; key += LANES) top = max(load(at + key), top);
         const float most = max(top);
-        for (int key = 0; key < KEYS; key += LANES) {
+        for (int key = 0; key < count; key += LANES) {
             const Vec x = power(sub(load(at + key), all(most)));
             store(at + key, x);
             total = add(total, x);
         }
-        less[row] = most > best ? exp2f(best - most) : 1;
+        less[row] = first(power(all(best - most)));
         weight = weight * less[row] + sum(total);
         best = most;
     }
 
     template <int COUNT>
-    void value(const Attention &of, int keys, float *sum) {
+    void value(const Attention &of, const char *keys, const char *values, float *sum) {
         for (int d = 0; d < of.width; d += 2 * LANES) {
             if (d + LANES < of.width)
-                value<COUNT, 2>(of, keys, d, sum);
+                value<COUNT, 2>(of, keys, values, d, sum);
             else
-                value<COUNT, 1>(of, keys, d, sum);
+                value<COUNT, 1>(of, keys, values, d, sum);
         }
     }
 
     template <int COUNT, int WIDTH>
-    void value(const Attention &of, int keys, int d, float *into) {
+    void value(const Attention &of, const char *keys, const char *values, int d, float *into) {
         const size_t size = Sum::size(of), coming_size = of.key_size();
+        const int fetched = d == 0 ? next : 0;
         Vec sums[COUNT][WIDTH];
 #pragma GCC unroll 8
         for (int row = 0; row < COUNT; row++)
 #pragma GCC unroll 2
             for (int w = 0; w < WIDTH; w++) sums[row][w] = mul(load(into + row * size + d + w * LANES), all(less[row]));
-        for (int key = 0; key < keys; key++) {
-            if (d == 0 && coming[key]) prefetch(coming[key], coming_size);
+        for (int key = 0; key < count; key++) {
+            if (key < fetched) prefetch(keys + coming[key], coming_size);
             Vec x[WIDTH];
 #pragma GCC unroll 2
-            for (int w = 0; w < WIDTH; w++) x[w] = Cell::load(valued[key], d + w * LANES);
+            for (int w = 0; w < WIDTH; w++) x[w] = Cell::load(values + valued[key], d + w * LANES);
 #pragma GCC unroll 8
             for (int row = 0; row < COUNT; row++) {
-                const Vec one = all(scores[row * KEYS + key]);
+                const Vec one = all(scores[row * SPAN + key]);
 #pragma GCC unroll 2
                 for (int w = 0; w < WIDTH; w++) sums[row][w] = fma(one, x[w], sums[row][w]);
             }

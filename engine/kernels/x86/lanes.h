@@ -22,6 +22,15 @@ inline Vec all(float x) { return _mm512_set1_ps(x); }
 inline Vec load(const float *at) { return _mm512_loadu_ps(at); }
 inline Vec load_half(const void *at) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)at)); }
 inline Vec load_bytes(const void *at) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)at))); }
+inline Vec load_halves(const void *lower, const void *upper) {  // half a register of each
+    return _mm512_cvtph_ps(_mm256_loadu2_m128i((const __m128i *)upper, (const __m128i *)lower));
+}
+inline Vec load_bytes(const void *lower, const void *upper) {
+    const __m128i both = _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)lower), _mm_loadl_epi64((const __m128i *)upper));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(both));
+}
+inline Vec all(float lower, float upper) { return _mm512_mask_blend_ps(0xFF00, all(lower), all(upper)); }
+inline Vec twice(const float *at) { return _mm512_broadcast_f32x8(_mm256_loadu_ps(at)); }
 inline void store(float *at, Vec x) { _mm512_storeu_ps(at, x); }
 inline Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 inline Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
@@ -33,6 +42,7 @@ inline Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 inline float sum(Vec x) { return _mm512_reduce_add_ps(x); }
 inline float max(Vec x) { return _mm512_reduce_max_ps(x); }
+inline float first(Vec x) { return _mm512_cvtss_f32(x); }
 inline Ints load(const int32_t *at) { return _mm512_loadu_si512(at); }
 inline void store(int32_t *at, Ints x) { _mm512_storeu_si512(at, x); }
 inline void store_short(int16_t *at, Ints x) { _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16(x)); }
@@ -67,17 +77,15 @@ inline uint32_t biased(const uint16_t *mask) {
     return seen(mask) & _mm512_test_epi16_mask(_mm512_loadu_si512(mask), _mm512_set1_epi16(0x7FFF));
 }
 
-// The sums of registers, step by step: of two, of four, of all of them.
+// The sums of registers' halves, step by step: of two registers, of four, and where there are more of eight. The lower half
+// of the first is followed by that of the second.
 inline Vec halves(Vec a, Vec b) { return add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); }
 inline Vec quarters(Vec ab, Vec cd) {
     const __m512d one = _mm512_castps_pd(ab), two = _mm512_castps_pd(cd);
     return add(_mm512_castpd_ps(_mm512_unpacklo_pd(one, two)), _mm512_castpd_ps(_mm512_unpackhi_pd(one, two)));
 }
-inline Vec wholes(const Vec *fours) {
-    const auto halved = [](Vec a, Vec b) {
-        return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
-    };
-    return halved(halved(fours[0], fours[1]), halved(fours[2], fours[3]));
+inline Vec eighths(const Vec *fours) {
+    return add(_mm512_shuffle_f32x4(fours[0], fours[1], 0x88), _mm512_shuffle_f32x4(fours[0], fours[1], 0xDD));
 }
 
 #else
@@ -92,6 +100,16 @@ inline Vec all(float x) { return _mm256_set1_ps(x); }
 inline Vec load(const float *at) { return _mm256_loadu_ps(at); }
 inline Vec load_half(const void *at) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at)); }
 inline Vec load_bytes(const void *at) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)at))); }
+inline Vec load_halves(const void *lower, const void *upper) {
+    return _mm256_cvtph_ps(_mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)lower), _mm_loadl_epi64((const __m128i *)upper)));
+}
+inline Vec load_bytes(const void *lower, const void *upper) {
+    int32_t low, high;
+    memcpy(&low, lower, sizeof low), memcpy(&high, upper, sizeof high);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_set_epi32(0, 0, high, low)));
+}
+inline Vec all(float lower, float upper) { return _mm256_blend_ps(all(lower), all(upper), 0xF0); }
+inline Vec twice(const float *at) { return _mm256_broadcast_ps((const __m128 *)at); }
 inline void store(float *at, Vec x) { _mm256_storeu_ps(at, x); }
 inline Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 inline Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
@@ -113,7 +131,7 @@ inline float max(Vec x) {
     four = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
-
+inline float first(Vec x) { return _mm256_cvtss_f32(x); }
 inline Ints load(const int32_t *at) { return _mm256_loadu_si256((const __m256i *)at); }
 inline void store(int32_t *at, Ints x) { _mm256_storeu_si256((__m256i *)at, x); }
 inline void store_short(int16_t *at, Ints x) {
@@ -160,9 +178,7 @@ inline uint32_t biased(const uint16_t *mask) { return seen(mask) & ~equal(mask, 
 
 inline Vec halves(Vec a, Vec b) { return _mm256_hadd_ps(a, b); }
 inline Vec quarters(Vec ab, Vec cd) { return _mm256_hadd_ps(ab, cd); }
-inline Vec wholes(const Vec *fours) {
-    return add(_mm256_permute2f128_ps(fours[0], fours[1], 0x20), _mm256_permute2f128_ps(fours[0], fours[1], 0x31));
-}
+inline Vec eighths(const Vec *fours) { return *fours; }
 
 #endif
 
