@@ -63,7 +63,8 @@ class Scripted:
         yield b": a comment\n\n" + event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         async with self._turn if script.serial else nullcontext():
             prompt = "".join(turn["content"] for turn in body["messages"])
-            read = (len(prompt) - self._known(prompt)) / CHARS * script.read_s
+            known = self._known(prompt)
+            read = (len(prompt) - known) / CHARS * script.read_s
             await asyncio.sleep(0 if script.freezes else read)
             time.sleep(read if script.freezes else 0)  # noqa: ASYNC251 - everybody waits
             self._seen.append(prompt)
@@ -79,7 +80,9 @@ class Scripted:
                 yield event({"choices": [{"delta": {"content": word}}], "model": body.get("model", "scripted")})
         yield event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
         if script.usage:
-            tokens = {"prompt_tokens": len(prompt) // CHARS, "completion_tokens": len(words)}
+            tokens: dict[str, Any] = {"prompt_tokens": len(prompt) // CHARS, "completion_tokens": len(words)}
+            if script.remembers:
+                tokens["prompt_tokens_details"] = {"cached_tokens": known // CHARS}
             yield event({"choices": [], "usage": tokens})
         yield b"data: [DONE]\n\n"
 

@@ -3,7 +3,7 @@ import pytest
 from edgechat.bench import alone
 from edgechat.bench.client import Client, address
 from tests.bench.conftest import Serve
-from tests.bench.scripted import Script, alike
+from tests.bench.scripted import CHARS, Script, alike
 
 
 async def probed(probe: str, url: str) -> alone.Figures:
@@ -31,9 +31,13 @@ async def test_single_takes_an_early_end_as_it_is(serve: Serve) -> None:
 @pytest.mark.alone
 async def test_a_server_that_remembers_is_quick_at_turn_two(serve: Serve) -> None:
     forgets = await probed("turns", serve(Script(read_s=0.0005)))
-    remembers = await probed("turns", serve(Script(read_s=0.0005, remembers=True)))
+    script = Script(read_s=0.0005, remembers=True)
+    remembers = await probed("turns", serve(script))
     assert remembers["ratio"] < 0.6 < forgets["ratio"]
     assert remembers["second"] < remembers["first"]
+    new = sum(len(turn["content"]) for turn in script.bodies[1]["messages"][1:])
+    assert remembers["read"] == pytest.approx(new / CHARS, abs=1)
+    assert "read" not in forgets  # it does not tell
 
 
 @pytest.mark.alone

@@ -63,4 +63,7 @@ async def branch(here: Client) -> Figures:
 
 
 def _second_to_first(first: Reading, second: Reading) -> Figures:
-    return {"first": first.first_s * 1000, "second": second.first_s * 1000, "ratio": second.first_s / first.first_s}
+    found = {"first": first.first_s * 1000, "second": second.first_s * 1000, "ratio": second.first_s / first.first_s}
+    if second.prompt_tokens is not None and second.cached_tokens is not None:
+        found["read"] = second.prompt_tokens - second.cached_tokens
+    return found

@@ -82,6 +82,7 @@ class Reading(Struct, frozen=True):
     ended: bool  # with a finish_reason and [DONE]
     model: str | None = None  # as the server calls it
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None  # of those of the prompt
     completion_tokens: int | None = None
     error: str | None = None  # one line: refused, cut off, or not understood
 
@@ -134,9 +135,14 @@ class _Choice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
 
 
+class _Details(msgspec.Struct, frozen=True):
+    cached_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -207,6 +213,7 @@ class Answer:
             ended=self.done and self._finished and self.error is None,
             model=self._model,
             prompt_tokens=self._usage.prompt_tokens,
+            cached_tokens=self._usage.prompt_tokens_details and self._usage.prompt_tokens_details.cached_tokens,
             completion_tokens=self._usage.completion_tokens,
             error=self.error,
         )

@@ -44,6 +44,7 @@ class Probe(Struct, frozen=True):
 FIRST = Figure("turn 1, time to first token", "ms", "less")
 SECOND = Figure("turn 2, time to first token", "ms", "less")
 RATIO = Figure("turn 2 / turn 1", "×", "less")
+READ = Figure("turn 2, tokens that were read", "", "less")
 
 PROBES: dict[str, Probe] = {
     "single": Probe(
@@ -58,12 +59,12 @@ PROBES: dict[str, Probe] = {
     "turns": Probe(
         f"two turns of a conversation, the first message of about {alone.PROMPT} tokens",
         alone.turns,
-        {"first": FIRST, "second": SECOND, "ratio": RATIO},
+        {"first": FIRST, "second": SECOND, "ratio": RATIO, "read": READ},
     ),
     "restart": Probe(
         "the same, the server restarted between",
         alone.restart,
-        {"first": FIRST, "second": SECOND, "ratio": RATIO},
+        {"first": FIRST, "second": SECOND, "ratio": RATIO, "read": READ},
         restarts=True,
     ),
     "branch": Probe(
@@ -73,6 +74,7 @@ PROBES: dict[str, Probe] = {
             "first": Figure("cold, time to first token", "ms", "less"),
             "second": Figure("branch, time to first token", "ms", "less"),
             "ratio": Figure("branch / cold", "×", "less"),
+            "read": Figure("branch, tokens that were read", "", "less"),
         },
     ),
     "newcomer": Probe(
