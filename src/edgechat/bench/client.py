@@ -205,6 +205,7 @@ class Answer:
     @property
     def reading(self) -> Reading:
         """What has come so far."""
+        details = self._usage.prompt_tokens_details
         return Reading(
             sent=self.sent,
             over=time.perf_counter() if self.over is None else self.over,
@@ -213,7 +214,7 @@ class Answer:
             ended=self.done and self._finished and self.error is None,
             model=self._model,
             prompt_tokens=self._usage.prompt_tokens,
-            cached_tokens=self._usage.prompt_tokens_details and self._usage.prompt_tokens_details.cached_tokens,
+            cached_tokens=details.cached_tokens if details is not None else None,
             completion_tokens=self._usage.completion_tokens,
             error=self.error,
         )
