@@ -1,11 +1,13 @@
 """Write small GGUF files, good and bad ones."""
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from math import prod
 from pathlib import Path
 
-F32 = 0
+import numpy as np
+
+F32, F16 = 0, 1
 
 
 def text(value: str) -> bytes:
@@ -40,19 +42,24 @@ def gguf(
     metadata: Mapping[str, object] | None = None,
     tensors: Mapping[str, tuple[int, ...]] | None = None,
     filled: Callable[[str, tuple[int, ...]], bytes] = zeros,
+    halves: Container[str] = (),
 ) -> bytes:
-    """A GGUF of version 3 with F32 tensors, `filled` by name and shape."""
+    """A GGUF of version 3 with F32 tensors, those of `halves` F16; `filled` by name and shape, with 32-bit floats."""
     metadata = {"general.architecture": "test"} if metadata is None else metadata
     tensors = {"w": (4, 2)} if tensors is None else tensors
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(text(key) + value(item) for key, item in metadata.items())
-    body = b""
+    body: list[bytes] = []
+    at = 0
     for name, shape in tensors.items():
+        data = filled(name, shape)
+        if name in halves:
+            data = np.frombuffer(data, np.float32).astype(np.float16).tobytes()
         head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-        head += struct.pack("<IQ", F32, len(body))
-        body += filled(name, shape)
-        body += b"\0" * (-len(body) % 32)
-    return head + b"\0" * (-len(head) % 32) + body
+        head += struct.pack("<IQ", F16 if name in halves else F32, at)
+        body += (data, b"\0" * (-len(data) % 32))
+        at += len(data) + len(body[-1])
+    return b"".join((head, b"\0" * (-len(head) % 32), *body))
 
 
 def unserved() -> bytes:

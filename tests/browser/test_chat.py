@@ -340,7 +340,10 @@ def test_queue_loading_and_reading_are_shown(chat: Chat, script: Script) -> None
         "Loading the model… 40%": ("loading", {"stage": "weights", "pct": 40.0}),
         "Loading the model…": ("loading", {"stage": "warm-up", "pct": None}),
         "Reading your text… 40% · 6 s left": ("prefill", {"done": 120, "total": 300, "eta_s": 6.3}),
-        "Looking at your picture… 25%": ("media", {"sha256": "92ae", "stage": "encode", "done": 50, "total": 200}),
+        "Looking at your picture… 25% · 9 s left": (
+            "media",
+            {"sha256": "92ae", "stage": "encode", "done": 50, "total": 200, "eta_s": 9.2},
+        ),
         "Reading your text… 80%": ("prefill", {"done": 240, "total": 300, "eta_s": None}),
     }
     gates = [Gate() for _ in steps]

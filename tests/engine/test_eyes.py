@@ -71,7 +71,8 @@ BRANCH = more(FIRST, words(4), HIGH, words(5))
 @pytest.mark.parametrize("architecture", SERVED)
 def test_a_life_of_conversations_with_pictures(architecture: str, tmp_path: Path) -> None:
     kind, model = SERVED[architecture], tiny.model(tmp_path / "model.gguf", architecture, tiny.CHATML, MARKS)
-    path = noise.projector(tmp_path / "mmproj.gguf", kind, stacks=architecture == "qwen3vl")
+    tower = noise.STACKED if architecture == "qwen3vl" else noise.TINY
+    path = noise.projector(tmp_path / "mmproj.gguf", kind, tower=tower)
     eyes = LlamaEyes(model, path, "noise")
     seen = {name(data): eyes.see(decode(data, Cap()), 1, going_on) for data in (WIDE, HIGH)}
     sights = {digest: sight for digest, sight in seen.items() if sight}
@@ -134,6 +135,36 @@ def test_nobody_waits_for_it_any_more(model: Path, tmp_path: Path) -> None:
     assert eyes.see(pixels, 1, goes_on) is None
     assert len(asked_for) == 1
     assert eyes.see(pixels, 1, going_on) is not None
+
+
+@pytest.mark.parametrize(("kind", "parts"), [("qwen3vl_merger", 1), ("internvl", 3)])
+def test_it_tells_from_the_first_picture_on_how_far_it_is(kind: str, parts: int, model: Path, tmp_path: Path) -> None:
+    eyes, shares = LlamaEyes(model, noise.projector(tmp_path / "mmproj.gguf", kind), ""), list[float | None]()
+
+    def told(share: float | None) -> bool:
+        shares.append(share)
+        return True
+
+    eyes.see(decode(WIDE, Cap()), 1, told)
+    known = [share for share in shares if share is not None]
+    assert known == sorted(known)
+    assert 0 <= known[0] < 1 / parts
+    assert (parts - 1) / parts < known[-1] <= 1
+
+
+def test_one_that_is_stopped_is_not_encoded_to_its_end(model: Path, tmp_path: Path) -> None:
+    path = noise.projector(tmp_path / "mmproj.gguf", tower=noise.Tower(128, 256, 4, 96))
+    looker, shares = Looker(Open("llama_cpp", str(model), str(path), "noise"), lambda: 1), list[float]()
+
+    def told(share: float | None) -> None:
+        shares.append(share or 0.0)
+        looker.stop(7)
+
+    large = encoded(drawn((724, 724)), "PNG")
+    assert looker.look(7, name(large), large, told) is None
+    assert shares[-1] < 0.8
+    assert looker.look(8, name(WIDE), WIDE, lambda _: None) is not None
+    looker.close()
 
 
 def test_a_projector_of_the_kind_that_looks_both_ways_is_refused(model: Path, tmp_path: Path) -> None:

@@ -90,3 +90,16 @@ def test_a_picture_half_read_is_not_kept(bench: Bench, sights: dict[str, Sight])
     assert isinstance(last, Done)
     assert last.usage.cached_tokens < cells(sights["red"])
     bench.loop._pool.check()
+
+
+def test_who_shows_pictures_is_charged_for_their_encoding(bench: Bench) -> None:
+    """Of two that wait, the other one's turn comes first, though it came later."""
+    bench.loop._seats = 1
+    bench.one_by_one(lambda: bench.ask(1, "say" * 200, client="before"))  # what reading costs is known now
+    bench.loop._stopped = False
+    for id, client, spent in ((2, "somebody", 0.0), (3, "painter", 100.0), (4, "reader", 0.0)):
+        request = GenRequest((Message.of("user", "hello"),), client=client)
+        bench.open += 1
+        bench.loop.post(Submit(id, request, bench.prompter.prepare(request), spent=spent))
+    bench.loop.run()
+    assert [id for id, event in bench.events if isinstance(event, Done)] == [1, 2, 4, 3]

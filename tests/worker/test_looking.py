@@ -155,6 +155,12 @@ def test_clients_take_turns() -> None:
     for id, client in enumerate(("many", "many", "many", "one")):
         looks.put(client, Generate(id, request(client=client)))
     assert [looks.get().id for _ in range(4)] == [0, 3, 1, 2]
+    looks.put("many", Generate(4, request(client="many")))
+    looks.charge("many", 2.0)
+    for id, client in enumerate(("new", "many", "new", "one"), 5):
+        looks.put(client, Generate(id, request(client=client)))
+    looks.charge("new", 1.0)
+    assert [looks.get().id for _ in range(5)] == [4, 8, 6, 5, 7], "who was away begins where those are who wait"
     later = threading.Timer(0.05, lambda: looks.put("late", Generate(9, request())))
     later.start()
     assert looks.get().id == 9

@@ -41,6 +41,7 @@ class Media(Event, frozen=True):
     stage: str
     done: int
     total: int
+    eta_s: float | None = None
 
 
 class Prefill(Event, frozen=True):

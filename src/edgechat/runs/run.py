@@ -92,7 +92,7 @@ class Run:
         media = await asyncio.to_thread(held.contents, self._history, self.owner, messages)
         model = await self._ready()
         self._served = model.served
-        reading = _Reading()
+        looking, reading = _Reading(), _Reading()
         async with aclosing(model.stream(self._request(messages, media, model.served))) as events:
             async for event in events:
                 match event:
@@ -104,8 +104,8 @@ class Run:
                         self._text(log.Delta(text))
                     case types.Reasoning(text=text):
                         self._text(log.Reasoning(text))
-                    case types.Media():
-                        self.log.append(log.Media(event.sha256, event.stage, event.done, event.total))
+                    case types.Media(sha256=sha256, stage=stage, done=done, total=total):
+                        self.log.append(log.Media(sha256, stage, done, total, looking.eta_s(done, total)))
                     case types.Prefill(done=done, total=total):
                         self.log.append(log.Prefill(done, total, reading.eta_s(done, total)))
                     case types.Queued(position=position, eta_s=eta_s):

@@ -82,8 +82,8 @@ class FairQueue:
         """A running answer is not running any more."""
         self._clients[answer.client].running -= 1
 
-    def charge(self, name: str, tokens: int) -> None:
-        """Client `name` was served `tokens`."""
+    def charge(self, name: str, tokens: float) -> None:
+        """Client `name`, who is here, was served `tokens`, or what takes as long."""
         self._clients[name].served += tokens
 
     def order(self, now: float) -> Iterator[Answer]:

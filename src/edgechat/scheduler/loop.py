@@ -37,12 +37,13 @@ Tell = Callable[[int, AnyEvent], None]
 
 
 class Submit(NamedTuple):
-    """A request whose prompt is ready."""
+    """A request whose prompt is ready. Its client is charged the seconds `spent` on its pictures."""
 
     id: int
     request: GenRequest
     prompt: Prepared
     grammar: Grammar | None = None
+    spent: float = 0.0
 
 
 class Stop(NamedTuple):
@@ -147,6 +148,7 @@ class Loop:
             message = f"{self._queue.limit} requests wait already: try again in {wait:.0f} s."
             self._tell(answer.id, Failed(QueueFull.code, message, retry_after_s=wait))
             return
+        self._queue.charge(answer.client, self._pace.tokens(letter.spent))
         ahead = max(0, len(self._running) + len(self._queue) - self._seats)
         self._tell(answer.id, Queued(ahead, ahead, self._rate.wait(ahead)))
 

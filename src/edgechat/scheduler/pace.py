@@ -53,6 +53,10 @@ class Pace:
         """What it takes to read `tokens` of prompts while nobody reads an answer; 0 while nothing is known."""
         return tokens * (self._per_token or 0.0)
 
+    def tokens(self, seconds: float) -> float:
+        """How many of a prompt would be read in `seconds`, beside nobody; 0 while nothing is known."""
+        return seconds / self._per_token if self._per_token else 0.0
+
     def writers(self, clients: int, most: int) -> int:
         """How many may say a token in one step, from `clients` up to `most`, so that each client keeps its share.
 

@@ -3,7 +3,7 @@ are answered.
 
 Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
          ├► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
-         └► pictures ─► prompt, grammar ─► loop   looked at in another one, each client in turn (looking.py)
+         └► pictures ─► prompt, grammar ─► loop   looked at in another one, fairly (looking.py)
 Ask      ─► answer                              in another: a text may be long, and no request waits behind it
 """
 
@@ -26,6 +26,8 @@ from edgechat.scheduler.loop import Loop, Submit, Tell
 from edgechat.types import Encoded, GenRequest, Media, Read
 from edgechat.worker.album import Album, Key
 from edgechat.worker.looking import Looker, pictures_of
+
+MOST_CLIENTS = 1024  # whose time is remembered when they are away
 
 T = TypeVar("T")
 
@@ -126,12 +128,14 @@ class Intake:
         """Look at what waits, for ever."""
         while True:
             letter = self._looks.get()
-            request = _request_of(letter)
+            request, began = _request_of(letter), self._clock()
             try:
                 looked = self._looked(looker, letter.id, request)
             except EdgechatError as error:
                 self._refuse(letter.id, error)
                 continue
+            finally:
+                self._looks.charge(request.client, self._clock() - began)
             if looked is None:
                 continue
             if isinstance(letter, Ask):
@@ -199,28 +203,42 @@ class Intake:
         request = msgspec.structs.replace(letter.request, media={})  # they are seen: nobody needs them any more
         prompt = self._prompter.prepare(request, looked.sights)._replace(media=looked.media)
         grammar = self._constrainer.grammar(request, prompt.thinks, prompt.may_think, prompt.form)
-        return Submit(letter.id, request, prompt, grammar)
+        return Submit(letter.id, request, prompt, grammar, sum(one.encode_ms for one in looked.media) / 1000)
 
 
 class Looks:
-    """Requests whose pictures wait to be looked at (round robin): clients take turns, request by request."""
+    """Requests whose pictures wait to be looked at (fair queueing): next is the client whose pictures took least.
+
+    As in scheduler/fair.py, who was away begins with the least of those who wait; of equals, whoever waits longest.
+    """
 
     def __init__(self) -> None:
-        self._clients: dict[str, list[Generate | Ask]] = {}  # whose turn it is comes first
+        self._clients: dict[str, list[Generate | Ask]] = {}  # who was served last comes last
+        self._spent: dict[str, float] = {}  # seconds
         self._some = threading.Condition()
 
     def put(self, client: str, letter: Generate | Ask) -> None:
         """One more."""
         with self._some:
+            if client not in self._clients:
+                floor = min((self._spent[one] for one in self._clients), default=0.0)
+                self._spent[client] = max(self._spent.get(client, 0.0), floor)
             self._clients.setdefault(client, []).append(letter)
             self._some.notify()
+
+    def charge(self, client: str, seconds: float) -> None:
+        """The pictures of `client` took so long."""
+        with self._some:
+            self._spent[client] = self._spent.get(client, 0.0) + seconds
+            if len(self._spent) > MOST_CLIENTS:  # names come from outside
+                self._spent = {one: self._spent[one] for one in self._clients}
 
     def get(self) -> Generate | Ask:
         """The next one, waited for; its client is the last one then."""
         with self._some:
             while not self._clients:
                 self._some.wait()
-            client = next(iter(self._clients))
+            client = min(self._clients, key=lambda one: self._spent[one])
             letters = self._clients.pop(client)
             letter = letters.pop(0)
             if letters:

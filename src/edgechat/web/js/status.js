@@ -37,7 +37,7 @@ export class Status {
 
   /**
    * `run`: null (nothing runs) or {stage, …}: waiting | sent | queued {position, eta_s} | loading {what, pct} |
-   * media {done, total} | prefill {done, total, eta_s} | thinking | streaming | reconnecting | limited {n}.
+   * media, prefill {done, total, eta_s} | thinking | streaming | reconnecting | limited {n}.
    */
   show(run) {
     this.#run = run;
@@ -152,9 +152,8 @@ export class Status {
         if (run.what === "downloading" && this.#readiness.now.download) return this.#server();
         return loading(run.what === "downloading" ? "downloading" : "loading", run.pct == null ? null : run.pct / 100);
       case "prefill":
-        return reading(run);
       case "media":
-        return ["status.media", { percent: percent(run.done / run.total) }, run.done / run.total];
+        return reading(`status.${run.stage}`, run);
       case "limited":
         return ["status.limited", { n: run.n }];
       case "sent":
@@ -201,7 +200,7 @@ export class Status {
       this.announce("status.queued", { n: run.position });
     } else if (run?.stage === "prefill" && run.eta_s > LONG && !this.#slow) {
       this.#slow = true;
-      this.announce(...reading(run));
+      this.announce(...reading("status.prefill", run));
     }
   }
 }
@@ -210,7 +209,7 @@ function loading(state, fraction) {
   return [`status.${state}`, { percent: percent(fraction) }, fraction];
 }
 
-function reading({ done, total, eta_s: eta }) {
+function reading(key, { done, total, eta_s: eta }) {
   const fraction = total ? done / total : null;
-  return ["status.prefill", { percent: percent(fraction), s: seconds(eta) }, fraction];
+  return [key, { percent: percent(fraction), s: seconds(eta) }, fraction];
 }
