@@ -202,3 +202,17 @@ def test_a_wide_formula_scrolls_by_itself(new_chat: Open, script: Script) -> Non
     chat.ask("Wide")
     expect(chat.answer.locator("math")).to_be_visible()
     assert chat.page.evaluate("document.getElementById('list').scrollWidth <= innerWidth")
+
+
+def test_a_formula_looks_the_same_in_text_of_any_language(chat: Chat, script: Script) -> None:
+    """Its brackets stretch beside Chinese, too."""
+    matrix = "$\\begin{pmatrix} 1 \\\\ 2 \\\\ 3 \\end{pmatrix}$"
+    heights = []
+    for words, language in (("The column vector is", "en"), ("这个列向量是", "zh-CN")):
+        script.will_say(f"{words} {matrix}")
+        chat.ask("Show it.")
+        expect(chat.answer.locator("math")).to_be_visible()
+        expect(chat.answer).to_have_attribute("lang", language)
+        heights.append(chat.answer.locator("mo").first.evaluate("node => node.getBoundingClientRect().height"))
+        expect(chat.page.locator("#send")).to_be_visible()
+    assert heights[0] == pytest.approx(heights[1], abs=1)

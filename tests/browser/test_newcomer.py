@@ -331,3 +331,28 @@ def test_a_long_question_stands_folded(chat: Chat, script: Script) -> None:
     expect(chat.rows.locator("mark")).to_have_text("needle")
     chat.rows.locator("a").click()
     expect(chat.button("Show less")).to_be_visible()
+
+
+def test_nothing_is_called_new_that_was_there(chat: Chat, script: Script) -> None:
+    """Where settings changed, or another tab wrote, all is drawn again."""
+    id = script.records.add("Long", *["text " * 300 for _ in range(6)])
+    chat.open(f"?lang=en&c={id}")
+    expect(chat.page.locator("article")).to_have_count(6)
+    chat.page.locator("#list").evaluate("list => list.scrollTo(0, 0)")
+    chat.page.locator("#own").click()
+    chat.page.get_by_label("System prompt").fill("Be brief.")
+    chat.page.keyboard.press("Escape")
+    expect(chat.page.locator("#own")).to_have_text("System prompt: Be brief.")
+    expect(chat.page.locator("#to-end")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_on_narrow_phones_words_are_whole_and_the_settings_in_reach(new_chat: Open, width: int) -> None:
+    chat = new_chat(viewport={"width": width, "height": 640}).open()
+    expect(chat.page.locator("#own")).to_be_in_viewport(ratio=1)
+    chat.page.locator("#own").click()
+    label = chat.page.get_by_text("Temperature (higher is more varied)")
+    box, field = label.bounding_box(), chat.page.get_by_label("Temperature").bounding_box()
+    assert box and field
+    assert box["y"] + box["height"] <= field["y"] + 1
+    assert box["width"] > width - 60  # a line of its own

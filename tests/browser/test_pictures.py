@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.browser.conftest import Chat, Open
 from tests.browser.scripted import READY, Script
+from tests.browser.test_states import speak, violations
 from tests.media.test_picture import at, is_blue
 from tests.pictures import drawn, encoded, upright
 
@@ -162,3 +163,32 @@ def test_a_phone_has_its_camera(new_chat: Open, script: Script) -> None:
     chat.button("Send").tap()
     expect(chat.answer).to_have_text("A flag.")
     chat.shot("pictures-phone")
+
+
+@pytest.mark.parametrize(
+    ("language", "scheme", "width"), [("en", "light", 1280), ("zh", "dark", 360)], ids=["wide", "narrow"]
+)
+def test_axe_finds_nothing_where_pictures_are(
+    new_chat: Open, script: Script, language: str, scheme: Any, width: int
+) -> None:
+    """Beside the question, in it, whole, and with places marked."""
+    script.ready = dict(SEES)
+    chat = new_chat(viewport={"width": width, "height": 740}, color_scheme=scheme, reduced_motion="reduce").open()
+    choose(chat, file("one.png"), file("two.png"))
+    expect(cards(chat)).to_have_count(2)
+    speak(chat, language)
+    found = {"tray": violations(chat)}
+    chat.shot(f"pictures-tray-{width}-{language}-{scheme}")
+    script.will_say('[{"bbox_2d": [100, 100, 500, 600], "label": "red"}]')
+    chat.ask("Where?")
+    expect(chat.answers.last.locator(".places rect")).to_be_attached()
+    pictures = chat.questions.locator(".held img")
+    expect(pictures).to_have_count(2)
+    one, two = (picture.bounding_box() for picture in pictures.all())
+    assert one and two and one["y"] == two["y"]  # side by side: a question is no album
+    found["question"] = violations(chat)
+    chat.shot(f"pictures-question-{width}-{language}-{scheme}")
+    chat.answers.last.locator(".places button").click()
+    expect(chat.page.get_by_role("dialog").locator("img")).to_be_visible()
+    found["whole"] = violations(chat)
+    assert {state: what for state, what in found.items() if what} == {}

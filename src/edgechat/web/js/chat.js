@@ -358,7 +358,7 @@ export class Chat extends EventTarget {
   }
 
   #actions = {
-    grown: () => this.follower.stick(),
+    grown: () => this.follower.stick(this.busy),
     step: (id, by) => this.#switch(id, by),
     edit: (id, text) => this.ask(text, this.thread.get(id).parent_id ?? null, this.thread.get(id).attachments),
     held: (id) => this.thread.get(id)?.attachments ?? [],

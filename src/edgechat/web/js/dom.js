@@ -27,7 +27,7 @@ export function icon(name) {
 /** Which language a text is mostly in, for its glyphs and its voice. */
 export function languageOf(text) {
   const han = text.match(/\p{Script=Han}/gu)?.length ?? 0;
-  const letters = text.match(/\p{L}/gu)?.length ?? 0;
+  const letters = text.replace(/\\[a-z]+(?:\{[a-z]+\})?/gi, "").match(/\p{L}/gu)?.length ?? 0; // TeX is in no language
   return han * 4 > letters ? "zh-CN" : "en";
 }
 

@@ -26,12 +26,12 @@ export function thumbnails(held) {
 }
 
 function thumbnail(one, at) {
-  return opens(one, at, () => picture(one, at));
+  return opens(nameOf(one, at), () => picture(one, at));
 }
 
-/** A button that shows what `draw` makes, and shows it large when it is pressed. */
-function opens(one, at, draw) {
-  const button = putLabel(h("button", { type: "button", class: "thumbnail" }, draw()), "pictures.open", { name: nameOf(one, at) });
+/** A button, called by `name`, that shows what `draw` makes, and shows it large when it is pressed. */
+function opens(name, draw) {
+  const button = putLabel(h("button", { type: "button", class: "thumbnail" }, draw()), "pictures.open", { name });
   button.addEventListener("click", async () => {
     await sheet("dialogs");
     openDialog("pictures.title", h("div", { class: "whole" }, draw()));
@@ -46,7 +46,8 @@ export function places(text, held, model) {
   if (!boxes.length || !pictures.length) return null;
   sheet("pictures");
   const at = pictures.length - 1;
-  return h("figure", { class: "places" }, opens(pictures[at], at, () => marked(pictures[at], at, boxes, model)));
+  const name = [nameOf(pictures[at], at), ...boxes.map(({ label }) => label)].filter(Boolean).join(", ");
+  return h("figure", { class: "places" }, opens(name, () => marked(pictures[at], at, boxes, model)));
 }
 
 /** The places that `text` names: {box: [x1, y1, x2, y2], label}. */

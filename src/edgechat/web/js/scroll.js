@@ -28,9 +28,9 @@ export class Follower {
     new ResizeObserver(() => this.#keep()).observe(list); // the composer grew, a banner came
   }
 
-  /** Text was added: stay at the end if that is where the reader is. */
-  stick() {
-    this.#grew = true;
+  /** The list grew, by new text or else by what was there: stay at the end if that is where the reader is. */
+  stick(isNew) {
+    this.#grew ||= isNew;
     this.#keep();
   }
 
