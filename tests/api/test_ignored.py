@@ -113,6 +113,40 @@ def test_a_slip_is_refused_with_the_name_that_was_meant(
         ("/api/chat", {"options": {"num_ctx": 1 << 20, "num_thread": 3}}, ["options.num_ctx", "options.num_thread"]),
         ("/api/chat", {"options": {"repeat_last_n": 64, "seed": -1, "num_predict": -2}}, ["options.repeat_last_n"]),
         ("/api/chat", {"tool_choice": "auto", "temperature": 1}, ["tool_choice", "temperature"]),
+        ("/v1/messages", {"seed": 4}, ["seed"]),  # OpenAI's, and no slip of `speed`
+        ("/v1/chat/completions", {"store": True, "metadata": {"a": "b"}}, ["store", "metadata"]),
+        ("/v1/chat/completions", {"store": False}, []),
+        ("/v1/responses", {"response_format": {"type": "text"}}, []),
+        (
+            "/v1/messages",
+            {
+                "messages": [
+                    *HI,
+                    {
+                        "role": "assistant",
+                        "content": [
+                            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
+                            {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+                            {"type": "text", "text": "It rains."},
+                        ],
+                    },
+                    *HI,
+                ]
+            },
+            ["messages.1.content.0.server_tool_use", "messages.1.content.1.web_search_tool_result"],
+        ),
+        (
+            "/v1/responses",
+            {
+                "input": [
+                    *HI,
+                    {"type": "web_search_call", "id": "ws", "status": "completed", "action": {"type": "search"}},
+                    {"role": "assistant", "content": "It rains."},
+                    *HI,
+                ]
+            },
+            ["input.1.web_search_call"],
+        ),
     ],
     ids=lambda value: json.dumps(value)[:50],
 )
@@ -122,6 +156,44 @@ def test_what_cannot_change_the_answer_is_accepted_and_told_by_its_path(
     answer = client.post(path, json=BODIES[path] | more | {"stream": False})
     assert answer.status_code == 200, answer.text
     assert answer.json()["edgechat"]["ignored"] == ignored
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "instead"),
+    [
+        ("/v1/responses", {"response_format": {"type": "json_object"}}, "text.format"),
+        ("/v1/messages", {"response_format": {"type": "json_object"}}, "output_config.format"),
+        ("/api/chat", {"response_format": {"type": "json_object"}}, "format"),
+        ("/v1/completions", {"response_format": {"type": "json_object"}}, "response_format"),
+        ("/v1/chat/completions", {"functions": [{"name": "now"}]}, "tools"),
+        (
+            "/v1/chat/completions",
+            {"messages": [*HI, {"role": "assistant", "content": None, "function_call": {"name": "now"}}]},
+            "tool_calls",
+        ),
+    ],
+    ids=lambda value: json.dumps(value)[:50],
+)
+def test_an_order_in_the_words_of_another_dialect_is_refused_with_this_ones(
+    client: httpx.Client, path: str, more: dict[str, Any], instead: str
+) -> None:
+    refused = client.post(path, json=BODIES[path] | more)
+    assert refused.status_code == 400
+    assert instead in refused.text
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"response_format": {"type": "grammar"}}, "its type should be 'text', 'json_object', 'json_schema'"),
+        ({"messages": [{"role": "user", "content": ["hi"]}]}, "a part of a message is an object with a type"),
+    ],
+)
+def test_a_refusal_speaks_of_json_and_not_of_what_reads_it(
+    client: httpx.Client, more: dict[str, Any], said: str
+) -> None:
+    refused = client.post("/v1/chat/completions", json=BODIES["/v1/chat/completions"] | more)
+    assert (refused.status_code, said in refused.text) == (400, True)
 
 
 def test_names_from_strangers_make_no_headers_of_their_own(client: httpx.Client) -> None:

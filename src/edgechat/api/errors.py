@@ -199,6 +199,8 @@ def from_validation(error: RequestValidationError) -> errors.RequestError:
         return errors.UnsupportedMedia(f"{param}: {first['msg']}.", param)
     if first["type"] == errors.InvalidMedia.code:
         return errors.InvalidMedia(f"{param}: {first['msg']}.", param)
+    if first["type"] == "union_tag_invalid":
+        return errors.InvalidRequest(f"{param}: its type should be {first['ctx']['expected_tags']}.", param)
     what = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
     return errors.InvalidRequest(f"{param or 'the body'}: {what[:1].lower()}{what[1:]}.", param)
 

@@ -2,7 +2,7 @@
 
 What a dialect knows, and what of it has no effect here, is in two tables of each body: `neutral`, parameters that would
 change the answer and are accepted at the values that change nothing, and `inert`, those that cannot. What is inert, or
-in no table, is accepted and told (ignored.py).
+in no table, is accepted and told (ignored.py), unless it asks for nothing: a name may be in both.
 """
 
 import json
@@ -61,6 +61,8 @@ CHOICES = 8  # answers of one request, at most
 TOP = 20  # alternatives of one token, at most
 Choices = Annotated[StrictInt, Field(ge=1, le=CHOICES), WHOLE]
 TopLogprobs = Annotated[StrictInt, Field(ge=0, le=TOP), WHOLE]
+# OpenAI's order of JSON, where a dialect has other words for it or none: text all the same would be a wrong answer.
+FORMAT: Neutral = {"response_format": ({"type": "text"},)}
 ANY_OBJECT = '{"type":"object"}'  # the schema of "some JSON object"
 
 
@@ -88,6 +90,7 @@ class Body(Strict):
 
     neutral: ClassVar[Neutral] = {}  # accepted at these values: they ask for nothing
     inert: ClassVar[tuple[str, ...]] = ()  # accepted at any value, without effect
+    instead: ClassVar[dict[str, str]] = {}  # what to send in the place of a neutral one
 
     _ignored: tuple[str, ...] = ()  # members that were given, and are no fields
 
@@ -98,14 +101,14 @@ class Body(Strict):
             return build(body)
         given = {name: value for name, value in body.items() if value is not None}
         others = given.keys() - cls.fields()
-        neutral = [name for name in given if name in others and name in cls.neutral] if others else []
-        active = [name for name in neutral if not _asks_nothing(given[name], cls.neutral[name])]
+        silent = {name for name in others & cls.neutral.keys() if _asks_nothing(given[name], cls.neutral[name])}
+        active = [name for name in given if name in others & cls.neutral.keys() - silent and name not in cls.inert]
         if active:
-            raise ValidationError.from_exception_data(cls.__name__, [_complaint(body, active[0], cls.neutral)])
+            raise ValidationError.from_exception_data(cls.__name__, [_complaint(body, active[0], cls)])
         if not others:
             return build(given)
         made = build({name: value for name, value in given.items() if name not in others})
-        made._ignored = tuple(name for name in given if name in others and name not in neutral)
+        made._ignored = tuple(name for name in given if name in others - silent)
         return made
 
     @classmethod
@@ -125,14 +128,26 @@ class Body(Strict):
         yield from self._ignored
 
 
+class Foreign(Body):
+    """Something of a type that somebody else runs or reads: the whole of it has no effect here."""
+
+    type: str
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        del info
+        yield self.type
+
+
 def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
     """Whether `value` is a neutral one. True is not 1 here."""
     return any(type(value) is type(one) and value == one for one in neutral)
 
 
-def _complaint(body: dict[str, Any], name: str, neutral: Neutral) -> InitErrorDetails:
-    values = " or ".join(json.dumps(value) for value in neutral[name])
-    only = f"honoured only as {values} by this release" if values else "not honoured by this release: leave it out"
+def _complaint(body: dict[str, Any], name: str, of: type[Body]) -> InitErrorDetails:
+    values = " or ".join(json.dumps(value) for value in of.neutral[name])
+    advice = f"send {of.instead[name]} instead" if name in of.instead else "leave it out"
+    only = f"honoured only as {values} by this release" if values else f"not honoured by this release: {advice}"
+    only += f": {advice}" if values and name in of.instead else ""
     error = PydanticCustomError("not_honoured", "{only}", {"only": only})
     return InitErrorDetails(type=error, loc=(name,), input=body[name])
 

@@ -10,6 +10,7 @@ Clients bring new members with every release. The setting `strict` refuses what 
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -83,6 +84,12 @@ def _without_effect(value: Any, info: ModelInfo, at: Place) -> Iterator[tuple[Pl
 def _meant(name: str | int, of: Body) -> str | None:
     """The known member that `name` is a slip of, if it looks like one."""
     known = of.known()
-    if not isinstance(name, str) or name in known or len(name) > LONGEST:
+    if not isinstance(name, str) or name in known or len(name) > LONGEST or name in _anywhere(Body):
         return None
     return next(iter(get_close_matches(name.lower(), known, 1, CLOSE)), None)
+
+
+@cache
+def _anywhere(of: type[Body]) -> frozenset[str]:
+    """What any dialect calls a member: `seed` is OpenAI's, and no slip of Anthropic's `speed`."""
+    return of.known().union(*map(_anywhere, of.__subclasses__()))

@@ -93,6 +93,8 @@ def of_types(content: Any, *types: str) -> Any:
     """Refuse a list with a part of another type; for a before-validator."""
     for part in content if isinstance(content, list) else ():
         kind = type_of(taken(part))
+        if kind is None:
+            raise ValueError("a part of a message is an object with a type")
         if kind not in types:
             raise ValueError(f"a part of type {kind!r} cannot be read here")
     return content
@@ -126,8 +128,5 @@ Picture = Annotated[Sent, PlainValidator(_picture), WithJsonSchema({"type": "str
 PictureUrl = Annotated[
     Sent, PlainValidator(_picture), WithJsonSchema({"type": "string", "description": "data:image/png;base64,…"})
 ]
-BY_TYPE = Discriminator(
-    tag_of,
-    custom_error_type="unreadable",
-    custom_error_message="a block of this type cannot be read here",
-)
+UNREADABLE = "a block of this type cannot be read here"
+BY_TYPE = Discriminator(tag_of, custom_error_type="unreadable", custom_error_message=UNREADABLE)

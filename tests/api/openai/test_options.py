@@ -158,6 +158,8 @@ def test_json_follows_its_schema(client: httpx.Client, text: str) -> None:
     assert isinstance(
         json.loads(choice(client, text, response_format={"type": "json_object"})["message"]["content"]), dict
     )
+    elsewhere = choice(client, text, response_format={"type": "json_object", "schema": PERSON})
+    assert elsewhere["message"]["content"] == found["message"]["content"]
 
 
 def test_json_cut_off_is_closed_legally_and_says_so(client: httpx.Client) -> None:

@@ -7,8 +7,10 @@ import msgspec
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, StrictInt, Tag
 
 from edgechat.api.fields import (
+    FORMAT,
     WHOLE,
     Body,
+    Foreign,
     Many,
     MaxTokens,
     Number,
@@ -19,7 +21,18 @@ from edgechat.api.fields import (
     User,
     json_text,
 )
-from edgechat.api.parts import BY_TYPE, Picture, PictureUrl, Taken, as_blocks, content_of, media_of, tag_of
+from edgechat.api.parts import (
+    BY_TYPE,
+    UNREADABLE,
+    Picture,
+    PictureUrl,
+    Taken,
+    as_blocks,
+    content_of,
+    media_of,
+    tag_of,
+    type_of,
+)
 from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.media.inline import Sent
@@ -146,17 +159,39 @@ class Redacted(Body):
     type: Literal["redacted_thinking"]
 
 
+class Hosted(Foreign):
+    """What a tool on Anthropic's servers was asked, or found: said of it is what the assistant said. Passed over."""
+
+
+_TOOLS = (
+    "web_search",
+    "web_fetch",
+    "code_execution",
+    "bash_code_execution",
+    "text_editor_code_execution",
+    "tool_search",
+)
+HOSTED = frozenset({"server_tool_use", "mcp_tool_use", "mcp_tool_result"}).union(f"{t}_tool_result" for t in _TOOLS)
 Block = Annotated[
-    Annotated[Text, Tag("text block")]
+    Annotated[Hosted, Tag("hosted block")]
+    | Annotated[Text, Tag("text block")]
     | Annotated[Image, Tag("image block")]
     | Annotated[ToolResult, Tag("tool_result block")]
     | Annotated[ToolUse, Tag("tool_use block")]
     | Annotated[Thinking, Tag("thinking block")]
     | Annotated[Redacted, Tag("redacted_thinking block")],
-    BY_TYPE,
+    Discriminator(
+        lambda block: "hosted block" if type_of(block) in HOSTED else tag_of(block),
+        custom_error_type="unreadable",
+        custom_error_message=UNREADABLE,
+    ),
     Taken,
 ]
-ALLOWED = {"user": (Text, Image, ToolResult), "assistant": (Text, ToolUse, Thinking, Redacted), "system": (Text,)}
+ALLOWED = {
+    "user": (Text, Image, ToolResult),
+    "assistant": (Text, ToolUse, Thinking, Redacted, Hosted),
+    "system": (Text,),
+}
 
 
 class Turn(Body):
@@ -304,7 +339,8 @@ class Prompt(Body):
 class MessagesRequest(Prompt):
     """Body of POST /v1/messages. A parameter that is null was not given; `max_tokens` may be left out here."""
 
-    neutral: ClassVar = {"container": (), "mcp_servers": ([],), "thread": ()}  # nothing is kept or run here
+    neutral: ClassVar = {"container": (), "mcp_servers": ([],), "thread": (), **FORMAT}  # nothing is kept or run here
+    instead: ClassVar = {"response_format": "output_config.format"}
     inert: ClassVar = (*Prompt.inert, "diagnostics", "inference_geo", "service_tier")
 
     max_tokens: MaxTokens | None = None

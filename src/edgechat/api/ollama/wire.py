@@ -8,6 +8,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from edgechat.api.fields import (
     ANY_OBJECT,
+    FORMAT,
     WHOLE,
     Body,
     Many,
@@ -182,7 +183,8 @@ class Kept(Named):
 class Asked(Kept):
     """What both kinds of question have. Streaming is the default, as it is Ollama's."""
 
-    neutral: ClassVar = {"logprobs": (False,), "top_logprobs": (0,)}
+    neutral: ClassVar = {"logprobs": (False,), "top_logprobs": (0,), **FORMAT}
+    instead: ClassVar = {"response_format": "format"}
 
     stream: StrictBool | None = None
     format: Form | None = None

@@ -14,7 +14,7 @@ from pydantic import Field, StrictBool, StrictInt
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import SERVED, Example
-from edgechat.api.fields import CHOICES, WHOLE, Choices, Drawn, Many, MaxTokens, User
+from edgechat.api.fields import CHOICES, FORMAT, WHOLE, Choices, Drawn, Many, MaxTokens, User
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
@@ -36,7 +36,7 @@ router = Router("/v1")
 class CompletionRequest(Drawn):
     """Body of POST /v1/completions. A parameter that is null was not given."""
 
-    neutral: ClassVar = {**ENGINES, "suffix": ("",)}
+    neutral: ClassVar = {**ENGINES, **FORMAT, "suffix": ("",)}
 
     prompt: Text | Tokens | Annotated[Many[Text] | Many[Tokens], Field(min_length=1, max_length=CHOICES)]
     model: str | None = None

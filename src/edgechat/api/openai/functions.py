@@ -109,13 +109,14 @@ class TextFormat(Body):
 
 
 class JsonObject(Body):
-    """Any JSON object."""
+    """Any JSON object, or one of a schema, as other servers of open models have it."""
 
     type: Literal["json_object"]
+    schema_: Schema | None = Field(default=None, alias="schema")
 
     def schema_text(self) -> str | None:
         """The JSON schema that the answer follows."""
-        return ANY_OBJECT
+        return ANY_OBJECT if self.schema_ is None else json.dumps(self.schema_, ensure_ascii=False)
 
 
 class JsonSchema(Body):

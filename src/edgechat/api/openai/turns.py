@@ -77,7 +77,9 @@ class ChatMessage(Body):
     An assistant's message may come back as it was sent: thinking, calls and the empty fields included.
     """
 
+    neutral: ClassVar = {"audio": (), "function_call": ()}
     inert: ClassVar = ("annotations",)
+    instead: ClassVar = {"function_call": "tool_calls"}
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     name: Annotated[str, Field(max_length=256)] | None = None
@@ -85,8 +87,6 @@ class ChatMessage(Body):
     tool_call_id: Annotated[str, Field(max_length=256)] | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    audio: None = None
-    function_call: None = None
     content: str | Many[AnyPart] | None = Field(default=None, validate_default=True)
 
     @field_validator("content", mode="before")

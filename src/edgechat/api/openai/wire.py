@@ -46,7 +46,7 @@ NEUTRAL: Neutral = {
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "moderation": (),
-    "store": (False,),  # nothing is kept here
+    "store": (False,),
     "web_search_options": (),
     **ENGINES,
 }
@@ -59,6 +59,7 @@ INERT = (
     "prompt_cache_retention",
     "safety_identifier",
     "service_tier",
+    "store",  # for dashboards elsewhere: nothing is kept here
     "verbosity",
 )
 # How hard to think: `none` turns it off and any other one on, where the model can. `medium` is as much as it likes.
@@ -94,6 +95,7 @@ class ChatRequest(Drawn):
 
     neutral: ClassVar = NEUTRAL
     inert: ClassVar = INERT
+    instead: ClassVar = {"functions": "tools", "function_call": "tool_choice", "guided_json": "response_format"}
 
     messages: Annotated[Many[ChatMessage], Field(min_length=1, max_length=10_000)]
     model: str | None = None

@@ -16,7 +16,9 @@ from pydantic import (
 
 from edgechat.api.fields import (
     ANY_OBJECT,
+    FORMAT,
     Body,
+    Foreign,
     Many,
     MaxTokens,
     Schema,
@@ -140,6 +142,16 @@ class Thought(Echoed):
     content: Many[ReasoningPart] | None = None
 
 
+class Hosted(Echoed, Foreign):
+    """What a tool on OpenAI's servers did: said of it is what the assistant said. Passed over."""
+
+
+HOSTED = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "tool_search_output"}).union(
+    f"{tool}_call"
+    for tool in ("code_interpreter", "file_search", "image_generation", "mcp", "tool_search", "web_search")
+)
+
+
 class Reference(Body):
     """An item of a recent answer, by its id."""
 
@@ -149,6 +161,8 @@ class Reference(Body):
 
 def item_kind(item: Any) -> str:
     """`tag_of`, but an item without a type is a message, or a reference where it has nothing but an id."""
+    if type_of(item) in HOSTED:
+        return "hosted block"
     if not isinstance(item, dict) or item.get("type") is not None:
         return tag_of(item)
     return "item_reference block" if set(item) - {"type"} == {"id"} else "message block"
@@ -159,6 +173,7 @@ Item = Annotated[
     | Annotated[Call, Tag("function_call block")]
     | Annotated[CallOutput, Tag("function_call_output block")]
     | Annotated[Thought, Tag("reasoning block")]
+    | Annotated[Hosted, Tag("hosted block")]
     | Annotated[Reference, Tag("item_reference block")],
     Discriminator(
         item_kind,
@@ -166,7 +181,7 @@ Item = Annotated[
         custom_error_message="an item of this type cannot be read here: only text is read, and no tools run here",
     ),
 ]
-Known = Turn | Call | CallOutput | Thought
+Known = Turn | Call | CallOutput | Thought | Hosted
 AnyItem = Known | Reference
 
 
@@ -190,14 +205,8 @@ class ToolParam(Body):
         return tool if self.parameters is None else msgspec.structs.replace(tool, parameters=json_text(self.parameters))
 
 
-class OtherTool(Body):
+class OtherTool(Foreign):
     """A tool that somebody else runs, such as a search of the web: it is not offered to the model."""
-
-    type: str
-
-    def without_effect(self, info: ModelInfo) -> Iterator[str]:
-        del info
-        yield self.type
 
 
 AnyTool = Annotated[
@@ -272,7 +281,9 @@ class ResponsesRequest(Body):
         "image": (),
         "moderation": (),
         "prompt": (),
+        **FORMAT,
     }
+    instead: ClassVar = {"response_format": "text.format"}
     inert: ClassVar = (
         "client_metadata",
         "context_management",
