@@ -62,7 +62,7 @@ def sentences() -> Iterator[tuple[str, str]]:
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in TELLERS:
+            if name in TELLERS or (name == "ValueError" and place.startswith("gguf/")):  # why a file is unusable
                 for argument in node.args[: 2 if name in ("Failed", "Problem", "http") else 1]:
                     sentence = told(argument)
                     if sentence and re.search("[a-z]{3}", GAP.sub("", sentence)):
@@ -84,10 +84,8 @@ def test_every_sentence_of_the_terminal_has_its_chinese() -> None:
 
 
 def test_errors_have_their_chinese() -> None:
-    """A new one is shown in English until it has; so few may be."""
-    said = [sentence for _, sentence in sentences()]
-    missing = [sentence for sentence in said if sentence not in FLAT]
-    assert len(missing) < len(said) / 30, "\n".join(missing)
+    missing = [f"{place}: {sentence}" for place, sentence in sentences() if sentence not in FLAT]
+    assert not missing, "\n".join(missing)
 
 
 def test_every_line_of_help_has_its_chinese() -> None:
@@ -132,16 +130,16 @@ def test_what_is_wrong_is_told_in_chinese(arguments: list[str], complaint: str) 
 
 
 def test_what_is_translated_is_still_said() -> None:
-    """But for what libraries and the system say; a few may wait to be cleared away."""
+    """But for what libraries and the system say, and sentences that the code puts together."""
     said = "\n".join([*(" ".join(text.split()) for text in literals()), *helps(get_command(cli.app))])
     stale = [
         english
         for name, section in ZH.items()
-        if name != "foreign"
+        if name not in ("foreign", "composed")
         for english in section
         if not all(piece.strip(" .:;,") in said for piece in re.split(r"\{\d+\}|[,;:] ", " ".join(english.split())))
     ]
-    assert len(stale) < len(FLAT) / 30, "\n".join(stale)
+    assert not stale, "\n".join(stale)
 
 
 @pytest.mark.parametrize("english", FLAT, ids=str)

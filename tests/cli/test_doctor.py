@@ -23,7 +23,8 @@ def checks(engine: Engine, fault: str | None = None) -> dict[str, Check]:
 def test_a_build_that_has_all_is_fine() -> None:
     found = checks(FINE)
     assert {check.verdict for check in found.values()} == {"ok"}
-    assert found["engine"].found.startswith("1.2.3.4: ")
+    assert found["engine"].found == "llama.cpp 1.2.3.4"
+    assert found["instructions"].found.endswith("AVX2, FMA, F16C")
     assert found["kernels"].found == "attention"
 
 

@@ -78,8 +78,64 @@ def test_mistakes_are_one_line_on_standard_error(arguments: list[str], word: str
     told = ask(*arguments)
     assert told.stdout == ""
     assert word in told.stderr
-    assert [line for line in told.stderr.splitlines() if "edgechat:" in line] == told.stderr.splitlines()[-1:]
+    assert len(told.stderr.splitlines()) == 1
     assert told.returncode == status
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_what_is_no_text_is_refused_before_a_model_is_loaded(locale: str) -> None:
+    hello = "你好".encode("gbk")
+    for words, given in [([], hello), ([os.fsdecode(hello)], b"")]:
+        told = subprocess.run(
+            [str(EDGECHAT), "chat", *words],
+            input=given,
+            capture_output=True,
+            env=os.environ | {"LC_ALL": locale},
+            check=False,
+        )
+        assert (told.returncode, told.stdout) == (2, b"")
+        assert told.stderr.startswith(b"edgechat: the question is not text in UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "complaint"),
+    [
+        ("chat Hello <&-", 0, ""),
+        ("chat Hello </dev/null >&-", 0, ""),
+        ("models 2>&-", 0, ""),
+        ("models >/dev/full", 3, "edgechat: standard output cannot be written: No space left on device.\n"),
+        (
+            "chat Hello </dev/null >/dev/full",
+            3,
+            "edgechat: standard output cannot be written: No space left on device.\n",
+        ),
+    ],
+)
+def test_streams_that_are_closed_or_full_end_in_no_traceback(
+    model: str, command: str, status: int, complaint: str
+) -> None:
+    environ = os.environ | FAKE | {"EDGECHAT_MODEL": model}
+    told = subprocess.run(f"{EDGECHAT} {command}", shell=True, capture_output=True, text=True, env=environ, check=False)
+    assert told.returncode == status, told.stderr
+    assert told.stderr.endswith(complaint)
+    assert "Traceback" not in told.stderr
+
+
+def test_an_answer_that_the_terminal_cannot_show_is_no_error(model: str) -> None:
+    told = ask("chat", "你好", EDGECHAT_MODEL=model, PYTHONIOENCODING="latin-1", PYTHONUTF8="0", **FAKE)
+    assert (told.returncode, told.stdout) == (0, "You said: ??\n"), told.stderr
+
+
+def test_what_nobody_looked_for_is_one_line_too(tmp_path: Path) -> None:
+    """And shown whole for the asking."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import psutil\npsutil.virtual_memory = lambda: 1 / 0\n")
+    told = ask("doctor", PYTHONPATH=str(tmp_path / "site"))
+    assert (
+        told.stderr == "edgechat: edgechat failed inside (ZeroDivisionError); EDGECHAT_LOG_LEVEL=debug shows where.\n"
+    )
+    assert told.returncode == 1
+    assert "Traceback" in ask("doctor", PYTHONPATH=str(tmp_path / "site"), EDGECHAT_LOG_LEVEL="debug").stderr
 
 
 def test_a_conversation_goes_on_from_a_pipe(model: str, tmp_path: Path) -> None:
@@ -134,6 +190,21 @@ def test_ctrl_c_ends_one_answer_on_the_server_too(server: Server) -> None:
     (head,) = json.loads(ask("history", "list", "--json").stdout)
     tree = json.loads(ask("history", "show", head["id"], "--json").stdout)
     assert [one["status"] for one in tree["messages"]] == ["complete", "stopped"]
+
+
+def test_a_reader_that_goes_ends_the_answer(server: Server) -> None:
+    """`edgechat chat … | head -1`, and a look at a server that would go on for ever."""
+    for arguments, status in [(["chat", "count"], 128 + signal.SIGPIPE), (["status", "--watch"], 0)]:
+        asking = subprocess.Popen(
+            [str(EDGECHAT), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert asking.stdout is not None
+        assert asking.stdout.read(7)
+        asking.stdout.close()
+        assert asking.wait(20) == status
+        assert asking.stderr is not None
+        assert asking.stderr.read() == b""
+        asking.stderr.close()
 
 
 def test_a_server_that_goes_is_told(server: Server) -> None:
@@ -199,6 +270,7 @@ def test_help_is_whole_at_80_columns() -> None:
         assert all(len(line) <= 80 for line in told.stdout.splitlines())
     assert ask("-V").stdout == ask("--version").stdout
     assert ask("help").stdout.startswith("Usage: edgechat [OPTIONS] COMMAND")
+    assert ask("help", "history", "list").stdout == ask("history", "list", "-h").stdout
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="systemd is Linux's")

@@ -1,8 +1,11 @@
 """The commands: one file each, a thin skin over the rest of the house."""
 
+import errno
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -10,7 +13,7 @@ from typer.main import get_command
 
 from edgechat import __version__, i18n
 from edgechat.cli.help import complain, translate
-from edgechat.errors import EdgechatError
+from edgechat.errors import EdgechatError, StorageError
 from edgechat.models import spare
 
 app = typer.Typer(
@@ -37,10 +40,22 @@ def _root(
     """What every command has."""
 
 
+def _open_streams() -> None:
+    """Let streams that were closed (`edgechat … >&-`) lead nowhere: the next file would get their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an answer in Chinese, a terminal in Latin-1
+
+
+_open_streams()
 COMMANDS = (
     "serve", "chat", "models", "keep", "update", "quantize", "history", "status", "doctor", "tune", "bench", "key",
     "autostart", "habits",
 )  # fmt: skip
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)  # it does not take what is written
 ASKED = tuple(sys.argv[1:2])
 if ASKED == ("serve",):
     other = any(word.startswith("--engine") for word in sys.argv)
@@ -50,7 +65,7 @@ for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts so
 
 
 def main() -> None:
-    """Run a command. An error meant for a reader is one line on standard error, and its exit status."""
+    """Run a command. Whatever goes wrong is one line on standard error, and an exit status."""
     i18n.speak(i18n.of_locale(os.environ))
     command = get_command(app)
     if i18n.of_locale(os.environ) != i18n.ENGLISH:
@@ -61,7 +76,26 @@ def main() -> None:
         complain(error)
         sys.exit(error.exit_code)
     except EdgechatError as error:
-        print(f"edgechat: {i18n.t(str(error))}", file=sys.stderr)  # noqa: T201
+        _complain(str(error))
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get("EDGECHAT_LOG_LEVEL") == "debug":
+            raise
+        sys.exit(_unforeseen(error))
+
+
+def _unforeseen(error: Exception) -> int:
+    """Tell of what nobody looked for. Returns the exit status."""
+    if not isinstance(error, OSError) or error.errno not in DISK:
+        _complain(f"edgechat failed inside ({type(error).__name__}); EDGECHAT_LOG_LEVEL=debug shows where.")
+        return EdgechatError.exit_status
+    if error.filename is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its end
+    _complain(f"{error.filename or 'standard output'} cannot be written: {error.strerror}.")
+    return StorageError.exit_status
+
+
+def _complain(sentence: str) -> None:
+    print(f"edgechat: {i18n.t(sentence)}", file=sys.stderr)  # noqa: T201

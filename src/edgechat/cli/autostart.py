@@ -113,4 +113,9 @@ def _manage(orders: list[list[str]], mac: bool) -> None:
         )
         if told.returncode:
             why = (told.stderr.strip().splitlines() or [f"status {told.returncode}"])[-1]
+            if "connect to bus" in why:
+                raise ServiceError(
+                    f"{manager} {' '.join(order)}: {why}. Log in as yourself, not by su or sudo; WSL needs "
+                    "systemd=true in /etc/wsl.conf; a container has none."
+                )
             raise ServiceError(f"{manager} {' '.join(order)}: {why}")

@@ -8,6 +8,7 @@ Where there is one question, standard output holds the answer and nothing else.
 """
 
 import re
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ from edgechat.runs import log
 
 HELP = '/new: start over · /image FILE · """ or \\: several lines · Ctrl-C: stop an answer · /exit, Ctrl-D: end'
 QUOTES = '"""'
+GONE = 128 + signal.SIGPIPE  # the status of a program whose reader has gone
 ID = re.compile(r"c-\w*")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, or the named one.")]
@@ -116,6 +118,7 @@ def _chat(
     settings = options.load(where["config"], home=where["home"], **flags)
     if settings.log_level == "info":  # what is no trouble has no place between question and answer
         logs.configure("warning", settings.log_format)
+    pictures = [_picture(path) for path in images or ()]
     model = flags["model"]
     alone = any(flags.get(name) for name in ("context", "threads", "engine")) or bool(model and _is_path(model))
     history = History(settings.home)
@@ -124,23 +127,45 @@ def _chat(
     question = _question(words)
     with place_of(settings, history, model, alone, out if question is None else err) as place:
         dialogue = Dialogue(place, system, former)
-        for path in images or ():
-            dialogue.show(path)
+        for picture in pictures:
+            dialogue.show(*picture)
         if question is not None:
             dialogue.answer_once(question)
         else:
-            out.print(f"{place.model}  {t(HELP)}", style="dim", soft_wrap=True, markup=False)
+            out.print(place.model, style="dim", markup=False)
+            _explain()
             dialogue.converse()
 
 
 def _question(words: str) -> str | None:
     """The one question, with what comes through standard input; None where a person sits there and said nothing."""
+    try:
+        given = "" if sys.stdin.isatty() else sys.stdin.read().strip()
+        (words + given).encode()  # what is not UTF-8 comes in surrogates, by some locales
+    except UnicodeError:
+        raise ConfigError("the question is not text in UTF-8: convert it with iconv; --image takes pictures.") from None
     if sys.stdin.isatty():
         return words or None
-    question = "\n\n".join(part for part in (words, sys.stdin.read().strip()) if part)
+    question = "\n\n".join(part for part in (words, given) if part)
     if not question:
         raise ConfigError("nothing was asked: standard input is empty.")
     return question
+
+
+def _picture(path: Path) -> tuple[bytes, str]:
+    """The bytes and the name of a picture. Raises ConfigError."""
+    try:
+        content = path.expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    found = sniff(content[:HEAD])
+    if found is None or found.kind != "picture":
+        raise ConfigError(f"{path} is no picture of these kinds: {', '.join(PICTURES)}.")
+    return content, path.name
+
+
+def _explain() -> None:
+    out.print(t(HELP), style="dim", markup=False, soft_wrap=False)
 
 
 def _is_path(model: str) -> bool:
@@ -173,24 +198,17 @@ class Dialogue:
             if not self._params and node.params and node.params.get("system"):
                 self._params = {"system": node.params["system"]}  # it goes on under the same one
 
-    def show(self, path: Path) -> None:
-        """Let the next question be about that picture, too. Raises ConfigError."""
-        try:
-            content = path.expanduser().read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-        found = sniff(content[:HEAD])
-        if found is None or found.kind != "picture":
-            raise ConfigError(f"{path} is no picture of these kinds: {', '.join(PICTURES)}.")
-        self._shown.append(self._place.show(content, path.name))
+    def show(self, content: bytes, name: str) -> None:
+        """Let the next question be about that picture, too."""
+        self._shown.append(self._place.show(content, name))
 
     def answer_once(self, question: str) -> None:
-        """The answer to standard output. Raises what went wrong; Ctrl-C stops it and ends the program."""
+        """The answer to standard output. Raises what went wrong; Ctrl-C, or a reader that goes, stops it."""
         started = self._place.begin(self._turn(question))
         told = self._place.tell(started.run_id)
         try:
             _show(told, err)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Exit):
             self._place.stop(started.run_id)
             raise
         out.print()
@@ -211,7 +229,8 @@ class Dialogue:
             try:
                 line = _read()
             except KeyboardInterrupt:
-                out.print(f"\n{t(HELP)}", style="dim", markup=False)
+                out.print()
+                _explain()
                 continue
             except EOFError:
                 out.print()
@@ -223,7 +242,7 @@ class Dialogue:
             elif line.startswith("/image "):
                 self._show(line.removeprefix("/image ").strip().strip("'\""))
             elif line.startswith("/"):
-                out.print(t(HELP), style="dim", markup=False)
+                _explain()
             elif line:
                 self._answer(line)
 
@@ -236,7 +255,7 @@ class Dialogue:
     def _show(self, file: str) -> None:
         """As `show`, for a person who types it."""
         try:
-            self.show(Path(file))
+            self.show(*_picture(Path(file)))
             out.print(f"[{Path(file).name}]", style="dim", markup=False)
         except EdgechatError as error:
             out.print(f"edgechat: {t(str(error))}", style="red", markup=False)
@@ -285,6 +304,8 @@ def _show(told: Told, aside: Out) -> None:
             else:
                 status.stop()
                 _print(event, aside)
+                if out.quiet:  # nobody reads it any more: `edgechat chat … | head -1`
+                    raise typer.Exit(GONE)
 
 
 def _waiting(event: log.Event) -> str:

@@ -207,7 +207,7 @@ def engine_checks(flags: frozenset[str], engine: Engine, fault: str | None) -> I
     if fault is not None:
         yield Check("engine", "fail", f"cannot be loaded: {fault}", REBUILD)
         return
-    yield Check("engine", "ok", f"{engine.version}: {engine.system}")
+    yield Check("engine", "ok", f"llama.cpp {engine.version}")
     if engine.missing:
         names = ", ".join(engine.missing)
         yield Check("kernels", "warn", f"slower than it could be: this build is without {names}", REBUILD)
@@ -222,7 +222,9 @@ def engine_checks(flags: frozenset[str], engine: Engine, fault: str | None) -> I
             "instructions", "warn", f"the processor has {', '.join(missing)}; the engine does not use it", REBUILD
         )
     else:
-        yield Check("instructions", "ok", "the engine uses what the processor has")
+        used = ", ".join(feature for feature in FEATURES if feature in built)
+        what = "the engine uses what the processor has"
+        yield Check("instructions", "ok", f"{what}: {used}" if used else what)
     if "OPENMP" in built:
         why = "built with OpenMP: it collapses beside another engine or a busy neighbour"
         yield Check("threads", "warn", why, REBUILD)
@@ -299,4 +301,4 @@ def models(settings: Settings) -> Check:
         return Check("models", "fail", str(error))
     if not names:
         return Check("models", "warn", "none here yet", f"edgechat pull {default}")
-    return Check("models", "ok", ", ".join(names), None if default in names else f"edgechat pull {default}")
+    return Check("models", "ok", ", ".join(names))

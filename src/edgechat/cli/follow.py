@@ -29,6 +29,7 @@ out = Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() els
 err = Out(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 200)
 
 
+TOLD = ("downloading", "loading", "ready")  # to a pipe or a log file; why it failed is said as an error
 WIDE = 100  # columns of a terminal, from which on tables have all of theirs
 
 
@@ -53,7 +54,7 @@ async def follow(runtime: Runtime, out: Out = out) -> Readiness:
                         out.say(f"Serving the small, English-only {now.model} instead. To get it later: {now.hint}")
                     else:
                         out.say(f"Serving {now.model} instead. To get it later: {now.hint}")
-                elif not out.is_terminal and (shown is None or now.state != shown.state):
+                elif not out.is_terminal and now.state in TOLD and (shown is None or now.state != shown.state):
                     out.print(_line(now))
                 shown = now
             if now.state in ("ready", "paused", "failed"):

@@ -28,10 +28,13 @@ def register(app: typer.Typer) -> None:
     app.command()(stop)
 
 
-def show_help(context: typer.Context) -> None:
+def show_help(
+    context: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(help="Of which command; of all without.")] = None,
+) -> None:
     """Show what there is."""
     assert context.parent is not None
-    typer.echo(context.parent.get_help())
+    context.parent.command.main([*(command or ()), "--help"], prog_name="edgechat", standalone_mode=False)
 
 
 def stop(

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -24,6 +25,7 @@ from edgechat.keys import keys_of
 
 CONVERSATIONS = re.compile(r"(^|/)conversations[^/]*\.json$")  # in the archives of ChatGPT and Claude
 MOST_UNPACKED = 2 << 30  # bytes
+DASH = Path("-")  # standard input or output
 NOBODY = ""  # the terminal's own conversations, and those from before the first key, belong to no key
 
 app = typer.Typer(help="Conversations: list, show, search, export, import, back up.", no_args_is_help=True)
@@ -126,7 +128,7 @@ def export(
             data = iter([history.read(exchange.as_markdown, owner, id).result()])
         else:
             data = exchange.as_json(history, owner, id)
-        if output is None:
+        if output is None or output == DASH:
             sys.stdout.buffer.writelines(data)
             return
         try:
@@ -170,8 +172,9 @@ def take(
 def _documents(file: Path) -> Iterator[tuple[str, Any]]:
     """(name, content) of every document in `file`, which may be an archive of some."""
     try:
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
+        source = BytesIO(sys.stdin.buffer.read() if file == DASH else file.read_bytes())
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
                 found = [one for one in archive.infolist() if CONVERSATIONS.search(one.filename)]
                 if sum(one.file_size for one in found) > MOST_UNPACKED:
                     raise ConfigError(f"{file} unpacks to more than {MOST_UNPACKED >> 30} GiB.")
@@ -180,7 +183,7 @@ def _documents(file: Path) -> Iterator[tuple[str, Any]]:
                 for one in found:
                     yield one.filename, msgspec.json.decode(archive.read(one))
         else:
-            yield file.name, msgspec.json.decode(file.read_bytes())
+            yield file.name, msgspec.json.decode(source.getvalue())
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
     except zipfile.BadZipFile as error:

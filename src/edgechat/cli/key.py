@@ -1,6 +1,7 @@
 """`edgechat key`: who may come in."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,13 @@ def list_(home: options.Home = None, config: options.Config = None, as_json: opt
     for key in keys:
         models = ", ".join(key.models) or t("all")
         table.add_row(
-            key.name, key.id, key.created, t("yes") if key.operator else "", models, _words(key), key.revoked or ""
+            key.name,
+            key.id,
+            _when(key.created),
+            t("yes") if key.operator else "",
+            models,
+            _words(key),
+            _when(key.revoked),
         )
     show_table(table)
 
@@ -100,6 +107,11 @@ def _public(key: Key) -> dict[str, object]:
     about: dict[str, object] = msgspec.to_builtins(key)
     del about["sha256"]
     return about
+
+
+def _when(iso: str | None) -> str:
+    """A moment by the clock on the wall, as `history list` has it."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M") if iso else ""
 
 
 def _words(key: Key) -> str:

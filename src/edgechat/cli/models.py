@@ -146,7 +146,7 @@ def models(
     for row in rows:
         size, ram = (megabytes(count) if count else "?" for count in (row.size, row.ram))
         more = (row.quantisation or "?", str(row.context or "?")) if wide else ()
-        table.add_row(row.name, _state(row), size, *more, ram, row.licence)
+        table.add_row(row.name, _state(row), size, *more, ram, t(row.licence))
     show_table(table)
     for row in rows:
         if row.why:

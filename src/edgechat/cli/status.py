@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,14 +72,17 @@ def look(home: Path) -> dict[str, Any]:
 
 def _watch(home: Path, found: dict[str, Any]) -> dict[str, Any]:
     """Show it until the server ends or somebody has seen enough; the last of it."""
-    with Live(seen(found), console=out, auto_refresh=False) as live:
-        try:
-            while found["running"]:
-                time.sleep(EVERY_S)
-                found = look(home)
+    live = Live(console=out, auto_refresh=False) if out.is_terminal else None
+    with suppress(KeyboardInterrupt), live or nullcontext():
+        while True:
+            if live:
                 live.update(seen(found), refresh=True)
-        except KeyboardInterrupt:
-            pass
+            else:
+                out.print(seen(found))
+            if not found["running"] or out.quiet:  # a pipe's reader that has gone has seen enough
+                break
+            time.sleep(EVERY_S)
+            found = look(home)
     return found
 
 

@@ -226,8 +226,10 @@ class _Reader:
 
     def bounded(self, code: str, most: int, what: str) -> int:
         count = self.scalar(code)
-        if count > most or count * _LEAST.get(what, 0) > len(self.data) - self.at:
+        if count > most:
             raise ValueError(f"it claims {count} {what}")
+        if count * _LEAST.get(what, 0) > len(self.data) - self.at:
+            raise ValueError(f"it is cut off: it claims {count} {what}")
         return count
 
     def string(self, most: int = MAX_STRING) -> str:

@@ -64,7 +64,9 @@ class History:
                 self.path.chmod(0o600)  # before the files beside it are made: SQLite gives them the same
                 self._migrate(db)
         except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written: {error.strerror}.") from error
+            raise StorageError(
+                f"{self.folder} cannot be written: {error.strerror}. Choose another place with EDGECHAT_HOME."
+            ) from error
         except sqlite3.Error as error:
             raise translate(error) from error
         self._identity = _identity(self.path)

@@ -145,9 +145,9 @@ def parse(text: str) -> Reference:
         return _link(text)
     if scheme == "pypi":
         return _package(text, rest)
-    raise _refusal(
-        text, f"there is no source {scheme!r}; as a name it is {scheme}-{rest} (a path with a colon begins with ./)"
-    )
+    if is_name(f"{scheme}-{rest}"):  # as Ollama writes it, qwen2.5:0.5b: who looks for the name says which is meant
+        return Named(text)
+    raise _refusal(text, f"there is no source {scheme!r} (a path with a colon begins with ./)")
 
 
 def is_safe_path(text: str) -> bool:

@@ -88,8 +88,9 @@ def decode(data: bytes, cap: Cap) -> Pixels:
     except (InvalidMedia, MemoryError):
         raise
     except Exception as error:  # Pillow has many words for the same thing
-        why = "is cut off" if "truncated" in str(error) else "is damaged"
-        raise InvalidMedia(f"the {_name(found.media_type)} {why}.") from error
+        name = _name(found.media_type)
+        cut = "truncated" in str(error)
+        raise InvalidMedia(f"the {name} is cut off." if cut else f"the {name} is damaged.") from error
 
 
 # ── before anything is allocated ──

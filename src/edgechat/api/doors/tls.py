@@ -17,4 +17,5 @@ def check_tls(settings: Settings) -> None:
             settings.tls_cert, settings.tls_key, password=lambda: ""
         )
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the certificate {settings.tls_cert} or its key cannot be used: {error}.") from None
+        why = error.strerror or error
+        raise ConfigError(f"the certificate {settings.tls_cert} or its key cannot be used: {why}.") from None
