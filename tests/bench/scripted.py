@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 CHARS = 4  # per token of a prompt
+PICTURE = "data:image/png;base64,"
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Script:
     token_s: float = 0.002
     read_s: float = 0.0  # per token of a prompt that is not remembered
     serial: bool = False  # one request at a time, first come first served
+    encode_s: float = 0.0  # per picture that is not remembered
     freezes: bool = False  # everybody waits while a prompt is read
     remembers: bool = False  # prefixes of earlier prompts cost nothing
     core: asyncio.Lock | None = None  # one token at a time, of all that share it
@@ -62,13 +64,14 @@ class Scripted:
         script = self.script
         yield b": a comment\n\n" + event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         async with self._turn if script.serial else nullcontext():
-            prompt = "".join(turn["content"] for turn in body["messages"])
+            prompt = "".join(map(text_of, body["messages"]))
             known = self._known(prompt)
-            read = (len(prompt) - known) / CHARS * script.read_s
+            new = script.encode_s * (PICTURE in prompt and known < len(prompt) / 2)
+            read = (len(prompt) - known) / CHARS * script.read_s + new
             await asyncio.sleep(0 if script.freezes else read)
             time.sleep(read if script.freezes else 0)  # noqa: ASYNC251 - everybody waits
             self._seen.append(prompt)
-            words = self._words(body["messages"][-1]["content"])[: min(body["max_tokens"], script.said)]
+            words = self._words(text_of(body["messages"][-1]))[: min(body["max_tokens"], script.said)]
             for position, word in enumerate(words):
                 if position == 3 and number in script.cut:
                     return
@@ -78,7 +81,8 @@ class Scripted:
                 async with script.core or nullcontext():
                     await asyncio.sleep(script.token_s)
                 yield event({"choices": [{"delta": {"content": word}}], "model": body.get("model", "scripted")})
-        yield event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        told = {"edgechat": {"media": [{"encode_ms": 1000 * new}]}} if PICTURE in prompt and script.encode_s else {}
+        yield event({"choices": [{"delta": {}, "finish_reason": "stop"}], **told})
         if script.usage:
             tokens: dict[str, Any] = {"prompt_tokens": len(prompt) // CHARS, "completion_tokens": len(words)}
             if script.remembers:
@@ -99,6 +103,14 @@ class Scripted:
         if self.script.mix:
             words[1], self._last_word = self._last_word, words[1]
         return words
+
+
+def text_of(turn: dict[str, Any]) -> str:
+    """All of a message, its pictures as they came."""
+    content = turn["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] if part["type"] == "text" else part["image_url"]["url"] for part in content)
 
 
 def alike(one: str, other: str) -> int:

@@ -5,6 +5,7 @@ test goes to nobody else's machine. What the server says is untrusted: bounded i
 """
 
 import asyncio
+import base64
 import ipaddress
 import re
 import time
@@ -83,6 +84,7 @@ class Reading(Struct, frozen=True):
     model: str | None = None  # as the server calls it
     prompt_tokens: int | None = None
     cached_tokens: int | None = None  # of those of the prompt
+    encode_ms: float | None = None  # of its pictures, where the server tells
     completion_tokens: int | None = None
     error: str | None = None  # one line: refused, cut off, or not understood
 
@@ -145,12 +147,23 @@ class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens_details: _Details | None = None
 
 
+class _Encoded(msgspec.Struct, frozen=True):
+    encode_ms: float
+
+
+class _Truth(msgspec.Struct, frozen=True):
+    """What edgechat tells of an answer."""
+
+    media: tuple[_Encoded, ...] = ()
+
+
 class _Chunk(msgspec.Struct, frozen=True):
     """The part of `chat.completion.chunk` that is measured; whatever else is there is skipped."""
 
     choices: tuple[_Choice, ...] = ()
     usage: _Usage | None = None
     model: str | None = None
+    edgechat: _Truth | None = None
     error: Any = None
 
 
@@ -171,6 +184,7 @@ class Answer:
         self._text: list[str] = []
         self._usage = _Usage()
         self._model: str | None = None
+        self._truth = _Truth()
 
     def take(self, payload: bytes) -> None:
         """One event's data. Raises Unmeasured where it is no chunk."""
@@ -185,6 +199,7 @@ class Answer:
             self.error = f"failed after the first byte: {why(chunk.error)}"
         self._usage = chunk.usage or self._usage
         self._model = chunk.model or self._model
+        self._truth = chunk.edgechat or self._truth
         for choice in chunk.choices[:1]:
             self._finished |= choice.finish_reason is not None
             if text := (choice.delta.content or "") + (choice.delta.reasoning_content or ""):
@@ -215,6 +230,7 @@ class Answer:
             model=self._model,
             prompt_tokens=self._usage.prompt_tokens,
             cached_tokens=details.cached_tokens if details is not None else None,
+            encode_ms=sum(one.encode_ms for one in self._truth.media) if self._truth.media else None,
             completion_tokens=self._usage.completion_tokens,
             error=self.error,
         )
@@ -242,17 +258,24 @@ class Client:
         await self._http.aclose()
 
     async def ask(
-        self, turns: Sequence[Message], most: int, user: str = "bench", answer: Answer | None = None
+        self,
+        turns: Sequence[Message],
+        most: int,
+        user: str = "bench",
+        answer: Answer | None = None,
+        pictures: Sequence[bytes] = (),
     ) -> Reading:
         """Stream one answer of at most `most` tokens at temperature 0. What goes wrong is in the reading, not raised.
 
-        `answer` lets the caller watch it come.
+        `answer` lets the caller watch it come; `pictures`, PNG, stand before the first turn's text.
         """
         answer = Answer() if answer is None else answer
         body: dict[str, Any] = {
             "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
             "max_tokens": most,
         }
+        if pictures:
+            body["messages"][0]["content"] = [*map(_picture, pictures), {"type": "text", "text": turns[0].text}]
         body |= {"temperature": 0, "stream": True, "stream_options": {"include_usage": True}, "user": user}
         if self.address.model is not None:
             body["model"] = self.address.model
@@ -288,6 +311,10 @@ class Client:
                     answer.take(payload)
                     if answer.done:
                         return
+
+
+def _picture(png: bytes) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(png).decode()}"}}
 
 
 async def _payloads(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
-from edgechat.bench import alone, body, company
+from edgechat.bench import alone, body, company, sight
 from edgechat.bench.client import Client
 from edgechat.types import Struct
 
@@ -45,6 +45,8 @@ FIRST = Figure("turn 1, time to first token", "ms", "less")
 SECOND = Figure("turn 2, time to first token", "ms", "less")
 RATIO = Figure("turn 2 / turn 1", "×", "less")
 READ = Figure("turn 2, tokens that were read", "", "less")
+
+SEEN = f"{sight.SIDES[-1]} × {sight.SIDES[-1]} pixels"
 
 PROBES: dict[str, Probe] = {
     "single": Probe(
@@ -177,5 +179,40 @@ PROBES: dict[str, Probe] = {
             "foreign": Figure("answers with another reader's words", "", "less"),
             "exact": Figure("answers with the own words exactly once", "", "more"),
         },
+    ),
+    "picture": Probe(
+        f"a new picture and a short question; the same picture again, of {SEEN}",
+        sight.picture,
+        {
+            **{f"first{side}": Figure(f"{side} pixels, time to first token", "ms", "less") for side in sight.SIDES},
+            **{f"encode{side}": Figure(f"{side} pixels, encoding", "ms", "less") for side in sight.SIDES},
+            "second": Figure("second question, time to first token", "ms", "less"),
+            "branch": Figure("another first question, the same", "ms", "less"),
+            "ratio": Figure("second question / first", "×", "less"),
+            "decode": Figure("decode behind a picture", "tok/s", "more"),
+        },
+        usual=False,
+    ),
+    "picture-restart": Probe(
+        f"a picture of {SEEN} and a question, the server restarted, the same again",
+        sight.restart,
+        {
+            "first": Figure("time to first token", "ms", "less"),
+            "second": Figure("after the restart, the same", "ms", "less"),
+            "ratio": Figure("after / before", "×", "less"),
+        },
+        restarts=True,
+        usual=False,
+    ),
+    "picture-beside": Probe(
+        f"a reader, and somebody who shows a new picture of {SEEN}",
+        sight.beside,
+        {
+            "stall": Figure("reader's longest gap meanwhile", "ms", "less"),
+            "solo": Figure("picture alone, time to first token", "ms", "less"),
+            "first": Figure("beside the reader, the same", "ms", "less"),
+            "ratio": Figure("beside / alone", "×", "less"),
+        },
+        usual=False,
     ),
 }

@@ -53,7 +53,8 @@ Probe = Annotated[
     list[str] | None,
     typer.Option(
         "--probe",
-        help=f"What to measure, several times for several; without it all but size and soak: {', '.join(PROBES)}.",
+        help="What to measure, several times for several; without it all but size, soak and pictures: "
+        f"{', '.join(PROBES)}.",
     ),
 ]
 Runs = Annotated[int, typer.Option("--runs", min=1, max=MOST_RUNS, help="Runs of each probe.")]
