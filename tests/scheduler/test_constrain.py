@@ -3,8 +3,11 @@
 import json
 import random
 import re
+import threading
+from contextlib import nullcontext
 
 import jsonschema
+import llguidance
 import pytest
 
 from edgechat.engine.fake import END, Bytes
@@ -279,3 +282,30 @@ def test_arguments_that_were_held_to_nothing_follow_a_strict_tool_or_not() -> No
     assert not made.fits(("add", '{"name": "x"}'))
     assert not made.fits(("add", "{}"))
     assert made.fits(("now", '{"anything": 1}'))
+
+
+@pytest.mark.parametrize("had", [0.0, 5.0], ids=["that others keep from the cores", "that takes the cores"])
+def test_a_schema_is_refused_for_the_work_it_makes_and_not_for_a_busy_machine(
+    monkeypatch: pytest.MonkeyPatch, had: float
+) -> None:
+    """The first look finds nothing made yet; what it says of the thread decides."""
+    looked, make = threading.Event(), llguidance.LLMatcher
+
+    def spent(thread: threading.Thread) -> float:
+        looked.set()
+        return had
+
+    def slow(*asked: object, **more: object) -> llguidance.LLMatcher:
+        looked.wait(60)
+        return make(*asked, **more)  # type: ignore[arg-type]
+
+    constrainer = Constrainer(Bytes())
+    assert constrainer.grammar(GenRequest((), schema='{"type": "null"}'), False, False) is not None
+    monkeypatch.setattr("edgechat.scheduler.constrain.COMPILE_S", 0.02)
+    monkeypatch.setattr("edgechat.scheduler.constrain.PATIENCE", 10_000)
+    monkeypatch.setattr("edgechat.scheduler.constrain._spent", spent)
+    monkeypatch.setattr(llguidance, "LLMatcher", slow)
+    slow.grammar_from_lark = make.grammar_from_lark  # type: ignore[attr-defined]
+    asked = GenRequest((), schema='{"type": "boolean"}')
+    with pytest.raises(InvalidRequest, match="not ready") if had else nullcontext():
+        assert constrainer.grammar(asked, False, False) is not None

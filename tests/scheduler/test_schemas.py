@@ -143,3 +143,36 @@ def test_a_hint_beyond_all_is_none() -> None:
 )
 def test_branches_that_may_hold_together_are_no_choice(branches: list[dict[str, Any]]) -> None:
     assert "oneOf" in plain({"oneOf": branches})
+
+
+def nested(depth: int, value: Any) -> Any:
+    """`value` within that many objects."""
+    for _ in range(depth):
+        value = {"v": value}
+    return value
+
+
+@pytest.mark.parametrize("key", ["default", "examples", "$comment", "x-origin", "description"])
+def test_annotations_may_be_as_deep_and_as_long_as_they_like(key: str) -> None:
+    note = "n" * 70_000 if key == "description" else [nested(40, "n")]
+    schema = of({"type": "string", key: note})
+    assert isinstance(written(made(schema=json.dumps(schema)))["v"], str)
+    assert made(tools=(Tool("f", parameters=json.dumps(schema), strict=True),)).unheld == ()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(20, {}) | {"type": "object", "properties": {"v": {"enum": [nested(40, 1)]}}},
+        of({"type": "string", "pattern": "a" * 600}),
+        of({"type": "string", "enum": ["e" * 70_000]}),
+    ],
+    ids=["deep", "a long pattern", "long"],
+)
+def test_a_hint_beyond_reason_is_told_and_an_order_refused(schema: dict[str, Any]) -> None:
+    hint = Tool("f", parameters=json.dumps(schema))
+    grammar = made(tools=(hint,), tool_choice="required")
+    assert grammar.unheld == ("tools.f.it",)
+    for asked in ({"schema": hint.parameters}, {"tools": (Tool("f", parameters=hint.parameters, strict=True),)}):
+        with pytest.raises(InvalidRequest):
+            made(**asked)

@@ -20,10 +20,17 @@ SUBSCHEMA = frozenset(
 )
 LISTS = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
 MAPS = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+NOTES = frozenset(
+    {"$comment", "$schema", "default", "deprecated", "description", "example", "examples", "readOnly", "title"}
+    | {"writeOnly"}
+)  # annotations, of any depth and length
 SHARED = ("$defs", "definitions")  # what a $ref of any part may lead to
 SAYS_NOTHING: tuple[Any, ...] = ({}, True, {"type": "string"})  # of names, which are always strings
 LARGEST = {True: 10**18, False: 1e15}  # whole number or not: beyond it no limit is counted with
 SMALLEST = 1e-15  # above 0
+MOST_CHARACTERS = 1 << 16  # of a schema, without its annotations
+MOST_DEPTH = 32
+MOST_PATTERN = 512  # characters
 MOST_DROPS = 32  # of one schema
 MOST_LOOKS = 256  # at parts of one schema
 
@@ -87,7 +94,7 @@ def _plain(key: str, value: Any) -> Any:
 def _idle(key: str, value: Any, schema: dict[str, Any]) -> bool:
     """Whether a keyword demands nothing."""
     match key:
-        case "$schema":
+        case _ if key in NOTES or key.startswith("x-"):
             return True
         case "format":
             return value not in FORMATS if isinstance(value, str) else True
@@ -95,13 +102,32 @@ def _idle(key: str, value: Any, schema: dict[str, Any]) -> bool:
             most = schema.get("maxItems")
             return value is False or (isinstance(most, int) and most <= 1)
         case "propertyNames":
-            return _without_notes(value) in SAYS_NOTHING
+            return plain(value) in SAYS_NOTHING
     return False
 
 
-def _without_notes(value: Any) -> Any:
-    notes = ("$comment", "title", "description", "default", "examples")
-    return {key: one for key, one in value.items() if key not in notes} if isinstance(value, dict) else value
+def excess(schema: str) -> str | None:
+    """Why `schema`, the text of a plain one, is beyond reason, before anything compiles it."""
+    if len(schema) > MOST_CHARACTERS:
+        return f"the schema has {len(schema)} characters; at most {MOST_CHARACTERS} are taken."
+    for depth, key, value in _walk(json.loads(schema)):
+        if depth > MOST_DEPTH:
+            return f"the schema is nested more than {MOST_DEPTH} deep."
+        if key == "pattern" and isinstance(value, str) and len(value) > MOST_PATTERN:
+            return f"a pattern has {len(value)} characters; at most {MOST_PATTERN} are taken."
+    return None
+
+
+def _walk(root: Any) -> Iterator[tuple[int, str, Any]]:
+    """Every value under `root` with its depth and key."""
+    left: list[tuple[int, str, Any]] = [(0, "", root)]
+    while left:
+        depth, key, value = left.pop()
+        yield depth, key, value
+        if isinstance(value, dict):
+            left += [(depth + 1, name, item) for name, item in value.items()]
+        elif isinstance(value, list):
+            left += [(depth + 1, "", item) for item in value]
 
 
 def _limits(schema: dict[str, Any]) -> dict[str, Any]:
