@@ -80,6 +80,7 @@ class Script:
     runs: dict[str, Run] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)  # what comes of lists of conversations
+    imported: list[Any] = field(default_factory=list)  # these lists
     models: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # of the models
     key: str = ""  # that a browser has to give, if there is one
@@ -148,7 +149,8 @@ def create_app(script: Script) -> FastAPI:
 
     @app.middleware("http")
     async def as_the_real_one(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        kind = "image/" if request.url.path == "/api/attachments" else "application/json"
+        is_upload = request.url.path == "/api/attachments"
+        kind = ("image/", "application/octet-stream") if is_upload else "application/json"
         if request.method not in ("GET", "HEAD") and not request.headers.get("content-type", "").startswith(kind):
             return Response(problem("invalid_request", "Send the body as application/json."), 415)
         if script.key and not script.let_in and request.url.path.startswith("/api/c"):
@@ -262,6 +264,7 @@ def script_conversations(app: FastAPI, script: Script) -> None:
     async def load(request: Request) -> Response:
         body = await request.json()
         if isinstance(body, list):
+            script.imported.append(body)
             return JSONResponse(script.imports.pop(0), 201)
         if "conversations" not in body:
             return Response(problem("invalid_request", "messages[3].role: <img src=x onerror=alert(1)>"), 400)

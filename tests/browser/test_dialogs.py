@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.conftest import Chat, Open
 from tests.browser.scripted import MODEL, Script
+from tests.pictures import drawn, encoded
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -125,7 +126,7 @@ def test_several_files_and_archives_are_imported_and_what_is_missing_is_named(
         [
             "5 conversations imported.",
             "2 were there already.",
-            "3 pictures were left out: only text is imported.",
+            "3 pictures were left out: the file does not have them.",
             "2 entries were not imported:",
             "[4]: not a conversation in a known format",
             "<b>Old: no message with text",
@@ -134,6 +135,23 @@ def test_several_files_and_archives_are_imported_and_what_is_missing_is_named(
         ],
         timeout=30_000,
     )
+
+
+def test_an_archives_pictures_are_given_to_the_server_first(chat: Chat, script: Script, tmp_path: Path) -> None:
+    parts = [{"asset_pointer": f"file-service://file-{name}"} for name in ("Ab3", "gone", "Ab3")]
+    picture = encoded(drawn(), "PNG")
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([{"mapping": {"q": {"message": {"parts": parts}}}}]))
+        archive.writestr("user/file-Ab3-flag.png", picture)
+    script.imports = [{"imported": 1}]
+    settings(chat)
+    chat.page.locator("input[type=file]").set_input_files(tmp_path / "export.zip")
+    expect(chat.page.locator(".report").first).to_contain_text("1 conversation imported.")
+    ((sha256, (name, _, content)),) = script.held.items()
+    assert (name, content) == ("flag.png", picture)
+    (sent,) = script.imported
+    told = [part["asset_pointer"] for part in sent[0]["mapping"]["q"]["message"]["parts"]]
+    assert told == [f"sha256:{sha256}", "file-service://file-gone", f"sha256:{sha256}"]
 
 
 def test_everything_goes_only_by_the_word(chat: Chat, script: Script) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+import zipfile
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from edgechat import cli
 from edgechat.errors import EdgechatError, HistoryDamaged, UnknownName
 from edgechat.history.store import History
 from tests.history.conftest import answered
+from tests.pictures import drawn, encoded
 
 
 def run(*arguments: str) -> str:
@@ -41,6 +44,35 @@ def test_conversations_are_listed_searched_and_shown(home: Path) -> None:
     (id,) = [head["id"] for head in json.loads(run("history", "list", "--json"))]
     assert run("history", "show", id[:6]).endswith("**User**\n\n如何排序？\n\n**Assistant**\n\n用快速排序。\n")
     assert len(json.loads(run("history", "show", id, "--json"))["messages"]) == 2
+
+
+def test_an_archive_brings_its_pictures(home: Path, tmp_path: Path) -> None:
+    """As ChatGPT writes one: files beside conversations.json, whose names begin with their ids."""
+    parts = [
+        {"content_type": "image_asset_pointer", "asset_pointer": f"{how}://{id}"}
+        for how, id in (("file-service", "file-Ab3"), ("sediment", "file_00ef"), ("sediment", "file_gone"))
+    ]
+    content = {"content_type": "multimodal_text", "parts": [*parts, "What changed?"]}
+    node: dict[str, object] = {
+        "message": {"author": {"role": "user"}, "content": content},
+        "parent": None,
+        "children": [],
+    }
+    sizes = {"file-Ab3-before.png": (60, 40), "user-1/file_00ef-sanitized.png": (30, 20), "file-Ab33-x.png": (9, 9)}
+    files = {name: drawn(size) for name, size in sizes.items()}
+    exported = tmp_path / "export.zip"
+    with zipfile.ZipFile(exported, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([{"title": "Two", "mapping": {"q": node}}]))
+        for name, image in files.items():
+            archive.writestr(name, encoded(image, "PNG"))
+    said = run("history", "import", str(exported))
+    assert "Imported 1; " in said
+    assert "Left out of messages: 1 pictures." in said
+    (found,) = json.loads(run("history", "list", "--json"))[:1]
+    (question,) = json.loads(run("history", "show", found["id"], "--json"))["messages"]
+    wanted = [sha256(encoded(image, "PNG")).hexdigest() for image in list(files.values())[:2]]
+    assert [held["sha256"] for held in question["attachments"]] == wanted
+    assert "Imported 0; 1 were there already." in run("history", "import", str(exported))
 
 
 def test_export_import_backup_recover(home: Path, tmp_path: Path) -> None:

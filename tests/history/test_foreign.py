@@ -1,13 +1,20 @@
 """What other programs export, each with the odd entries that real files have: the rest comes in, and is known again."""
 
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from edgechat.errors import NoSpace
 from edgechat.history import conversations, intake
+from edgechat.history.attachments import plain
 from edgechat.history.foreign import LeftOut, read
+from edgechat.history.held import contents, put
 from edgechat.history.store import History
+from edgechat.types import Message
 from tests.history.conftest import MOST, answered
+from tests.pictures import drawn, encoded
 
 
 def said(role: str, *parts: Any, kind: str = "text", **more: Any) -> dict[str, Any]:
@@ -182,6 +189,95 @@ def test_nothing_comes_twice(history: History) -> None:
     assert (again.imported, again.skipped) == (0, 9)
     assert intake.take_in(history, "somebody", ALL, MOST).imported == 9
     assert intake.take_in(history, "somebody", ALL, MOST).skipped == 9
+
+
+# ── pictures ──
+
+FLAG, OTHER = encoded(drawn(), "PNG"), encoded(drawn((30, 20)), "JPEG")
+URL = f"data:image/png;base64,{b64encode(FLAG).decode()}"
+POINTER = {"content_type": "image_asset_pointer", "asset_pointer": "sediment://file_00Ab"}
+NAMED = {"metadata": {"attachments": [{"id": "file_00Ab", "name": "flag.png", "mime_type": "image/png"}, {"id": 5}]}}
+SHOWN: dict[str, Any] = {
+    "chatgpt": {"mapping": chain(said("user", POINTER, "q", kind="multimodal_text", **NAMED), said("assistant", "a"))},
+    "picture alone": {"mapping": chain(said("user", POINTER, kind="multimodal_text", **NAMED), said("assistant", "a"))},
+    "openai": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": URL}}]}]},
+    "responses": [{"role": "user", "content": [{"type": "input_image", "image_url": URL}]}],
+    "anthropic": {"messages": [{"role": "user", "content": [
+        {"type": "image", "source": {"type": "base64", "data": URL.partition(",")[2]}}, {"type": "text", "text": "q"},
+    ]}]},
+    "llama.cpp": {"conv": {"id": "x", "name": "n"}, "messages": [
+        {"id": 1, "role": "user", "extra": [{"type": "imageFile", "name": "flag.png", "base64Url": URL}]},
+    ]},
+    "open webui": {"chat": {"messages": [{"role": "user", "content": "q", "files": [{"type": "image", "url": URL}]}]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("document", SHOWN.values(), ids=SHOWN)
+def test_pictures_come_in_and_are_known_again(history: History, document: Any) -> None:
+    def beside(where: str) -> bytes | None:
+        return FLAG if where == "sediment://file_00Ab" else None
+
+    taken = intake.take_in(history, "", document, MOST, beside)
+    assert (taken.imported, taken.without) == (1, {})
+    question = history.read(conversations.get, "", taken.conversation_ids[0]).result().messages[0]
+    (held,) = question.attachments
+    assert (held.sha256, held.kind, held.media_type) == (sha256(FLAG).hexdigest(), "picture", "image/png")
+    assert contents(history, "", [Message("user", plain(question.attachments))]) == {held.sha256: FLAG}
+    if held.name:
+        (found,) = history.read(conversations.page, "", query="flag.png").result().conversations
+        assert found.id == taken.conversation_ids[0]
+    assert intake.take_in(history, "", document, MOST, beside).skipped == 1
+    (file,) = history.attachments.iterdir()
+    history.free(conversations.purge, "", taken.conversation_ids[0]).result()
+    history.sweep()
+    assert not file.exists()
+
+
+LOST: dict[str, Any] = {
+    "no bytes": said("user", {"content_type": "image_asset_pointer", "asset_pointer": "file-service://gone"}, "q"),
+    "no pointer": said("user", {"content_type": "image_asset_pointer", "asset_pointer": None}, "q"),
+    "a model's": said("assistant", POINTER, "q"),
+    "no picture": said("user", {"type": "image_url", "image_url": {"url": "data:text/plain;base64,eA=="}}, "q"),
+    "an address": said("user", {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}, "q"),
+    "never sent": said("user", {"type": "image_url", "image_url": {"url": f"sha256:{'0' * 64}"}}, "q"),
+}
+
+
+@pytest.mark.parametrize("message", LOST.values(), ids=LOST)
+def test_what_has_no_bytes_is_said(history: History, message: Any) -> None:
+    def beside(where: str) -> bytes | None:
+        return FLAG if where == "sediment://file_00Ab" else None
+
+    taken = intake.take_in(history, "", {"mapping": chain(message)}, MOST, beside)
+    assert (taken.imported, taken.without) == (1, {"pictures": 1})
+    assert not history.attachments.exists() or not list(history.attachments.iterdir())
+
+
+def test_others_name_theirs_and_bring_none() -> None:
+    claude = [
+        {"chat_messages": [{"sender": "human", "text": "q", "files": [{"file_kind": "image", "file_name": "b"}]}]}
+    ]
+    libre = {"messages": [{"isCreatedByUser": True, "text": "q", "files": [{"type": "image/png", "filepath": "/i/x"}]}]}
+    newer = [{"chat": {"messages": [{"role": "user", "content": "q", "files": [{"type": "image", "url": "an-id"}]}]}}]
+    for document in (claude, libre, newer):
+        assert read(document, "").without == {"pictures": 1}
+
+
+def test_what_the_page_sent_before_is_found_again_and_nobody_elses(history: History) -> None:
+    digest = put(history, "ann", OTHER, "photo.jpg", MOST)
+    document = {"mapping": chain(said("user", {**POINTER, "asset_pointer": f"sha256:{digest}"}, "q"))}
+    (id,) = intake.take_in(history, "ann", document, MOST).conversation_ids
+    assert [held.sha256 for held in history.read(conversations.get, "ann", id).result().messages[0].attachments] == [
+        digest
+    ]
+    assert intake.take_in(history, "bob", document, MOST).without == {"pictures": 1}
+
+
+def test_too_many_pictures_are_told_and_leave_nothing(history: History) -> None:
+    with pytest.raises(NoSpace, match="attachment_bytes"):
+        intake.take_in(history, "", SHOWN["openai"], len(FLAG) - 1)
+    assert list(history.attachments.iterdir()) == []
+    assert history.read(conversations.page, "").result().conversations == ()
 
 
 def test_what_is_old_stands_below_what_is_new(history: History) -> None:

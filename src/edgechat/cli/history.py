@@ -3,8 +3,9 @@
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -18,12 +19,15 @@ from edgechat.cli import options
 from edgechat.cli.follow import out, show_table
 from edgechat.errors import ConfigError, NotFound, StorageError
 from edgechat.history import conversations, exchange, intake, rescue
+from edgechat.history.beside import asset_of
 from edgechat.history.records import Head
 from edgechat.history.store import History, export_copy
 from edgechat.i18n import t
 from edgechat.keys import keys_of
+from edgechat.media import inline
 
 CONVERSATIONS = re.compile(r"(^|/)conversations[^/]*\.json$")  # in the archives of ChatGPT and Claude
+ASSET = re.compile(r"file[-_][0-9A-Za-z]+")  # ChatGPT's id of a file, with which its name begins
 MOST_UNPACKED = 2 << 30  # bytes
 DASH = Path("-")  # standard input or output
 NOBODY = ""  # the terminal's own conversations, and those from before the first key, belong to no key
@@ -155,10 +159,10 @@ def take(
     config: options.Config = None,
 ) -> None:
     """Import conversations from edgechat or other programs. What cannot be read is named; the rest comes in."""
-    documents = [(name, document) for file in exports for name, document in _documents(file)]
-    with opened(home, config, of) as (history, owner, most):
-        for name, document in documents:
-            taken = intake.take_in(history, owner, document, most)
+    with ExitStack() as archives, opened(home, config, of) as (history, owner, most):
+        documents = [one for file in exports for one in _documents(file, archives)]
+        for name, document, beside in documents:
+            taken = intake.take_in(history, owner, document, most, beside)
             if len(documents) > 1:
                 out.print(f"{name}:", markup=False)
             out.say(f"Imported {taken.imported}; {taken.skipped} were there already.")
@@ -169,21 +173,51 @@ def take(
                 out.say(f"Left out of messages: {lost}.")
 
 
-def _documents(file: Path) -> Iterator[tuple[str, Any]]:
-    """(name, content) of every document in `file`, which may be an archive of some."""
+class Document(NamedTuple):
+    """A decoded file, and what lies beside it."""
+
+    name: str
+    content: Any
+    beside: intake.Files = intake.no_files
+
+
+class Archive:
+    """An archive's files by what a document calls them: their names, or ChatGPT's ids, with which these begin."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._found: dict[str, zipfile.ZipInfo] = {}
+        for one in archive.infolist():
+            name = one.filename.rpartition("/")[2]
+            self._found[name] = one
+            if begins := ASSET.match(name):
+                self._found[begins[0]] = one
+
+    def read(self, where: str) -> bytes | None:
+        """`Files` of intake.py; what is damaged is not there."""
+        found = self._found.get(asset_of(where) or where.rpartition("/")[2])
+        with suppress(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+            return self._archive.read(found) if found and found.file_size <= inline.MOST else None
+        return None
+
+
+def _documents(file: Path, archives: ExitStack) -> Iterator[Document]:
+    """Every document in `file`, which may be an archive of some: then it stays open with `archives`."""
     try:
-        source = BytesIO(sys.stdin.buffer.read() if file == DASH else file.read_bytes())
+        source = BytesIO(sys.stdin.buffer.read()) if file == DASH else file.open("rb")
+        archives.enter_context(source)
         if zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive:
-                found = [one for one in archive.infolist() if CONVERSATIONS.search(one.filename)]
-                if sum(one.file_size for one in found) > MOST_UNPACKED:
-                    raise ConfigError(f"{file} unpacks to more than {MOST_UNPACKED >> 30} GiB.")
-                if not found:
-                    raise ConfigError(f"{file} holds no conversations.json.")
-                for one in found:
-                    yield one.filename, msgspec.json.decode(archive.read(one))
+            archive = archives.enter_context(zipfile.ZipFile(source))
+            found = [one for one in archive.infolist() if CONVERSATIONS.search(one.filename)]
+            if sum(one.file_size for one in found) > MOST_UNPACKED:
+                raise ConfigError(f"{file} unpacks to more than {MOST_UNPACKED >> 30} GiB.")
+            if not found:
+                raise ConfigError(f"{file} holds no conversations.json.")
+            beside = Archive(archive).read
+            yield from (Document(one.filename, msgspec.json.decode(archive.read(one)), beside) for one in found)
         else:
-            yield file.name, msgspec.json.decode(source.getvalue())
+            source.seek(0)
+            yield Document(file.name, msgspec.json.decode(source.read()))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
     except zipfile.BadZipFile as error:

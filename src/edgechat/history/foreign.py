@@ -1,5 +1,5 @@
 """Import adapters: conversations as other programs export them, read as ours. Pure, and forgiving: an entry that is no
-conversation is left out and told, and so is what a message holds besides text.
+conversation is left out and told, and so is what a message holds besides text and pictures (beside.py).
 
     ChatGPT        [{"title", "mapping": {id: {"message", "parent", "children"}}, "current_node"}, …]
     Claude         [{"name", "chat_messages": [{"sender", "text" | "content", …}]}, …]
@@ -22,7 +22,8 @@ import msgspec
 from msgspec.structs import replace
 
 from edgechat.history import conversations
-from edgechat.history.records import Conversation, Node
+from edgechat.history.beside import Beside, Keep, is_picture, nothing
+from edgechat.history.records import Conversation, Held, Node
 from edgechat.types import Struct
 
 Role = Literal["system", "user", "assistant"]
@@ -30,7 +31,6 @@ Role = Literal["system", "user", "assistant"]
 ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
          "assistant": "assistant", "model": "assistant", "tool": "assistant", "function": "assistant"}  # fmt: skip
 HIDDEN = ("thoughts", "reasoning_recap", "user_editable_context", "model_editable_context", "system_error")
-PICTURES = ("image", "image_url", "input_image", "image_asset_pointer")
 FILES = (
     "file",
     "document",
@@ -57,6 +57,7 @@ class Entry(Struct, frozen=True):
     role: Role | None
     text: str
     created: Any
+    held: tuple[Held, ...] = ()
 
 
 class Found(Struct, frozen=True):
@@ -67,16 +68,16 @@ class Found(Struct, frozen=True):
     without: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-def read(document: Any, owner: str) -> Found:
-    """Every conversation of a decoded file; their names are `owner`'s own."""
+def read(document: Any, owner: str, keep: Keep = nothing) -> Found:
+    """Every conversation of a decoded file; their names are `owner`'s own. `keep` knows the pictures beside it."""
     items = document if isinstance(document, list) else [document]
     if items and all(isinstance(item, dict) and "role" in item for item in items):
         items = [{"messages": items}]
-    lost: Counter[str] = Counter()
+    beside = Beside(keep)
     found, left_out = [], []
     for at, item in enumerate(items):
         place = f"[{at}]" if isinstance(document, list) else ""
-        shape = _shape(item, lost)
+        shape = _shape(item, beside)
         if shape is None:
             left_out.append(LeftOut(place, _title(item), "no_conversation"))
             continue
@@ -86,34 +87,36 @@ def read(document: Any, owner: str) -> Found:
         else:
             left_out.append(LeftOut(place, _title(item), "no_text"))
     found.sort(key=lambda one: one.updated, reverse=True)
-    return Found(found, tuple(left_out), dict(lost))
+    return Found(found, tuple(left_out), dict(beside.lost))
 
 
-def _shape(item: Any, lost: Counter[str]) -> tuple[dict[str, Entry], str | None] | None:
+def _shape(item: Any, beside: Beside) -> tuple[dict[str, Entry], str | None] | None:
     """The messages of an entry by their names, and which was shown last; None where it is in none of the shapes."""
     if not isinstance(item, dict):
         return None
     chat, conv = item.get("chat"), item.get("conv")
     if isinstance(item.get("mapping"), dict):
-        return _chatgpt(item["mapping"], lost), item.get("current_node")
+        return _chatgpt(item["mapping"], beside), item.get("current_node")
     if isinstance(chat, dict):
         history = chat.get("history")
         if isinstance(history, dict) and isinstance(history.get("messages"), dict) and history["messages"]:
-            return _named(history["messages"], "parentId", lost), history.get("currentId")
-        return (_line(chat["messages"], lost), None) if isinstance(chat.get("messages"), list) else None
+            return _named(history["messages"], "parentId", beside), history.get("currentId")
+        return (_line(chat["messages"], beside), None) if isinstance(chat.get("messages"), list) else None
     if isinstance(item.get("chat_messages"), list):
-        return _line(item["chat_messages"], lost, "uuid", "parent_message_uuid"), item.get("current_leaf_message_uuid")
+        return _line(item["chat_messages"], beside, "uuid", "parent_message_uuid"), item.get(
+            "current_leaf_message_uuid"
+        )
     if not isinstance(item.get("messages"), list):
         return None
     if isinstance(conv, dict):
-        return _line(item["messages"], lost, "id", "parent"), conv.get("currNode")
-    return _line(_flat(item["messages"]), lost, "messageId", "parentMessageId"), None
+        return _line(item["messages"], beside, "id", "parent"), conv.get("currNode")
+    return _line(_flat(item["messages"]), beside, "messageId", "parentMessageId"), None
 
 
 # ── the shapes ──
 
 
-def _chatgpt(mapping: dict[str, Any], lost: Counter[str]) -> dict[str, Entry]:
+def _chatgpt(mapping: dict[str, Any], beside: Beside) -> dict[str, Entry]:
     above = {
         child: id
         for id, entry in mapping.items()
@@ -133,18 +136,21 @@ def _chatgpt(mapping: dict[str, Any], lost: Counter[str]) -> dict[str, Entry]:
         hidden = message.get("weight") == 0 or (
             isinstance(about, dict) and about.get("is_visually_hidden_from_conversation") is True
         )
-        text = "" if hidden or role not in ROLES else _text(message.get("content"), lost)
-        found[id] = Entry(parent, ROLES.get(role or ""), text, message.get("create_time"))
+        text = "" if hidden or role not in ROLES else _text(message.get("content"), beside)
+        held = () if hidden or role not in ROLES else beside.pictures(message, ROLES[role])
+        found[id] = Entry(parent, ROLES.get(role or ""), text, message.get("create_time"), held)
     return found
 
 
-def _named(messages: dict[str, Any], parent: str, lost: Counter[str]) -> dict[str, Entry]:
+def _named(messages: dict[str, Any], parent: str, beside: Beside) -> dict[str, Entry]:
     return {
-        id: _entry(message, message.get(parent), lost) for id, message in messages.items() if isinstance(message, dict)
+        id: _entry(message, message.get(parent), beside)
+        for id, message in messages.items()
+        if isinstance(message, dict)
     }
 
 
-def _line(messages: Iterable[Any], lost: Counter[str], id: str = "id", parent: str = "") -> dict[str, Entry]:
+def _line(messages: Iterable[Any], beside: Beside, id: str = "id", parent: str = "") -> dict[str, Entry]:
     """Messages in order: each follows the one before, unless it names another."""
     found: dict[str, Entry] = {}
     before: str | None = None
@@ -155,7 +161,7 @@ def _line(messages: Iterable[Any], lost: Counter[str], id: str = "id", parent: s
         name = name if isinstance(name, str | int) and str(name) not in found else at
         up = message.get(parent)
         up = None if up == NOWHERE else str(up) if isinstance(up, str | int) and str(up) in found else before
-        found[str(name)] = _entry(message, up, lost)
+        found[str(name)] = _entry(message, up, beside)
         before = str(name)
     return found
 
@@ -170,22 +176,26 @@ def _flat(messages: list[Any]) -> Iterator[Any]:
             waiting += reversed(message["children"])
 
 
-def _entry(message: dict[str, Any], parent: Any, lost: Counter[str]) -> Entry:
+def _entry(message: dict[str, Any], parent: Any, beside: Beside) -> Entry:
     role = message.get("role") or message.get("sender")
     if isinstance(message.get("isCreatedByUser"), bool):
         role = "user" if message["isCreatedByUser"] else "assistant"
     known = ROLES.get(role.lower() if isinstance(role, str) else "")
-    text = _text(message.get("content"), lost) or _text(message.get("text"), lost)
+    text = _text(message.get("content"), beside) or _text(message.get("text"), beside)
     if role in ("tool", "function") and text:
         text = f"```\n{text}\n```"
-    parts = [text, *_calls(message.get("tool_calls")), *_attached(message, lost)]
+    parts = [text, *_calls(message.get("tool_calls")), *_attached(message, beside)]
     if known is None and text:
-        lost["messages"] += 1  # of a role that nobody knows
+        beside.lost["messages"] += 1  # of a role that nobody knows
     created = next(
         (message[name] for name in ("created", "created_at", "createdAt", "timestamp") if name in message), None
     )
     return Entry(
-        parent if isinstance(parent, str) else None, known, "\n\n".join(filter(None, parts)) if known else "", created
+        parent if isinstance(parent, str) else None,
+        known,
+        "\n\n".join(filter(None, parts)) if known else "",
+        created,
+        beside.pictures(message, known),
     )
 
 
@@ -197,19 +207,20 @@ def _calls(calls: Any) -> Iterator[str]:
             yield f"`{function.get('name')}({function.get('arguments') or ''})`"
 
 
-def _attached(message: dict[str, Any], lost: Counter[str]) -> Iterator[str]:
+def _attached(message: dict[str, Any], beside: Beside) -> Iterator[str]:
     """What is in files beside a message, where its text was kept."""
-    for name in ("attachments", "files"):
-        for one in message[name] if isinstance(message.get(name), list) else ():
-            text = one.get("extracted_content") if isinstance(one, dict) else None
+    for field in ("attachments", "files", "extra"):
+        for one in message[field] if isinstance(message.get(field), list) else ():
+            if is_picture(one):
+                continue
+            text = one.get("extracted_content", one.get("content")) if isinstance(one, dict) else None
             if isinstance(text, str) and text:
-                yield f"{one.get('file_name') or ''}\n\n```\n{text}\n```".strip()
+                yield f"{one.get('file_name') or one.get('name') or ''}\n\n```\n{text}\n```".strip()
             else:
-                kind = str(one.get("type")) if isinstance(one, dict) else ""
-                lost["pictures" if kind.startswith("image") else "files"] += 1
+                beside.lost["files"] += 1
 
 
-def _text(content: Any, lost: Counter[str]) -> str:
+def _text(content: Any, beside: Beside) -> str:
     """Text in any of its shapes: itself, parts with a type, {"parts": […]}, code; "" where there is none."""
     if isinstance(content, dict):
         kind = content.get("content_type")
@@ -220,18 +231,16 @@ def _text(content: Any, lost: Counter[str]) -> str:
             return f"```{language if language not in (None, 'unknown') else ''}\n{content['text']}\n```"
         content = content.get("parts", content.get("text"))
     if isinstance(content, list):
-        content = "\n".join(filter(None, (_part(part, lost) for part in content)))
+        content = "\n".join(filter(None, (_part(part, beside) for part in content)))
     return content if isinstance(content, str) else ""
 
 
-def _part(part: Any, lost: Counter[str]) -> str:
+def _part(part: Any, beside: Beside) -> str:
     if not isinstance(part, dict):
         return part if isinstance(part, str) else ""
     kind = part.get("type") or part.get("content_type")
-    if kind in PICTURES:
-        lost["pictures"] += 1
-    elif kind in FILES:
-        lost["files"] += 1
+    if kind in FILES:
+        beside.lost["files"] += 1
     text = part.get("text")
     text = text.get("value") if isinstance(text, dict) else text
     return text if isinstance(text, str) else ""
@@ -276,7 +285,7 @@ def _nodes(entries: dict[str, Entry], current: Any, seed: str) -> Iterator[Node]
         id, parent = waiting.pop()
         entry = entries[id]
         seen += 1
-        if entry.role and entry.text.strip():
+        if entry.role and (entry.text.strip() or entry.held):
             node = Node(
                 _name("m", f"{seed}\0{id}"),
                 seen,
@@ -285,6 +294,7 @@ def _nodes(entries: dict[str, Entry], current: Any, seed: str) -> Iterator[Node]
                 entry.text,
                 "complete",
                 _milliseconds(entry.created),
+                attachments=entry.held,
             )
             parent = node.id
             yield node

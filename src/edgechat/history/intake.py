@@ -5,20 +5,25 @@ can be read, with a word on the rest. Either way in one transaction.
 import hashlib
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from edgechat.errors import EdgechatError, InvalidRequest
+from edgechat.errors import EdgechatError, InvalidRequest, NotFound
 from edgechat.history import attachments, conversations, files, foreign, search, turns
+from edgechat.history.beside import Keep, nothing
 from edgechat.history.exchange import FORMAT, VERSION, Enclosed, File, settled
 from edgechat.history.files import Incoming, Kept
 from edgechat.history.foreign import Found, LeftOut
-from edgechat.history.records import Conversation, Node
+from edgechat.history.records import Conversation, Held, Node
 from edgechat.history.store import History
-from edgechat.types import Struct
+from edgechat.media import inline
+from edgechat.types import Attachment, Struct
+
+UPLOADED = "sha256:"  # where a picture is that was put here before
 
 
 class Taken(Struct, frozen=True, omit_defaults=True):
@@ -42,11 +47,11 @@ def conversations_in(document: Any) -> list[Conversation]:
     return found_in(document).conversations
 
 
-def found_in(document: Any, owner: str = "") -> Found:
-    """What a decoded file holds. Raises InvalidRequest where that is nothing, and says why."""
+def found_in(document: Any, owner: str = "", keep: Keep = nothing) -> Found:
+    """What a decoded file holds, and `keep` knows beside it. Raises InvalidRequest where that is nothing, with why."""
     if isinstance(document, dict) and "format" in document:
         return Found(_ours(document))
-    found = foreign.read(document, owner)
+    found = foreign.read(document, owner, keep)
     if not found.conversations:
         first = next(iter(found.left_out), None)
         why = f"{first.place or 'the file'} {WHY[first.why]}" if first else "the file holds no conversation"
@@ -102,14 +107,57 @@ def _check(one: Conversation, place: str) -> None:
 # ── storing ──
 
 
-def take_in(history: History, owner: str, document: Any, most: int) -> Taken:
-    """Store what a decoded file holds; `most` bytes of attachments are kept in all. Blocks.
+Files = Callable[[str], bytes | None]  # what lies beside a document, by where it says
+
+
+def no_files(_where: str) -> None:
+    """Where there is nothing beside it."""
+
+
+class Pictures:
+    """The pictures of a foreign document, on the disk for good as they are found; `incoming` have no rows yet."""
+
+    def __init__(self, history: History, owner: str, files: Files) -> None:
+        self._history, self._owner, self._files = history, owner, files
+        self._known: dict[str, Held | None] = {}
+        self.incoming: list[Incoming] = []
+
+    def keep(self, where: str, name: str) -> Held | None:
+        """`Keep` of beside.py."""
+        if where not in self._known:
+            self._known[where] = self._uploaded(where, name) if where.startswith(UPLOADED) else self._new(where, name)
+        return self._known[where]
+
+    def _uploaded(self, where: str, name: str) -> Held | None:
+        """What the page has sent before, from an archive that it alone can open."""
+        with suppress(NotFound):
+            there = self._history.read(attachments.find, self._owner, where.removeprefix(UPLOADED)).result()
+            return _held(there.attachment, name)
+        return None
+
+    def _new(self, where: str, name: str) -> Held | None:
+        content = self._files(where)
+        try:
+            sent = inline.picture(where) if content is None else inline.received(content)
+        except ValueError:
+            return None
+        self.incoming.append(files.stored(self._history.attachments, sent.content, name))
+        return _held(sent.attachment, name)
+
+
+def _held(part: Attachment, name: str) -> Held:
+    return Held(part.sha256, part.kind, part.media_type, name)
+
+
+def take_in(history: History, owner: str, document: Any, most: int, beside: Files = no_files) -> Taken:
+    """Store what a decoded file holds, and pictures `beside` it; `most` bytes of attachments are kept in all. Blocks.
 
     Raises InvalidRequest, NoSpace, StorageError.
     """
-    found, folder = found_in(document, owner), history.attachments
-    incoming: list[Incoming] = []
+    folder, pictures = history.attachments, Pictures(history, owner, beside)
+    incoming = pictures.incoming
     try:
+        found = found_in(document, owner, pictures.keep)
         names = {
             held.sha256: held.name for one in found.conversations for node in one.messages for held in node.attachments
         }
@@ -127,7 +175,7 @@ def take(
     db: sqlite3.Connection, owner: str, found: list[Conversation], incoming: Sequence[Incoming] = (), most: int = 0
 ) -> tuple[Taken, list[Kept]]:
     """Store all of them, in the order of the list; the transaction makes it all or nothing."""
-    kept = [attachments.put(db, owner, one, most, conversations.now()) for one in incoming]
+    kept = [_kept(db, owner, one, most) for one in incoming]
     ids, skipped = [], 0
     for one in reversed(found):
         if _is_there(db, owner, one):
@@ -136,6 +184,14 @@ def take(
             ids.append(_put(db, owner, one if _is_free(db, one) else _renamed(one)))
     _order(db, owner, set(ids))
     return Taken(len(ids), skipped, tuple(reversed(ids))), kept
+
+
+def _kept(db: sqlite3.Connection, owner: str, one: Incoming, most: int) -> Kept:
+    """A row for it; one that is there stays as it is: what comes a second time goes with the conversation it is in."""
+    try:
+        return attachments.find(db, owner, one.sha256)
+    except NotFound:
+        return attachments.put(db, owner, one, most, conversations.now())
 
 
 def _order(db: sqlite3.Connection, owner: str, new: set[str]) -> None:

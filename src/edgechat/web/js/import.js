@@ -1,8 +1,13 @@
 // Files that other programs exported: read here, as JSON or out of a zip, and sent in pieces that the server takes.
+//
+//   zip ─► conversations.json ─► pieces ─► POST api/import
+//      └─► its pictures ─► PUT api/attachments ─► "sha256:…" in the place of ChatGPT's pointers
 
-import { conversations } from "./api.js";
+import { attachments, conversations } from "./api.js";
 
 const MOST = 8_000_000; // characters of a piece, unless one conversation is larger
+const MOST_PICTURE = 16_777_216; // bytes, as the server takes them
+const ASSET = /^(?:file-service|sediment):\/\/(file[-_][0-9A-Za-z]+)/;
 const MOST_UNPACKED = 1_000_000_000; // bytes
 const WANTED = /(?:^|\/)conversations[^/]*\.json$/; // in the archives of ChatGPT and Claude
 const END = 0x06054b50; // signatures of zip's records
@@ -12,8 +17,11 @@ const DEFLATED = 8;
 /** What became of `file`: {imported, skipped, left_out, without}. Throws SyntaxError where it cannot be read. */
 export async function importFile(file) {
   const sum = { imported: 0, skipped: 0, left_out: [], without: {} };
-  for (const text of await textsOf(file)) {
+  const { texts, entries } = await textsOf(file);
+  const put = pictures(file, entries);
+  for (const text of texts) {
     for (const piece of pieces(JSON.parse(text), text.length)) {
+      for (const part of pointers(piece)) part.asset_pointer = await put(part.asset_pointer);
       const { imported = 0, skipped = 0, left_out = [], without = {} } = await conversations.load(piece);
       sum.imported += imported;
       sum.skipped += skipped;
@@ -42,15 +50,43 @@ function* pieces(document, length) {
   yield part;
 }
 
+/** The parts of a document that point at pictures of its archive. */
+function* pointers(document) {
+  const waiting = [document];
+  while (waiting.length) {
+    const one = waiting.pop();
+    if (typeof one?.asset_pointer === "string") yield one;
+    if (one && typeof one === "object") waiting.push(...Object.values(one));
+  }
+}
+
+/** A function that gives the server the picture a pointer means; answers with where it is then. */
+function pictures(file, entries) {
+  const known = new Map(entries.map((entry) => [/^file[-_][0-9A-Za-z]+/.exec(entry.name.split("/").pop())?.[0], entry]));
+  const sent = new Map();
+  return async (pointer) => {
+    const entry = known.get(ASSET.exec(pointer)?.[1]);
+    if (!entry || entry.size > MOST_PICTURE) return pointer;
+    if (!sent.has(entry)) {
+      const bytes = await (await unpacked(file, entry)).arrayBuffer();
+      const blob = new Blob([bytes], { type: "application/octet-stream" });
+      const name = entry.name.split("/").pop().replace(/^file[-_][0-9A-Za-z]+-/, "");
+      sent.set(entry, await attachments.put(blob, name).then(({ sha256 }) => `sha256:${sha256}`, () => pointer));
+    }
+    return sent.get(entry);
+  };
+}
+
 async function textsOf(file) {
   const start = new Uint8Array(await file.slice(0, 2).arrayBuffer());
-  if (String.fromCharCode(...start) !== "PK") return [await file.text()];
-  const found = (await entriesOf(file)).filter(({ name }) => WANTED.test(name));
+  if (String.fromCharCode(...start) !== "PK") return { texts: [await file.text()], entries: [] };
+  const entries = await entriesOf(file);
+  const found = entries.filter(({ name }) => WANTED.test(name));
   if (!found.length) throw new SyntaxError("conversations.json?");
   if (found.reduce((sum, { size }) => sum + size, 0) > MOST_UNPACKED) throw new SyntaxError("> 1 GB");
   const texts = [];
-  for (const entry of found) texts.push(await unpacked(file, entry));
-  return texts;
+  for (const entry of found) texts.push(await (await unpacked(file, entry)).text());
+  return { texts, entries };
 }
 
 /** What a zip's directory, at its end, lists. */
@@ -80,6 +116,5 @@ async function unpacked(file, { method, packed, offset }) {
   const head = new DataView(await file.slice(offset, offset + 30).arrayBuffer());
   const from = offset + 30 + head.getUint16(26, true) + head.getUint16(28, true);
   const bytes = file.slice(from, from + packed);
-  if (method !== DEFLATED) return bytes.text();
-  return new Response(bytes.stream().pipeThrough(new DecompressionStream("deflate-raw"))).text();
+  return method === DEFLATED ? new Response(bytes.stream().pipeThrough(new DecompressionStream("deflate-raw"))) : bytes;
 }
