@@ -229,6 +229,36 @@ def test_a_search_leads_to_what_it_found(chat: Chat, script: Script) -> None:
     assert chat.page.evaluate("[...[...CSS.highlights.get('found')][0].toString()].join('')") == "needle"
 
 
+PLACES = """async ([url, text, words]) => {
+    const { has, marked } = await import(url);
+    const article = document.createElement("article");
+    const body = document.createElement("div");
+    body.className = "text";
+    body.textContent = text;
+    article.append(body);
+    CSS.highlights.delete("found");
+    marked(article, words);
+    return [has(text, words), [...(CSS.highlights.get("found") ?? [])].map((range) => range.toString()).join("")];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "hit"),
+    [
+        ("مرحبا بالعالم", "العالم", "العالم"),
+        ("السيد مُحَمَّد ١٢", "محمد", "مُحَمَّد"),
+        ("年齢١٢歳", "12", "١٢"),
+        ("ﾍﾟｰｼﾞ ＡＢＣ", "ページ", "ﾍﾟｰｼﾞ"),
+        ("Съешь Ёжика", "ежик", "Ёжик"),
+        ("Die Straße dort", "STRASSE", "Straße"),
+        ("かき", "がき", ""),
+    ],
+)
+def test_the_page_finds_what_the_server_finds(chat: Chat, text: str, words: str, hit: str) -> None:
+    """In whatever form it is written; and marks what was written, to the letter."""
+    assert chat.page.evaluate(PLACES, [chat.module("found.js"), text, words]) == [bool(hit), hit]
+
+
 def test_one_can_log_out_and_come_in_with_another_key(new_chat: Open, script: Script) -> None:
     script.key = "right"
     chat = new_chat().open()

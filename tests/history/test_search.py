@@ -50,6 +50,47 @@ def test_what_reads_the_same_is_found_in_whatever_form_it_is_written(history: Hi
         assert any(piece.hit for piece in head.snippet), query
 
 
+OTHERS = {
+    "مرحبا بالعالم، الكتاب على الطاولة": ["العالم", "كتاب", "الكتاب", "طاول"],
+    "مُحَمَّد إلى أحمد ١٢٣ كـــتاب": ["محمد", "مُحَمَّد", "احمد", "123", "كتاب"],
+    "سلام دنیا، کتاب‌خانه": ["كتاب", "کتابخانه", "دنيا"],
+    "שלום לעולם, הספר על השולחן שָׁלוֹם": ["עולם", "ספר", "שלום"],
+    "Ёлка и ёжик, МОСКВА, мой": ["елка", "Ежик", "москва", "МОСК", "мой", unicodedata.normalize("NFD", "мой")],
+    "Київ": ["київ", unicodedata.normalize("NFD", "Київ")],
+    "Καλημέρα κόσμε ΟΔΟΣ": ["καλημερα", "ΚΑΛΗΜΈΡΑ", "οδος"],
+    "İstanbul'da IŞIK, Tiếng Việt đẹp, Straße": ["istanbul", "işık", "tieng viet", "dep", "strasse", "STRASSE"],
+    "हिन्दी में, ｶﾞｷﾞｸﾞ と ガギグ": ["हिन्दी", "ガギグ", "ｶﾞｷﾞ"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_articles_vowels_marks_and_digits_keep_nothing_from_being_found(history: History, text: str) -> None:
+    """Where a script writes them to the word, or people leave them out, or type others; and the place is marked."""
+    answered(history, text)
+    answered(history, unicodedata.normalize("NFD", text))
+    for query in OTHERS[text]:
+        heads = history.read(conversations.page, "", query=query).result().conversations
+        assert len(heads) == 2, query
+        for head in heads:
+            assert head.snippet is not None
+            assert any(piece.hit for piece in head.snippet), query
+
+
+def test_letters_that_are_others_stay_so(history: History) -> None:
+    """Voicing of kana and the breve of й tell words apart."""
+    answered(history, "かき мой")
+    for query in ("がき", "мои"):
+        assert history.read(conversations.page, "", query=query).result().conversations == ()
+
+
+def test_an_excerpt_is_what_was_written_and_marks_just_the_hit() -> None:
+    text = "x" * 60 + "\n" + "Die Große STRASSE und " + unicodedata.normalize("NFD", "대한민국의") + " end"
+    for query, hit in (("strasse", "STRASSE"), ("gros", "Groß"), ("민국", unicodedata.normalize("NFD", "민국"))):
+        pieces = search.excerpt(text, query)
+        assert [piece.t for piece in pieces if piece.hit] == [hit]
+        assert "".join(piece.t for piece in pieces).strip("…") in text
+
+
 @pytest.mark.parametrize("query", ["序排", "快排", "ython", "排序 java", '"', "NEAR(快 速)", "body:快"])
 def test_what_is_not_there_is_not_found(history: History, query: str) -> None:
     answered(history, TEXT)

@@ -135,6 +135,11 @@ def _6_settings(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE conversation ADD COLUMN settings TEXT")
 
 
+def _7_folded_words(db: sqlite3.Connection) -> None:
+    """Words within words of Arabic and Hebrew are found since, and letters without their marks: put in again."""
+    search.put_all(db)
+
+
 STEPS: tuple[Step, ...] = (
     _1_conversations,
     _2_deleted_messages,
@@ -142,6 +147,7 @@ STEPS: tuple[Step, ...] = (
     _4_normal_words,
     _5_names,
     _6_settings,
+    _7_folded_words,
 )
 
 
