@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from edgechat.gguf.shape import DRAFTS
 from edgechat_engine import lib
 from edgechat_engine.library import function
 from edgechat_engine.structures import llama_model_params
@@ -103,7 +104,8 @@ def model(
     keys = {f"{architecture}.{key}": value for key, value in numbers.items()} | vocabulary(marks)
     keys |= {"tokenizer.chat_template": template} if template else {}
     keys["general.architecture"], keys["general.name"] = architecture, f"tiny {architecture}"
-    return write(path, gguf(keys, _shapes(path, keys), _random))
+    without_drafts = {key: value for key, value in keys.items() if not key.endswith(DRAFTS)}  # nobody loads such layers
+    return write(path, gguf(keys, _shapes(path, without_drafts), _random))
 
 
 def vocabulary(marks: Sequence[str] = ()) -> Keys:

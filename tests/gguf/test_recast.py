@@ -10,6 +10,7 @@ from edgechat.engine.llama.engine import LlamaCpp
 from edgechat.errors import ModelFileInvalid, NoSpace
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import recast, twin
+from edgechat.gguf.shape import attending, depth
 from edgechat.tune import recipes
 from edgechat.tune.recipes import Recipe
 from edgechat_engine import lib
@@ -110,4 +111,13 @@ def test_a_twin_of_a_recurrent_model_keeps_what_no_block_divides(tmp_path: Path)
     twin(tiny.model(tmp_path / "m.gguf", "qwen35", block_count=4), path, 2, lambda tensor: recipes.cast(tensor, "Q8_0"))
     types = {tensor.name: tensor.type for tensor in read_header(path).tensors}
     assert (types["blk.0.ssm_conv1d.weight"], types["blk.0.ssm_out.weight"]) == ("F32", "Q8_0")
+    LlamaCpp(path, 128, 0, 1, lambda _: None).close()
+
+
+def test_a_twin_of_a_model_that_drafts_has_as_many_layers_as_were_asked_for(tmp_path: Path) -> None:
+    source = tiny.model(tmp_path / "m.gguf", "qwen35", block_count=5, nextn_predict_layers=1)
+    path = tmp_path / "twin.gguf"
+    twin(source, path, 2, lambda tensor: recipes.cast(tensor, "Q8_0"))
+    assert (depth(read_header(source)), depth(read_header(path))) == (4, 2)
+    assert attending(read_header(path)) == [1]
     LlamaCpp(path, 128, 0, 1, lambda _: None).close()

@@ -1,9 +1,20 @@
 """What a header says of keys, values, states and experts: of models of the field, and as llama.cpp allocates them."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgechat.gguf.header import Header, Tensor, Value
-from edgechat.gguf.shape import active, attending, inner_width, kv_bytes, recurring_layers, state_bytes
+from edgechat.gguf.shape import (
+    active,
+    attending,
+    depth,
+    inner_width,
+    kv_bytes,
+    loaded,
+    recurring_layers,
+    state_bytes,
+)
 
 
 def header(architecture: str, **numbers: Value) -> Header:
@@ -71,6 +82,16 @@ def test_what_a_header_does_not_tell_is_not_made_up() -> None:
     assert kv_bytes(header("llama")) is None
     assert kv_bytes(header("llama", block_count=2, embedding_length=64, attention__head_count=0)) is None
     assert state_bytes(header("mamba2")) == 0
+
+
+def test_layers_that_draft_are_neither_loaded_nor_gone_through() -> None:
+    found = header("qwen35", **QWEN3_5 | {"block_count": 25, "nextn_predict_layers": 1})
+    last, draft = (Tensor(f"blk.{at}.ffn_up.weight", (64, 96), "F32", 0, 0) for at in (23, 24))
+    embedding = Tensor("token_embd.weight", (64, 96), "F32", 0, 0)
+    whole = replace(found, tensors=(embedding, last, draft))
+    assert depth(whole) == 24
+    assert loaded(whole) == [embedding, last]
+    assert [active(whole, tensor) for tensor in whole.tensors] == [1, 1, 0]
 
 
 def test_of_a_mixture_a_token_goes_through_the_experts_that_are_used() -> None:

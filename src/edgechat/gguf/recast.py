@@ -24,6 +24,7 @@ import numpy as np
 
 from edgechat.errors import EngineFailed, NoSpace, StorageError
 from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor, Value, read_header
+from edgechat.gguf.shape import DRAFTS
 from edgechat.process import atomic
 from edgechat_engine import lib
 from edgechat_engine.structures import ggml_type_traits
@@ -76,18 +77,19 @@ def twin(source: Path, target: Path, layers: int, kind: Callable[[Tensor], str |
 
     Its steps take as long as real ones: that depends on shapes and types, not on values. `kind` is the type of a
     matrix; None leaves it as it is, as a recurrent layer's convolution. One matrix is both embedding and head; what
-    the header lists for each layer is cut. Raises as `recast`.
+    the header lists for each layer is cut, and no layer drafts. Raises as `recast`.
     """
     header = read_header(source)
     names = {f"blk.{layer}." for layer in range(layers)}
     kept = [t for t in header.tensors if not t.name.startswith("blk.") or t.name[: t.name.index(".", 4) + 1] in names]
     kinds = {t.name: kind(t) for t in kept if len(t.shape) > 1}
     wanted = [Wanted(t, kinds.get(t.name) or t.type) for t in kept if t.name != "output.weight"]
-    count = f"{header.architecture}.block_count"
+    count, drafts = (f"{header.architecture}.{key}" for key in ("block_count", DRAFTS))
+    numbers = {count: layers} | ({drafts: 0} if drafts in header.metadata else {})
     lists = dict.fromkeys(_for_each_layer(header, header.metadata.get(count)), layers)
     with _Sources([(source, header)]) as sources:
         pieces = (_noise(one) if kinds.get(one.tensor.name) else iter([sources.raw(one.tensor)]) for one in wanted)
-        _store(source, target, wanted, pieces, {count: layers}, lists, lambda _done, _total: None)
+        _store(source, target, wanted, pieces, numbers, lists, lambda _done, _total: None)
 
 
 def _for_each_layer(header: Header, count: Value) -> list[str]:

@@ -21,12 +21,29 @@ FEEDS_ALONE = frozenset({"nemotron_h", "nemotron_h_moe"})  # a layer with a feed
 EVERY = 4  # layers of which the last one attends, where the header does not tell
 WINDOWS = {"gemma2": (2,), "gemma3": (6,), "cohere2": (4,)}  # of so many layers the last one attends to all
 FROM_START = {"gemma3n": 20}  # layers with a cache of their own; the others look into theirs
+DRAFTS = "nextn_predict_layers"  # the last ones, which predict a token more (MTP): llama.cpp leaves them in the file
 _EXPERTS = re.compile(r"_exps\.(weight|bias)$")
+_LAYER = re.compile(r"blk\.(\d+)\.")
+
+
+def depth(header: Header) -> int:
+    """How many layers a token goes through; 0 where the header does not tell."""
+    return (header.number("block_count") or 0) - (header.number(DRAFTS) or 0)
+
+
+def loaded(header: Header) -> list[Tensor]:
+    """What is loaded: all tensors but those of layers that draft."""
+    return [tensor for tensor in header.tensors if not _drafts(header, tensor)]
+
+
+def _drafts(header: Header, tensor: Tensor) -> bool:
+    layer = _LAYER.match(tensor.name)
+    return bool(header.number(DRAFTS)) and layer is not None and int(layer[1]) >= depth(header)
 
 
 def attending(header: Header) -> list[int]:
     """The layers that keep keys and values of each token."""
-    layers, family = range(_layers(header)), header.architecture
+    layers, family = range(depth(header)), header.architecture
     if family in ALL_RECUR:
         return []
     recurring = set() if family in BOTH else set(recurring_layers(header))
@@ -38,7 +55,7 @@ def attending(header: Header) -> list[int]:
 
 def recurring_layers(header: Header) -> list[int]:
     """The layers that keep a running state."""
-    layers = range(_layers(header))
+    layers = range(depth(header))
     if not header.is_recurrent:
         return []
     if header.architecture in ALL_RECUR | BOTH:
@@ -99,6 +116,8 @@ def state_bytes(header: Header) -> int:
 
 def active(header: Header, tensor: Tensor) -> float:
     """The share of `tensor` that a token goes through: of a mixture, the experts that are used."""
+    if _drafts(header, tensor):
+        return 0.0
     count, used = header.number("expert_count") or 0, header.numbers("expert_used_count")
     if not count or not used or not _EXPERTS.search(tensor.name):
         return 1.0
@@ -114,14 +133,9 @@ def inner_width(header: Header) -> int:
     return max(*header.numbers("feed_forward_length"), mixed, state, 0)
 
 
-def _layers(header: Header) -> int:
-    """How many there are, without those that draft."""
-    return (header.number("block_count") or 0) - (header.number("nextn_predict_layers") or 0)
-
-
 def _per_layer(header: Header, key: str) -> Sequence[int]:
     """A number for each layer, where the header has one for all or a list; nothing where it has none."""
-    told, layers = header.numbers(key), _layers(header)
+    told, layers = header.numbers(key), depth(header)
     return told * layers if len(told) == 1 else told if len(told) >= layers else ()
 
 
@@ -131,7 +145,7 @@ def _feed_forward(header: Header) -> Sequence[int]:
 
 def _windowed(header: Header) -> list[bool]:
     """Which layers attend to a window: their heads may have another size. Their cells are kept like all others."""
-    layers, told = _layers(header), header.numbers("attention.sliding_window_pattern")
+    layers, told = depth(header), header.numbers("attention.sliding_window_pattern")
     told = told or WINDOWS.get(header.architecture, ())
     if len(told) == 1 and told[0] > 1:
         return [at % told[0] < told[0] - 1 for at in range(layers)]

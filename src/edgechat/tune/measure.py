@@ -15,13 +15,13 @@ from edgechat.engine.base import Scorer, Slice
 from edgechat.errors import ModelUnsupported
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import twin
-from edgechat.gguf.shape import attending
+from edgechat.gguf.shape import attending, depth
 from edgechat.hub.disk import writing
 from edgechat.process import atomic
 from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row
-from edgechat.tune.recipes import cast, layers, layers_share
+from edgechat.tune.recipes import cast, layers_share
 from edgechat.tune.speed import FEW, MORE, Cost, Pair, Speed, Timing
 from edgechat.tune.timing import SLICE, Told, Took, calm, close, decode, load, prefill, usual
 
@@ -107,7 +107,7 @@ def costs(model: Path, folder: Path, kinds: Sequence[str], threads: int, told: T
     found: dict[str, Cost] = {}
     header = read_header(model)
     period = min(attending(header), default=0) + 1  # layers that recur come with one that attends, in every twin
-    more = min(MORE, layers(header) // period)
+    more = min(MORE, depth(header) // period)
     if more <= FEW:
         raise ModelUnsupported(f"{model.name} has too few layers to tell what one of them costs: it is not tuned.")
     share, sizes = layers_share(header, more * period), (FEW * period, more * period)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from math import prod
 
 from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor
-from edgechat.gguf.shape import active
+from edgechat.gguf.shape import active, depth
 from edgechat.types import Struct
 
 # Bits per weight of the types that are tried, roughest first.
@@ -140,15 +140,10 @@ def as_it_is(header: Header) -> str:
     return f"{most}/{types.get(head(header), 'unknown')}"
 
 
-def layers(header: Header) -> int:
-    """How many there are; 0 where the header does not tell."""
-    return header.number("block_count") or 0
-
-
 def layers_share(header: Header, count: int) -> float:
     """The share of a token's weights that `count` layers have, in a model of so many layers and the head."""
     weights = {tensor.name: prod(tensor.shape) * active(header, tensor) for tensor in header.tensors}
-    one = sum(number for name, number in weights.items() if _BODY.fullmatch(name)) / max(1, layers(header))
+    one = sum(number for name, number in weights.items() if _BODY.fullmatch(name)) / max(1, depth(header))
     return count * one / (count * one + weights[head(header)])
 
 

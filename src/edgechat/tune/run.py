@@ -16,6 +16,7 @@ from edgechat import machine
 from edgechat.engine.llama import memory as memory_plan
 from edgechat.errors import ConfigError, EngineFailed
 from edgechat.gguf.header import Header, read_header
+from edgechat.gguf.shape import depth
 from edgechat.hub.disk import writing
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
@@ -118,7 +119,7 @@ class _Run:
                 order = letters.Costs(str(self.model.path), str(self.work.folder), tuple(self.kinds), self.threads)
                 self.journal.costs = (await self.lab.ask(order, letters.Costed, told)).costs
                 self._note()
-        layers = recipes.layers(self.header)
+        layers = depth(self.header)
         return {
             recipe: speed.predicted(recipe, self.journal.costs, layers)
             for recipe in recipes.recipes(self.header)

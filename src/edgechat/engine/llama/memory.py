@@ -26,7 +26,7 @@ from edgechat.engine.fit import CONVERSATIONS, DEFAULT_CONTEXT, ENDLESS, fit
 from edgechat.engine.llama import huge, pages
 from edgechat.errors import ConfigError
 from edgechat.gguf.header import Header, Tensor, parts, read_header
-from edgechat.gguf.shape import inner_width, kv_bytes, state_bytes, windowed_layers
+from edgechat.gguf.shape import inner_width, kv_bytes, loaded, state_bytes, windowed_layers
 from edgechat.types import ModelInfo
 
 UBATCH = 128  # tokens computed at once; larger is hardly faster and costs memory
@@ -153,7 +153,7 @@ def embeds(header: Header) -> bool:
 def fixed_bytes(header: Header, room: Room | None = None) -> int:
     """Bytes that do not depend on the context; in the least `room` that answers anybody, if none is given."""
     room = room or (LEAST if header.is_recurrent else Room())
-    weights = sum(tensor.size or 0 for tensor in header.tensors)
+    weights = sum(tensor.size or 0 for tensor in loaded(header))
     again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
     outputs = room.sequences * header.vocabulary * 4
     step = UBATCH * 4 * max(5 * (header.number("embedding_length") or 0), 2 * inner_width(header))
@@ -173,7 +173,7 @@ def repacked(header: Header) -> list[Tensor]:
     is_tied = not any(tensor.name == HEAD for tensor in header.tensors)
     return [
         tensor
-        for tensor in header.tensors
+        for tensor in loaded(header)
         if len(tensor.shape) > 1 and tensor.type in REPACKED and (is_tied or tensor.name != EMBEDDING)
     ]
 
@@ -192,7 +192,7 @@ def enlarge(header: Header, path: Path) -> huge.Enlarging:
     elsewhere = {tensor.name for tensor in repacked(header)}
     if any(tensor.name == HEAD for tensor in header.tensors):
         elsewhere.add(EMBEDDING)
-    read = [tensor for tensor in header.tensors if tensor.name not in elsewhere]
+    read = [tensor for tensor in loaded(header) if tensor.name not in elsewhere]
     if sum(tensor.size or 0 for tensor in read) > psutil.virtual_memory().available:
         read = []  # the kernel could not keep the file beside it, and would read it again and again
     return huge.Enlarging(
