@@ -208,7 +208,8 @@ def capabilities(served: Served) -> list[str]:
     """What can be asked of it."""
     if served.info.dimensions:
         return ["embedding"]
-    return ["completion", "tools", *(["thinking"] if served.info.thinks else [])]
+    seen = ["vision"] if "picture" in served.info.senses else []
+    return ["completion", "tools", *(["thinking"] if served.info.thinks else []), *seen]
 
 
 def parameters(sampling: Sampling) -> str:

@@ -54,7 +54,8 @@ class Text(Body):
 class Image(Body):
     """A picture. How closely it is looked at is the model's own business."""
 
-    neutral: ClassVar = {"file_id": ()}
+    neutral: ClassVar = {"file_id": ()}  # no files are kept here
+    instead: ClassVar = {"file_id": "image_url"}
     inert: ClassVar = ("detail", "prompt_cache_breakpoint")
 
     type: Literal["input_image"]
