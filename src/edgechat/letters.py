@@ -33,6 +33,7 @@ class Load(ToWorker, frozen=True):
     projector: str = ""  # a verified file that encodes pictures for the model; none: it takes no pictures
     projector_digest: str = ""  # tells it from any other
     projector_bytes: int = 0  # of memory, once the first picture comes
+    projector_patch: int = 0  # pixels on a side that a token of a picture stands for; 0: nobody knows
     shelf: str = ""  # folder for prefixes that outlive the process
     shelf_bytes: int = 0  # most bytes there; 0 = none
 

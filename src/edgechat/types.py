@@ -119,6 +119,7 @@ class GenRequest(Struct, frozen=True):
     max_tokens: int | None = None  # None: CAP, or all that fits where that guard is off
     stop: tuple[str, ...] = ()
     media: dict[str, bytes] = {}  # what the messages' attachments are, by their SHA-256
+    picture_tokens: dict[str, int] = {}  # that a picture may take at most, by its SHA-256; others: the usual number
     prompt: str | tuple[int, ...] | None = None
     truncation: Literal["auto", "disabled"] = "auto"  # drop the oldest turns when they do not fit, or refuse
     tools: tuple[Tool, ...] = ()

@@ -12,7 +12,7 @@ from edgechat.engine.llama.eyes import LlamaEyes
 from edgechat.errors import EngineFailed, InvalidMedia, ModelFileInvalid, ModelUnsupported
 from edgechat.media.picture import Cap, Pixels, decode
 from edgechat.models import projectors
-from edgechat.prompt.sight import Sight, View
+from edgechat.prompt.sight import MARKS, MOST, SHARPEST, Sight, View, forecast
 from edgechat.types import Attachment, GenRequest, Message
 from edgechat.worker.looking import Looker, Open
 from tests import noise, tiny
@@ -27,7 +27,7 @@ SERVED = {
     "qwen2": "internvl",
     "llama": "idefics3",
 }
-MARKS = ("\n\n", "<fake_token_around_image>", "<global-img>")  # that idefics3 asks for
+NAMED = ("\n\n", "<fake_token_around_image>", "<global-img>")  # that idefics3 asks for
 WIDE, HIGH = encoded(drawn((160, 96)), "PNG"), encoded(drawn((64, 128)), "PNG")
 # A picture has as many cells as the library says; only Qwen's take fewer positions.
 CELLS = {"qwen3vl_merger": [(15, 5)], "lfm2": [(77, 77)], "internvl": [(16, 16)] * 3, "idefics3": [(16, 16)] * 5}
@@ -70,7 +70,7 @@ BRANCH = more(FIRST, words(4), HIGH, words(5))
 
 @pytest.mark.parametrize("architecture", SERVED)
 def test_a_life_of_conversations_with_pictures(architecture: str, tmp_path: Path) -> None:
-    kind, model = SERVED[architecture], tiny.model(tmp_path / "model.gguf", architecture, tiny.CHATML, MARKS)
+    kind, model = SERVED[architecture], tiny.model(tmp_path / "model.gguf", architecture, tiny.CHATML, NAMED)
     tower = noise.STACKED if architecture == "qwen3vl" else noise.TINY
     path = noise.projector(tmp_path / "mmproj.gguf", kind, tower=tower)
     eyes = LlamaEyes(model, path, "noise")
@@ -197,7 +197,7 @@ def test_a_projector_of_another_width_is_refused_before_anything_is_loaded(
 @pytest.fixture
 def looker(model: Path, tmp_path: Path) -> Iterator[Looker]:
     path = noise.projector(tmp_path / "mmproj.gguf")
-    looker = Looker(Open("llama_cpp", str(model), str(path), "noise"), lambda: 1)
+    looker = Looker(Open("llama_cpp", str(model), str(path), "noise", patch=32), lambda: 1)
     yield looker
     looker.close()
 
@@ -212,3 +212,19 @@ def test_the_child_sees_what_the_engine_sees(looker: Looker, model: Path, tmp_pa
     with pytest.raises(EngineFailed, match="did not come"):
         looker.look(3, name(HIGH), None, lambda _: None)
     assert looker.look(4, name(HIGH), HIGH, lambda _: None) is not None
+
+
+@pytest.mark.parametrize("size", [(64, 64), (724, 724), (2000, 300), (640, 1400)])
+@pytest.mark.parametrize("tokens", [64, MOST, SHARPEST])
+def test_a_request_says_how_many_tokens_a_picture_takes_at_most(
+    size: tuple[int, int], tokens: int, looker: Looker
+) -> None:
+    data = encoded(drawn(size), "PNG")
+    found = looker.look(1, name(data), data, lambda _: None, tokens=tokens)
+    assert found is not None
+    cells = len(vectors(found.sight))
+    whole = round(size[0] / 32) * round(size[1] / 32)
+    assert cells <= tokens
+    assert cells >= 0.85 * min(tokens, whole)
+    if tokens == MOST:
+        assert cells == forecast(*size, 32) - MARKS

@@ -202,6 +202,18 @@ def test_another_file_of_the_same_pixels_encodes_nothing(looker: Looker) -> None
     assert first == again != last
 
 
+def test_sharper_is_another_picture_where_it_is_scaled(looker: Looker) -> None:
+    looker._opening = msgspec.structs.replace(looker._opening, patch=32)
+    door, large = Door(looker), encoded(drawn((960, 960)), "PNG")
+    found = []
+    for id, tokens in enumerate((None, 900, 64, None, 64, 100_000)):
+        wanted = {} if tokens is None else {named(large): tokens}
+        door.intake.take(Generate(id, msgspec.structs.replace(request(large), picture_tokens=wanted)))
+        (one,) = door.posted.get(timeout=WAIT_S).prompt.media
+        found.append((one.tokens - 2, one.cached))
+    assert found == [(484, False), (900, False), (64, False), (484, True), (64, True), (900, True)]
+
+
 def view(number: int) -> Sight:
     return ((number,), View((-number,), 1, b"", b"1234"))
 

@@ -51,10 +51,15 @@ READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
 
 
 class Cap(NamedTuple):
-    """How large a picture may come out. It is scaled down to that, never up."""
+    """How large a picture may come out. It is scaled down to that, never up.
+
+    With a `cell`, a side is as many whole squares of so many pixels as are nearest to it, and one that is too large
+    comes out in such squares, as Qwen's preprocessor makes them (`smart_resize`).
+    """
 
     pixels: int = 1 << 20
     side: int = MOST_SIDE
+    cell: int = 1
 
 
 class Pixels(NamedTuple):
@@ -153,9 +158,17 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _within(width: int, height: int, cap: Cap) -> tuple[int, int]:
-    """The largest size of the same shape that the cap allows."""
+    """The largest size of the same shape that the cap allows; in whole cells, where it counts those."""
+    if (cell := cap.cell) > 1 and _whole(width, cell) * _whole(height, cell) > (most := cap.pixels // cell**2):
+        shrink = cell * (width * height / cap.pixels) ** 0.5
+        rows = min(most, max(1, int(height / shrink)))
+        return min(most // rows, max(1, int(width / shrink))) * cell, rows * cell
     scale = min(1.0, (cap.pixels / (width * height)) ** 0.5, cap.side / max(width, height))
     return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+def _whole(side: int, cell: int) -> int:
+    return max(1, round(side / cell))
 
 
 def _name(media_type: str) -> str:

@@ -163,6 +163,7 @@ class Library:
             projector=str(projector.path) if projector else "",
             projector_digest=projector.digest if projector else "",
             projector_bytes=projector.bytes if projector else 0,
+            projector_patch=projector.patch if projector else 0,
             shelf=str(prefixes(settings.home)),
             shelf_bytes=int(settings.prefix_bytes),
         )

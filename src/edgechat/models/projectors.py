@@ -16,6 +16,7 @@ from edgechat.engine import base
 from edgechat.errors import ModelError, ModelFileInvalid, ModelUnsupported
 from edgechat.gguf.header import read_header
 from edgechat.prompt import senses
+from edgechat.prompt.sight import SHARPEST
 from edgechat.types import ModelInfo
 
 PREFIX = "mmproj"
@@ -28,7 +29,9 @@ JOINTS = {  # the matrix whose rows are as wide as the model, by the kind of pro
     "internvl": "mm.model.mlp.3.weight",
 }
 BOTH_WAYS = frozenset({"gemma3", "gemma3nv", "gemma4v", "gemma4uv"})  # a picture's cells look at those after them, too
-PROCESS = 192 << 20  # bytes beside the file: Python, libraries, vocabulary, a picture being encoded, those seen before
+PROCESS = 192 << 20  # bytes beside the file: Python, libraries, vocabulary, pictures seen before
+PASSING = 6  # bytes of a number within the tower while the sharpest picture is encoded: 4, and half as much beside it
+MERGED = 4  # patches on a side of a cell, where the header does not say: as many as in any that is served
 
 
 class Projector(NamedTuple):
@@ -88,8 +91,11 @@ def _read(file: Path, size: int, written: int) -> Projector:
     digest = hashlib.sha256(f"{file.resolve()} {size} {written}".encode()).hexdigest()
     side, merged = metadata.get("clip.vision.patch_size"), metadata.get("clip.vision.spatial_merge_size")
     patch = side * merged if isinstance(side, int) and isinstance(merged, int) else 0
+    feed = metadata.get("clip.vision.feed_forward_length")
+    cells = SHARPEST * (merged if isinstance(merged, int) else MERGED) ** 2
+    taken = size + PROCESS + PASSING * cells * (feed if isinstance(feed, int) else 0)
     shapes = (tensor.shape for tensor in header.tensors if tensor.name == JOINTS.get(str(kind)))
-    return Projector(file, digest, size + PROCESS, patch, next((shape[-1] for shape in shapes), 0))
+    return Projector(file, digest, taken, patch, next((shape[-1] for shape in shapes), 0))
 
 
 @lru_cache(64)

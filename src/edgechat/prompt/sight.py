@@ -30,6 +30,7 @@ def tokens_of(sight: Sight) -> int:
 # ── before it is seen ──
 
 LEAST, MOST = 8, 512  # cells of a picture: smaller ones are enlarged, larger ones scaled down
+SHARPEST = 1024  # where a request asks for more than usual
 MARKS = 2  # tokens around it
 
 

@@ -149,7 +149,8 @@ class Intake:
     def _looked(self, looker: Looker, id: int, request: GenRequest) -> Looked | None:
         """At every picture of the request; None where nobody waits for it any more."""
         sights, media = {}, []
-        for number, digest in enumerate(wanted := pictures_of(request)):
+        wanted = pictures_of(request)
+        for number, (digest, tokens) in enumerate(wanted.items()):
 
             def told(share: float | None, digest: str = digest, number: int = number) -> None:
                 done = round(100 * (number + (share or 0)))
@@ -158,13 +159,13 @@ class Intake:
             with self._lock:
                 if id not in self._coming:
                     return None
-            file = Key(request.realm, digest)
+            file = Key(request.realm, f"{digest} {tokens}")
             began, sight = self._clock(), self._album.find(file, request.conversation)
             cached = sight is not None
             if sight is None:
                 told(0)
                 known = partial(self._album.know, file, conversation=request.conversation)
-                found = looker.look(id, digest, request.media.get(digest), told, known)
+                found = looker.look(id, digest, request.media.get(digest), told, known, tokens)
                 if found is None:
                     return None
                 sight, cached = found.sight, found.known

@@ -23,7 +23,7 @@ import msgspec
 from edgechat.errors import EngineFailed, InvalidMedia, from_code
 from edgechat.process import frames
 from edgechat.process.spawn import spawn
-from edgechat.prompt.sight import Sight
+from edgechat.prompt.sight import LEAST, MOST, SHARPEST, Sight
 from edgechat.types import GenRequest, Struct
 
 MODULE = "edgechat.worker.senses"
@@ -39,20 +39,22 @@ class ToSenses(Struct, frozen=True, tag=True):
 
 
 class Open(ToSenses, frozen=True):
-    """The first one: whose eyes it has. `digest` is the SHA-256 of `projector`."""
+    """The first one: whose eyes it has. `digest` tells `projector` from others, `patch` is as of a ModelInfo."""
 
     engine: str
     model: str
     projector: str
     digest: str
+    patch: int = 0
 
 
 class See(ToSenses, frozen=True):
-    """Decode and encode a picture, on `threads`."""
+    """Decode and encode a picture, as at most `tokens`, on `threads`."""
 
     id: int
     data: bytes
     threads: int
+    tokens: int
 
 
 class Stop(ToSenses, frozen=True):
@@ -105,10 +107,10 @@ class Picture(NamedTuple):
     known: bool
 
 
-def pictures_of(request: GenRequest) -> list[str]:
-    """The SHA-256 of each picture in the messages, once."""
+def pictures_of(request: GenRequest) -> dict[str, int]:
+    """How many tokens each picture in the messages may take at most, by its SHA-256."""
     parts = (part for message in request.messages for part in message.attachments if part.kind == "picture")
-    return list(dict.fromkeys(part.sha256 for part in parts))
+    return {part.sha256: max(LEAST, min(request.picture_tokens.get(part.sha256, MOST), SHARPEST)) for part in parts}
 
 
 class Looker:
@@ -125,9 +127,16 @@ class Looker:
         self._numbers = count(1)
 
     def look(
-        self, id: int, digest: str, data: bytes | None, progress: Progress, known: Known = lambda _: None
+        self,
+        id: int,
+        digest: str,
+        data: bytes | None,
+        progress: Progress,
+        known: Known = lambda _: None,
+        tokens: int = MOST,
     ) -> Picture | None:
-        """The picture of request `id` with that SHA-256; None where it was stopped meanwhile. `known` are not encoded.
+        """The picture of request `id` with that SHA-256, as at most so many `tokens`; None where it was stopped
+        meanwhile. What is `known` is not encoded.
 
         Raises InvalidMedia for what is no picture, EngineFailed where it is not there or the child died of it.
         """
@@ -142,7 +151,7 @@ class Looker:
                 self._child = _Child(self._opening)
             child = self._child
         try:
-            return child.see(See(number, data, self._threads()), progress, known)
+            return child.see(See(number, data, self._threads(), tokens), progress, known)
         except EOFError:
             self._killers[digest] = None
             while len(self._killers) > KILLERS:

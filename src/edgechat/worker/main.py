@@ -115,7 +115,7 @@ def _load(letter: Load, server: Server) -> tuple[Engine, Prompter]:
         trial.of(Candidate(source, bos))
     if letter.projector:
         taken, info = letter.projector_bytes, engine.info
-        more = {"memory": info.memory + taken, "later": info.later + taken}
+        more = {"memory": info.memory + taken, "later": info.later + taken, "patch": letter.projector_patch}
         engine.info = msgspec.structs.replace(info, senses=EYES, **more)
     info = engine.info
     return engine, Prompter(Template(source, bos), engine.tokenizer, info.context, letter.thinking, info.senses)
@@ -208,7 +208,7 @@ def _looker(load: Load, engine: Engine, loop: Loop) -> Looker | None:
     if "picture" not in engine.info.senses:
         return None
     projector = load.projector or load.path  # the fake engine needs none
-    opening = Open(load.engine, load.path, projector, load.projector_digest)
+    opening = Open(load.engine, load.path, projector, load.projector_digest, load.projector_patch)
     return Looker(opening, lambda: loop.spare_threads)
 
 

@@ -30,6 +30,7 @@ class Child:
 
     def __init__(self, parent: Parent[AnyToSenses]) -> None:
         self._parent = parent
+        self.patch = 0
         self.mail: SimpleQueue[Open | See] = SimpleQueue()
         self._stopped = 0  # the id that nobody waits for
         self._seeing = 0
@@ -45,7 +46,8 @@ class Child:
     def see(self, letter: See, eyes: Eyes) -> Seen:
         """Decode and encode. Raises what refuses it."""
         self._seeing = letter.id
-        pixels = decode(letter.data, Cap())
+        cell = self.patch
+        pixels = decode(letter.data, Cap(pixels=letter.tokens * cell**2, cell=cell) if cell else Cap())
         self._parent.send(Decoded(digest_of(pixels)))
         self._told = time.monotonic()
         return Seen(eyes.see(pixels, letter.threads, self._goes_on))
@@ -67,6 +69,7 @@ def main() -> None:
     parent.listen(child.take)
     opening = child.mail.get()
     assert isinstance(opening, Open)
+    child.patch = opening.patch
     eyes: Eyes | None = None
     while True:
         letter = child.mail.get()

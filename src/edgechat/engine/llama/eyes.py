@@ -16,13 +16,12 @@ from pathlib import Path
 from edgechat.engine.base import Pixels, digest_of, made_up
 from edgechat.errors import EngineFailed, ModelFileInvalid, ModelUnsupported
 from edgechat.gguf.header import read_header
-from edgechat.prompt.sight import Sight, View
+from edgechat.prompt.sight import SHARPEST, Sight, View
 from edgechat_engine import lib, mtmd
 from edgechat_engine.library import function
 
 BLOCK = re.compile(rb"-(\d+)")  # in a node's name: the block of the tower that it belongs to
 LOOK = 32  # steps of the encoder's graph from one question to the next: some milliseconds
-TOKENS = 512  # of a picture, at most
 
 _name_of = function("ggml_get_name", ctypes.c_char_p, ctypes.c_void_p)
 
@@ -30,11 +29,11 @@ _name_of = function("ggml_get_name", ctypes.c_char_p, ctypes.c_void_p)
 class LlamaEyes:
     """`Eyes` of base.py."""
 
-    def __init__(self, model: Path, projector: Path, digest: str, most: int = TOKENS) -> None:
+    def __init__(self, model: Path, projector: Path, digest: str, most: int = SHARPEST) -> None:
         """Load the GGUF at `projector`, whose SHA-256 is `digest`, for the model at `model`.
 
-        Pictures are scaled down to `most` tokens. Raises ModelFileInvalid for what is no projector, ModelUnsupported
-        for one that reads in both directions.
+        Larger pictures are scaled down to `most` tokens. Raises ModelFileInvalid for what is no projector,
+        ModelUnsupported for one that reads in both directions.
         """
         lib.llama_backend_init()
         words = lib.llama_model_default_params()
