@@ -50,6 +50,7 @@ def test_what_is_there_is_not_taken_twice_and_nothing_is_overwritten(history: Hi
     assert taken.conversation_ids[0] not in ids
     assert len(history.read(conversations.get, "", ids[2]).result().messages) == 4
     assert len(history.read(conversations.get, "", taken.conversation_ids[0]).result().messages) == 2
+    assert intake.take_in(history, "", data, MOST).skipped == 1, "nor is the copy"
     others = intake.take_in(history, "somebody", data, MOST)
     assert others.conversation_ids[0] != ids[2]
 

@@ -178,6 +178,53 @@ def test_openai_style_with_calls_and_tools(document: Any) -> None:
     assert read(document, "").without == {"pictures": 1, "messages": 1}
 
 
+@pytest.mark.parametrize("name", ["conversations", "chats", "data", "items"])
+def test_a_list_within_an_object_is_a_list(name: str) -> None:
+    assert lines({"version": 1, name: [OPEN_WEBUI[1], "odd"]}) == [("user", "old form")]
+    assert read({name: [CHATGPT[0], "odd"]}, "").left_out == (LeftOut("[1]", "", "no_conversation"),)
+
+
+def test_lists_of_messages_sharegpts_and_the_items_of_responses() -> None:
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    spoken = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    for document in ([messages], [messages, messages], {"conversations": spoken}, [{"id": 7, "conversations": spoken}]):
+        assert lines(document) == PLAIN
+    items = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+        {"type": "function_call", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "output": "9 C"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "I do not know."}]},
+    ]
+    assert lines(items) == [("user", "Weather?"), ("assistant", "`weather({})`\n\n```\n9 C\n```\n\nI do not know.")]
+
+
+def test_half_a_character_is_replaced(history: History) -> None:
+    """Programs cut them off; what is whole though it comes in halves is joined."""
+    document = [{"title": "\ud800t", "mapping": chain(said("user", "q\ud83d", "\ud83d\ude00"))}]
+    id = intake.take_in(history, "", document, MOST).conversation_ids[0]
+    kept = history.read(conversations.get, "", id).result()
+    assert (kept.title, kept.messages[0].content) == ("\ufffdt", "q\ufffd\n\U0001f600")
+
+
+def test_what_has_grown_since_gets_what_is_new(history: History) -> None:
+    """Whether it was continued there or here, or both: it stays one conversation."""
+    branches = {"id": "x", "title": "t", "mapping": chain(None, said("user", "q"), said("assistant", "a"))}
+    (id,) = intake.take_in(history, "", [branches], MOST).conversation_ids
+    answered(history, "here", conversation_id=id, after_latest=True)
+    assert intake.take_in(history, "", [branches], MOST).skipped == 1
+    longer = branches | {"mapping": chain(None, *(said("user", "q"), said("assistant", "a"), said("user", "there")))}
+    assert intake.take_in(history, "", [longer], MOST).conversation_ids == (id,)
+    assert intake.take_in(history, "", [longer], MOST).skipped == 1
+    kept = history.read(conversations.get, "", id).result().messages
+    assert [node.content for node in kept] == ["q", "a", "here", "Hi.", "there"]
+    assert kept[-1].parent_id == kept[1].id
+    assert history.read(conversations.page, "", query="there").result().conversations[0].id == id
+    other = branches | {"mapping": chain(None, said("user", "q"), said("assistant", "changed"))}
+    (copy,) = intake.take_in(history, "", [other], MOST).conversation_ids
+    assert copy != id, "what was said otherwise is another one"
+    assert intake.take_in(history, "", [other], MOST).skipped == 1
+
+
 ALL = [*CHATGPT, *OPEN_WEBUI, *CLAUDE, LIBRECHAT, LLAMA, OPENAI]
 
 

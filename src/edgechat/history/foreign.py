@@ -6,7 +6,10 @@ conversation is left out and told, and so is what a message holds besides text a
     Open WebUI     [{"title", "chat": {"history": {"messages": {id: {"parentId", …}}, "currentId"}}}, …]
     LibreChat      {"conversationId", "title", "messages": [{"parentMessageId", "isCreatedByUser", "text", …}]}
     llama.cpp      {"conv": {"name", "currNode"}, "messages": [{"id", "parent", "role", "content"}]}
-    OpenAI-style   {"messages": [{"role", "content", "tool_calls"}, …]}, a list of such, or a list of messages
+    OpenAI-style   {"messages": [{"role", "content", "tool_calls"}, …]}, a list of messages, items of Responses
+    ShareGPT       {"conversations": [{"from", "value"}, …]}
+
+of one, in a list, or in a list within an object.
 
 A tree keeps its branches; the one that was shown last is last here, too. Names follow from the source's, so that what
 comes a second time is known.
@@ -29,7 +32,9 @@ from edgechat.types import Struct
 Role = Literal["system", "user", "assistant"]
 
 ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
-         "assistant": "assistant", "model": "assistant", "tool": "assistant", "function": "assistant"}  # fmt: skip
+         "assistant": "assistant", "model": "assistant", "gpt": "assistant", "tool": "assistant",
+         "function": "assistant"}  # fmt: skip
+KINDS = {"function_call": "assistant", "function_call_output": "tool"}  # items of Responses, which have no role
 HIDDEN = ("thoughts", "reasoning_recap", "user_editable_context", "model_editable_context", "system_error")
 FILES = (
     "file",
@@ -66,13 +71,13 @@ class Found(Struct, frozen=True):
     conversations: list[Conversation]
     left_out: tuple[LeftOut, ...] = ()
     without: dict[str, int] = msgspec.field(default_factory=dict)
+    foreign: bool = True
 
 
 def read(document: Any, owner: str, keep: Keep = nothing) -> Found:
     """Every conversation of a decoded file; their names are `owner`'s own. `keep` knows the pictures beside it."""
+    document = _unwrapped(document)
     items = document if isinstance(document, list) else [document]
-    if items and all(isinstance(item, dict) and "role" in item for item in items):
-        items = [{"messages": items}]
     beside = Beside(keep)
     found, left_out = [], []
     for at, item in enumerate(items):
@@ -88,6 +93,33 @@ def read(document: Any, owner: str, keep: Keep = nothing) -> Found:
             left_out.append(LeftOut(place, _title(item), "no_text"))
     found.sort(key=lambda one: one.updated, reverse=True)
     return Found(found, tuple(left_out), dict(beside.lost))
+
+
+def _unwrapped(document: Any) -> Any:
+    """The list of conversations of a document that has one; a list of messages is one conversation."""
+    if isinstance(document, dict) and not _is_known(document):
+        within = (document.get(name) for name in ("conversations", "chats", "data", "items"))
+        document = next((one for one in within if isinstance(one, list)), document)
+    if not isinstance(document, list):
+        return document
+    if document and all(map(_is_message, document)):
+        return [{"messages": document}]
+    return [
+        {"messages": item} if isinstance(item, list) and item and all(map(_is_message, item)) else item
+        for item in document
+    ]
+
+
+def _is_known(item: dict[str, Any]) -> bool:
+    return any(name in item for name in ("mapping", "chat", "chat_messages", "messages", "messagesTree"))
+
+
+def _is_message(item: Any) -> bool:
+    """Of a list that is one conversation: a message, or an item of Responses."""
+    kinds = ("function_call", "function_call_output", "reasoning")
+    return isinstance(item, dict) and (
+        "role" in item or ("from" in item and "value" in item) or item.get("type") in kinds
+    )
 
 
 def _shape(item: Any, beside: Beside) -> tuple[dict[str, Entry], str | None] | None:
@@ -106,11 +138,12 @@ def _shape(item: Any, beside: Beside) -> tuple[dict[str, Entry], str | None] | N
         return _line(item["chat_messages"], beside, "uuid", "parent_message_uuid"), item.get(
             "current_leaf_message_uuid"
         )
-    if not isinstance(item.get("messages"), list):
+    messages = next((item[name] for name in ("messages", "messagesTree", "conversations") if name in item), None)
+    if not isinstance(messages, list):
         return None
     if isinstance(conv, dict):
-        return _line(item["messages"], beside, "id", "parent"), conv.get("currNode")
-    return _line(_flat(item["messages"]), beside, "messageId", "parentMessageId"), None
+        return _line(messages, beside, "id", "parent"), conv.get("currNode")
+    return _line(_flat(messages), beside, "messageId", "parentMessageId"), None
 
 
 # ── the shapes ──
@@ -177,14 +210,15 @@ def _flat(messages: list[Any]) -> Iterator[Any]:
 
 
 def _entry(message: dict[str, Any], parent: Any, beside: Beside) -> Entry:
-    role = message.get("role") or message.get("sender")
+    role = message.get("role") or message.get("sender") or message.get("from") or KINDS.get(str(message.get("type")))
     if isinstance(message.get("isCreatedByUser"), bool):
         role = "user" if message["isCreatedByUser"] else "assistant"
     known = ROLES.get(role.lower() if isinstance(role, str) else "")
-    text = _text(message.get("content"), beside) or _text(message.get("text"), beside)
+    text = next(filter(None, (_text(message.get(name), beside) for name in ("content", "text", "value", "output"))), "")
     if role in ("tool", "function") and text:
         text = f"```\n{text}\n```"
-    parts = [text, *_calls(message.get("tool_calls")), *_attached(message, beside)]
+    calls = message if message.get("type") == "function_call" else message.get("function_call")
+    parts = [text, *_calls(message.get("tool_calls")), *_calls([{"function": calls}]), *_attached(message, beside)]
     if known is None and text:
         beside.lost["messages"] += 1  # of a role that nobody knows
     created = next(
@@ -232,7 +266,12 @@ def _text(content: Any, beside: Beside) -> str:
         content = content.get("parts", content.get("text"))
     if isinstance(content, list):
         content = "\n".join(filter(None, (_part(part, beside) for part in content)))
-    return content if isinstance(content, str) else ""
+    return _whole(content) if isinstance(content, str) else ""
+
+
+def _whole(text: str) -> str:
+    """`text` without halves of characters, such as some programs cut off."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _part(part: Any, beside: Beside) -> str:
@@ -241,7 +280,7 @@ def _part(part: Any, beside: Beside) -> str:
     kind = part.get("type") or part.get("content_type")
     if kind in FILES:
         beside.lost["files"] += 1
-    text = part.get("text")
+    text = part.get("text") or part.get("refusal")
     text = text.get("value") if isinstance(text, dict) else text
     return text if isinstance(text, str) else ""
 
@@ -255,7 +294,7 @@ def _conversation(item: dict[str, Any], entries: dict[str, Entry], current: Any,
         {**conv, "title": conv.get("name"), "updated_at": conv.get("lastModified")} if isinstance(conv, dict) else item
     )
     named = (about.get(name) for name in ("id", "uuid", "conversation_id", "conversationId"))
-    source = next((name for name in named if isinstance(name, str) and name), None)
+    source = next((name for name in named if isinstance(name, str | int) and name), None)
     said = "\0".join(f"{entry.role}\0{entry.text}" for entry in entries.values())
     seed = f"{owner}\0{source or said}"
     nodes = _joined(list(_nodes(entries, current, seed)))
@@ -291,7 +330,7 @@ def _nodes(entries: dict[str, Entry], current: Any, seed: str) -> Iterator[Node]
                 seen,
                 parent,
                 entry.role,
-                entry.text,
+                _whole(entry.text),
                 "complete",
                 _milliseconds(entry.created),
                 attachments=entry.held,
@@ -325,9 +364,9 @@ def _joined(nodes: list[Node]) -> list[Node]:
 def _title(item: Any) -> str:
     if not isinstance(item, dict):
         return ""
-    conv = item.get("conv")
-    named = (item.get("title"), item.get("name"), conv.get("name") if isinstance(conv, dict) else None)
-    return next((title for one in named if isinstance(one, str) and (title := conversations.one_line(one))), "")
+    within = [one for name in ("conv", "chat") if isinstance(one := item.get(name), dict)]
+    named = [one.get(name) for one in (item, *within) for name in ("title", "name")]
+    return next((title for one in named if isinstance(one, str) and (title := conversations.one_line(_whole(one)))), "")
 
 
 def _name(kind: str, source: str) -> str:

@@ -50,7 +50,7 @@ def conversations_in(document: Any) -> list[Conversation]:
 def found_in(document: Any, owner: str = "", keep: Keep = nothing) -> Found:
     """What a decoded file holds, and `keep` knows beside it. Raises InvalidRequest where that is nothing, with why."""
     if isinstance(document, dict) and "format" in document:
-        return Found(_ours(document))
+        return Found(_ours(document), foreign=False)
     found = foreign.read(document, owner, keep)
     if not found.conversations:
         first = next(iter(found.left_out), None)
@@ -162,7 +162,7 @@ def take_in(history: History, owner: str, document: Any, most: int, beside: File
             held.sha256: held.name for one in found.conversations for node in one.messages for held in node.attachments
         }
         incoming.extend(files.stored(folder, one.bytes, names.get(one.sha256, "")) for one in _enclosed(document))
-        taken, kept = history.write(take, owner, found.conversations, incoming, most).result()
+        taken, kept = history.write(take, owner, found.conversations, incoming, most, found.foreign).result()
     except EdgechatError:
         files.delete(folder, [new.file for new in incoming])
         raise
@@ -172,18 +172,43 @@ def take_in(history: History, owner: str, document: Any, most: int, beside: File
 
 
 def take(
-    db: sqlite3.Connection, owner: str, found: list[Conversation], incoming: Sequence[Incoming] = (), most: int = 0
+    db: sqlite3.Connection,
+    owner: str,
+    found: list[Conversation],
+    incoming: Sequence[Incoming] = (),
+    most: int = 0,
+    foreign: bool = False,
 ) -> tuple[Taken, list[Kept]]:
     """Store all of them, in the order of the list; the transaction makes it all or nothing."""
     kept = [_kept(db, owner, one, most) for one in incoming]
-    ids, skipped = [], 0
+    ids: list[str] = []
+    skipped = 0
     for one in reversed(found):
-        if _is_there(db, owner, one):
-            skipped += 1
+        if (id := _stored(db, owner, one, foreign)) is not None:
+            ids.append(id)
         else:
-            ids.append(_put(db, owner, one if _is_free(db, one) else _renamed(one)))
+            skipped += 1
     _order(db, owner, set(ids))
     return Taken(len(ids), skipped, tuple(reversed(ids))), kept
+
+
+def _stored(db: sqlite3.Connection, owner: str, one: Conversation, foreign: bool) -> str | None:
+    """Store it, and where: as it is called, else as a copy; None where it is there.
+
+    What another program exports again has grown since, there or here: here it gets what is new.
+    """
+    if _is_free(db, one):
+        return _put(db, owner, one)
+    there = _there(db, owner, one.id)
+    if _said(there) == _said(one.messages):
+        return None
+    more = _more(there, one) if foreign else None
+    if more is not None:
+        return _grown(db, owner, one, more) if more else None
+    copy = _renamed(one, owner)
+    if _said(_there(db, owner, copy.id)) == _said(one.messages):
+        return None
+    return _put(db, owner, copy if _is_free(db, copy) else _renamed(copy, turns.new_id("c")))
 
 
 def _kept(db: sqlite3.Connection, owner: str, one: Incoming, most: int) -> Kept:
@@ -211,15 +236,35 @@ def _order(db: sqlite3.Connection, owner: str, new: set[str]) -> None:
     db.executemany("UPDATE conversation SET touched = ? WHERE rowid = ?", moved)
 
 
-def _is_there(db: sqlite3.Connection, owner: str, one: Conversation) -> bool:
+def _there(db: sqlite3.Connection, owner: str, id: str) -> Sequence[Node]:
+    """The messages of a conversation that is `owner`'s and not deleted."""
     sql = "SELECT 1 FROM conversation WHERE id = ? AND owner = ? AND deleted IS NULL"
-    if not db.execute(sql, (one.id, owner)).fetchone():
-        return False
-    return list(map(_said, one.messages)) == list(map(_said, conversations.nodes(db, one.id)))
+    return conversations.nodes(db, id) if db.execute(sql, (id, owner)).fetchone() else ()
 
 
-def _said(node: Node) -> tuple[object, ...]:
-    return node.id, node.role, node.content, [held.sha256 for held in node.attachments]
+def _said(nodes: Sequence[Node]) -> list[tuple[object, ...]]:
+    return [(node.role, node.content, [held.sha256 for held in node.attachments]) for node in nodes]
+
+
+def _more(there: Sequence[Node], one: Conversation) -> list[Node] | None:
+    """What of `one` is not `there`; None where that is another conversation, or was changed."""
+    known = {node.id: node for node in there}
+    common = [node for node in one.messages if node.id in known]
+    if not common or common[0] != one.messages[0] or _said(common) != _said([known[node.id] for node in common]):
+        return None
+    return [node for node in one.messages if node.id not in known]
+
+
+def _grown(db: sqlite3.Connection, owner: str, one: Conversation, more: list[Node]) -> str | None:
+    """Add what is new of a conversation; None where a message of it was deleted here."""
+    look = "SELECT 1 FROM message WHERE id = ?"
+    if any(db.execute(look, (node.id,)).fetchone() for node in more):
+        return None
+    (last,) = db.execute("SELECT max(seq) FROM message WHERE conversation_id = ?", (one.id,)).fetchone()
+    _add(db, owner, one.id, more, last)
+    change = "UPDATE conversation SET version = version + 1, updated = max(updated, ?) WHERE id = ?"
+    db.execute(change, (one.updated, one.id))
+    return one.id
 
 
 def _is_free(db: sqlite3.Connection, one: Conversation) -> bool:
@@ -229,12 +274,17 @@ def _is_free(db: sqlite3.Connection, one: Conversation) -> bool:
     return not taken and not any(db.execute(look, (node.id,)).fetchone() for node in one.messages)
 
 
-def _renamed(one: Conversation) -> Conversation:
-    """The same under new names."""
-    names: dict[str | None, str | None] = {node.id: turns.new_id("m") for node in one.messages}
+def _renamed(one: Conversation, seed: str) -> Conversation:
+    """The same under other names, which the same gets again."""
+    digest = hashlib.sha256(msgspec.json.encode((seed, one.id, _said(one.messages)))).hexdigest()
+
+    def name(kind: str, id: str) -> str:
+        return f"{kind}-{hashlib.sha256(f'{digest} {id}'.encode()).hexdigest()[:16]}"
+
+    names: dict[str | None, str | None] = {node.id: name("m", node.id) for node in one.messages}
     names[None] = None
     nodes = tuple(replace(node, id=names[node.id], parent_id=names[node.parent_id]) for node in one.messages)
-    return replace(one, id=turns.new_id("c"), messages=nodes)
+    return replace(one, id=name("c", one.id), messages=nodes)
 
 
 def _put(db: sqlite3.Connection, owner: str, one: Conversation) -> str:
@@ -247,9 +297,14 @@ def _put(db: sqlite3.Connection, owner: str, one: Conversation) -> str:
     assert rowid is not None
     search.put(db, -rowid, title)
     conversations.put_settings(db, one.id, one.settings)
-    for seq, node in enumerate(one.messages, 1):
-        key = turns.put(db, one.id, replace(node, seq=seq))
+    _add(db, owner, one.id, one.messages, 0)
+    return one.id
+
+
+def _add(db: sqlite3.Connection, owner: str, id: str, nodes: Sequence[Node], last: int) -> None:
+    """Put `nodes` behind the message numbered `last`."""
+    for seq, node in enumerate(nodes, last + 1):
+        key = turns.put(db, id, replace(node, seq=seq))
         names = attachments.attach(db, owner, key, [held.sha256 for held in node.attachments])
         if words := [text for text in (node.content, *names) if text]:
             search.put(db, key, "\n".join(words))
-    return one.id
