@@ -67,7 +67,7 @@ class Chat:
 
     def _requested(self, url: str) -> None:
         self.requests.append(url)
-        if not url.startswith((self.address, "data:")):
+        if not url.startswith((self.address, "data:", f"blob:{self.address}")):
             self.foreign.append(url)
 
     def open(self, query: str = "?lang=en") -> "Chat":

@@ -148,6 +148,53 @@ def test_what_is_no_picture_is_said(seeing: Chat) -> None:
     expect(cards(seeing)).to_have_count(0)
 
 
+RECORDED = """async () => {
+    if (!window.MediaRecorder?.isTypeSupported("video/webm")) return null;
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [160, 96];
+    const context = canvas.getContext("2d");
+    const draw = (colour) => ((context.fillStyle = colour), context.fillRect(0, 0, 160, 96));
+    draw("rgb(20, 20, 220)");
+    const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: "video/webm" });
+    const pieces = [];
+    recorder.ondataavailable = ({ data }) => pieces.push(data);
+    const over = new Promise((resolve) => (recorder.onstop = resolve));
+    recorder.start();
+    for (const colour of ["rgb(20, 20, 220)", "rgb(220, 20, 20)"]) {
+        const begun = performance.now();
+        while (performance.now() - begun < 800) {
+            draw(colour);
+            await new Promise(requestAnimationFrame);
+        }
+    }
+    recorder.stop();
+    await over;
+    return [...new Uint8Array(await new Blob(pieces).arrayBuffer())];
+}"""
+
+
+def test_a_video_becomes_still_pictures(seeing: Chat, script: Script) -> None:
+    """One as a browser records it, whose length nobody has written down: blue first, then red."""
+    recorded = seeing.page.evaluate(RECORDED)
+    if not recorded:
+        pytest.skip("this browser records no video")
+    seeing.page.evaluate(DROP, ["film.webm", "video/webm", recorded])
+    toast = seeing.page.get_by_role("status").filter(has_text="film.webm is shown to the model as 4 still pictures.")
+    expect(toast).to_be_visible()
+    expect(cards(seeing)).to_have_count(4)
+    expect(cards(seeing).first).to_contain_text("film.webm 0:00")
+    frames = list(script.held.values())
+    assert {kind for _, kind, _ in frames} == {"image/jpeg"}
+    assert {Image.open(io.BytesIO(content)).size for _, _, content in frames} == {(160, 96)}
+    assert {is_blue(at(content, 0.5, 0.5)) for _, _, content in frames} == {True, False}
+
+
+def test_what_is_no_video_is_said(seeing: Chat) -> None:
+    seeing.page.evaluate(DROP, ["film.webm", "video/webm", list(b"\x1aE\xdf\xa3 and no more")])
+    expect(seeing.page.get_by_role("alert")).to_contain_text("film.webm cannot be read as a picture.")
+    expect(cards(seeing)).to_have_count(0)
+
+
 def test_a_phone_has_its_camera(new_chat: Open, script: Script) -> None:
     script.ready = dict(SEES)
     script.will_say("A flag.")

@@ -16,6 +16,7 @@ const PATCH = 32; // pixels on a side that a token stands for, where the model d
 const FRAMES = 4; // of a video
 const MOST = 16; // pictures of one question
 const QUALITY = 0.9;
+const FAR = 1e7; // seconds: beyond every video's end
 const PATIENCE = 20_000; // ms for a video to give its frames
 
 export class Tray {
@@ -132,10 +133,10 @@ export class Tray {
     video.src = URL.createObjectURL(file);
     try {
       await happens(video, "loadeddata");
+      const length = await lengthOf(video);
       const frames = [];
-      for (let n = 0; n < FRAMES && Number.isFinite(video.duration); n += 1) {
-        video.currentTime = (video.duration * (n + 0.5)) / FRAMES;
-        await happens(video, "seeked");
+      for (let n = 0; n < FRAMES; n += 1) {
+        await seek(video, (length * (n + 0.5)) / FRAMES);
         const name = `${file.name} ${time(video.currentTime)}`;
         frames.push({ name, source: await createImageBitmap(video) });
       }
@@ -148,6 +149,17 @@ export class Tray {
       URL.revokeObjectURL(video.src);
     }
   }
+}
+
+/** Seconds; what a browser has recorded does not say them before it was seen to its end. */
+async function lengthOf(video) {
+  if (!Number.isFinite(video.duration)) await seek(video, FAR);
+  return Number.isFinite(video.duration) ? video.duration : video.currentTime;
+}
+
+async function seek(video, seconds) {
+  video.currentTime = seconds;
+  await happens(video, "seeked");
 }
 
 /** `source` upright, as a file of nothing but its pixels; where it is scaled, to whole tokens, `most` of them. */
