@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from typer.main import get_command
 
 from edgechat import cli, errors, i18n
+from edgechat.bench.probes import PROBES
 from edgechat.cli.help import _paragraphs
 from edgechat.i18n import LONGEST, of_header, of_locale, speaking, t
 
@@ -23,7 +24,7 @@ SOURCE = Path(i18n.__file__).parent.parent
 ZH = tomllib.loads((SOURCE / "i18n" / "zh.toml").read_text(encoding="utf-8"))
 FLAT = {english: chinese for section in ZH.values() for english, chinese in section.items()}
 GAP = re.compile(r"\{\d+\}")
-TELLERS = {kind.__name__ for kind in errors.tree()} | {"Failed", "Problem", "http", "t", "say"}
+TELLERS = {kind.__name__ for kind in errors.tree()} | {"Failed", "Problem", "http", "t", "say", "Unmeasured"}
 # What these say goes to programs, in the words of the APIs they know, or to developers.
 APART = ("api/anthropic", "api/ollama", "api/openai", "api/responses", "api/openapi.py", "api/tools.py",
          "api/ignored.py", "api/requests.py", "scheduler/constrain.py", "scheduler/parameters.py",
@@ -86,6 +87,14 @@ def test_every_sentence_of_the_terminal_has_its_chinese() -> None:
 def test_errors_have_their_chinese() -> None:
     missing = [f"{place}: {sentence}" for place, sentence in sentences() if sentence not in FLAT]
     assert not missing, "\n".join(missing)
+
+
+def test_what_bench_measures_has_its_chinese() -> None:
+    told = {
+        about for probe in PROBES.values() for about in (probe.about, *(one.about for one in probe.figures.values()))
+    }
+    with speaking("zh"):
+        assert not [about for about in sorted(told) if t(about) == about]
 
 
 def test_every_line_of_help_has_its_chinese() -> None:

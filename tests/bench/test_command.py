@@ -43,7 +43,7 @@ def test_a_table_for_people(serve: Serve, monkeypatch: pytest.MonkeyPatch, capsy
     written = capsys.readouterr()
     assert "turn 2 / turn 1" in written.out
     assert "skipped A: needs --restart" in written.out
-    assert written.err == "greeting A\nturns 1 of 1, A\n"
+    assert written.err == "greeting A\nturns: run 1 of 1 at A\n"
 
 
 def test_a_failure_is_shown_and_is_the_status(serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -58,7 +58,7 @@ def test_a_bench_that_is_ended_ends_its_servers(fake_model: FakeModel, tmp_path:
     command = [sys.executable, "-c", PROGRAM, "bench", str(script), "--serve", "--engine fake", "--probe", "soak"]
     with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
         assert bench.stderr is not None
-        while "soak 1" not in bench.stderr.readline():
+        while "soak: run 1" not in bench.stderr.readline():
             assert bench.poll() is None
         os.kill(bench.pid, signal.SIGTERM)
         out, _ = bench.communicate(timeout=60)

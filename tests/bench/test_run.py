@@ -32,7 +32,7 @@ async def test_addresses_take_turns(serve: Serve, monkeypatch: pytest.MonkeyPatc
     told: list[str] = []
     measured = await measure(addresses(serve(Script()), serve(Script())), ["stub"], 3, tell=told.append)
     assert [(one.label, one.run) for one in measured.outcomes] == [(x, n) for n in (1, 2, 3) for x in "AB"]
-    assert told[:3] == ["greeting A", "greeting B", "stub 1 of 3, A"]
+    assert told[:3] == ["greeting A", "greeting B", "stub: run 1 of 3 at A"]
     assert len(measured.busy) == 6
     assert measured.models == {"A": "scripted", "B": "scripted"}
 

@@ -10,6 +10,7 @@ from edgechat import __version__, machine
 from edgechat.bench.client import Address
 from edgechat.bench.probes import PROBES
 from edgechat.bench.run import Measured, Outcome
+from edgechat.i18n import t
 from edgechat.types import Struct
 
 DIGITS = 6  # behind the point in JSON
@@ -128,33 +129,34 @@ def _row(name: str, figure: str, places: Sequence[Place], outcomes: Sequence[Out
 
 
 def show(found: Report, console: Console) -> None:
-    """Tables for people."""
-    plural = "" if found.runs == 1 else "s"
-    console.print(f"{found.processor}, {found.cores} cores; {found.runs} run{plural}, alternating", markup=False)
+    """Tables for people, in their language; documents and pages have the names that do not change."""
+    head, once = f"{found.processor}, {found.cores} cores", found.runs == 1
+    console.print(t(f"{head}; 1 run, alternating" if once else f"{head}; {found.runs} runs, alternating"), markup=False)
     if found.busy is not None and found.busy > QUIET:
-        console.print(f"Others used {found.busy:.0%} of the processor between runs: repeat this on a quiet machine.")
+        busy = f"Others used {found.busy:.0%} of the processor between runs: repeat this on a quiet machine."
+        console.print(t(busy))
     for place in found.addresses:
         console.print(f"{place.label}  {place.command or place.url}  {place.model or '?'}", markup=False)
     for probe in found.probes:
-        console.print(f"\n{probe.name}: {probe.about}", markup=False)
+        console.print(f"\n{probe.name}: {t(probe.about)}", markup=False)
         if probe.figures:
             console.print(_table(probe, [place.label for place in found.addresses]))
         for word, troubles in (("skipped", probe.skipped), ("failed", probe.failed)):
             for one in troubles:
                 run = f" run {one.run}" if one.run else ""
-                console.print(f"  {word} {one.address}{run}: {one.why}", markup=False)
+                console.print(f"  {t(f'{word} {one.address}{run}: {one.why}')}", markup=False)
 
 
 def _table(probe: Found, labels: Sequence[str]) -> Table:
     table = Table("", "", box=None)
     for label in labels:
         table.add_column(label, justify="right")
-        table.add_column("min–max", justify="right", style="dim")
+        table.add_column(t("min–max"), justify="right", style="dim")
     for label in labels[1:]:
         table.add_column(f"{label} / {labels[0]}", justify="right")
     for row in probe.figures:
         by_label = {value.address: value for value in row.values}
-        cells = [row.about, row.unit]
+        cells = [t(row.about), row.unit]
         for label in labels:
             value = by_label.get(label)
             cells += [number(value.median), f"{number(value.min)}–{number(value.max)}"] if value else ["–", ""]

@@ -95,7 +95,7 @@ async def _probe(
             ready.append((client, others if probe.pair else []))
     for run in range(1, runs + 1):
         for client, others in ready:
-            tell(f"{name} {run} of {runs}, {client.address.label}")
+            tell(f"{name}: run {run} of {runs} at {client.address.label}")
             busy.append(await _settle())
             outcomes.append(await _once(name, probe, run, client, others, soak_s))
     return outcomes

@@ -26,6 +26,7 @@ from edgechat.bench.targets import targets_of
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, UnknownName
+from edgechat.i18n import t
 
 Tell = Callable[[str], None]
 Found = TypeVar("Found", Article, Family)
@@ -194,7 +195,7 @@ def _present(
     else:
         for table in tables:
             show(table, out)
-        out.print("\n".join(lines), markup=False)
+        out.print("\n".join(map(t, lines)), markup=False)
     if page is not None:
         _write(page, "\n".join([*map(markdown, tables), *lines, ""]))
     if found.failed:
@@ -218,7 +219,8 @@ def _progress() -> Iterator[Tell]:
     """Goes to standard error: one line that changes, or one line each where nobody watches a terminal."""
     console = Console(stderr=True, highlight=False)
     with Status("", console=console) as status:
-        yield status.update if console.is_terminal else console.print
+        show = status.update if console.is_terminal else console.print
+        yield lambda text: show(t(text))
 
 
 def _keep(found: Report, page: Path | None, png: Path | None) -> None:
