@@ -4,9 +4,9 @@
     make clients ARGS="--model FILE.gguf openai claude"  another model; only these
     make clients ARGS="--scripted"                       the agents, with a script in the model's place
 
-What each library does is in client_uses.py and client_uses.mjs; an agent (Claude Code, Codex, opencode, Continue) does
-a whole small task, for which the model reads its prompt of 6,300 to 18,800 tokens once. With a script the fake engine
-calls the agent's own tool and then says that it is done: what is tried is the protocol, there and back, in seconds.
+What each library does is in client_uses.py and client_uses.mjs; an agent (Claude Code, Codex, opencode, Continue,
+aider) does a whole small task, for which the model reads its prompt of up to 18,800 tokens once. With a script the fake
+engine calls the agent's own tool and then says that it is done: what is tried is the protocol, there and back.
 Nothing here is part of the tests: it takes packages from the network, and minutes.
 """
 
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.request import urlopen
 
 HERE = Path(__file__).parent
@@ -46,18 +46,26 @@ NODE = {
     "ai": ["ai", "zod", "ollama-ai-provider-v2"]
     + [f"@ai-sdk/{name}" for name in ("openai", "anthropic", "openai-compatible")],
 }
+QUIET = {
+    f"AIDER_{name}": "false" for name in ("ANALYTICS", "CHECK_UPDATE", "SHOW_MODEL_WARNINGS", "SHOW_RELEASE_NOTES")
+}
 COMMAND = "echo hello > out.txt"
 TASK = f"Run the shell command `{COMMAND}`, then say done."
 READY_S = 1800.0  # until a model is there, a download included
 
 
 class Agent(NamedTuple):
-    """A program that does tasks: its package, the program in it, how it is asked, and how it runs a command."""
+    """A program that does tasks: its package, the program in it, how it is asked, and what makes it do the task."""
 
     package: str
     program: str
     flags: tuple[str, ...]
-    call: dict[str, Any]
+    reply: str
+
+
+def calling(name: str, **arguments: str) -> str:
+    """A reply that calls a tool."""
+    return f"I run it. <tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
 
 
 AGENTS = {
@@ -65,25 +73,31 @@ AGENTS = {
         "@anthropic-ai/claude-code",
         "claude",
         ("-p", TASK, "--output-format", "json", "--max-turns", "4", "--allowedTools", "Bash"),
-        {"name": "Bash", "arguments": {"command": COMMAND, "description": "Says hello"}},
+        calling("Bash", command=COMMAND, description="Says hello"),
     ),
     "codex": Agent(
         "@openai/codex",
         "codex",
         ("exec", "--skip-git-repo-check", "--sandbox", "danger-full-access", TASK),
-        {"name": "exec_command", "arguments": {"cmd": COMMAND}},
+        calling("exec_command", cmd=COMMAND),
     ),
     "opencode": Agent(
         "opencode-ai",
         "opencode",
         ("run", TASK),
-        {"name": "bash", "arguments": {"command": COMMAND, "description": "Says hello"}},
+        calling("bash", command=COMMAND, description="Says hello"),
     ),
     "continue": Agent(
         "@continuedev/cli",
         "cn",
         ("-p", "--config", "config.yaml", "--auto", TASK),
-        {"name": "Bash", "arguments": {"command": COMMAND}},
+        calling("Bash", command=COMMAND),
+    ),
+    "aider": Agent(
+        "aider-chat",
+        "aider",
+        ("--message", "Write hello into out.txt.", "--edit-format", "whole", "--no-git", "--yes-always", "out.txt"),
+        "I write it.\n\nout.txt\n```\nhello\n```\n",
     ),
 }
 # The fake engine answers the last user's turn: here that says how far the task is.
@@ -127,11 +141,10 @@ def real(asked: argparse.Namespace, names: list[str]) -> Iterator[Row]:
 def scripted(names: list[str]) -> Iterator[Row]:
     """What became of the task of the agents called `names`, whose call is written down."""
     for name in names:
-        call = f"<tool_call>\n{json.dumps(AGENTS[name].call)}\n</tool_call>"
         script = {
             "context": 1 << 19,
             "template": TEMPLATE,
-            "replies": {"asked": f"I run it. {call}", "called": "Done."},
+            "replies": {"asked": AGENTS[name].reply, "called": "Done."},
         }
         with tempfile.TemporaryDirectory() as home:
             file = Path(home) / "script.json"
@@ -182,12 +195,17 @@ def used(name: str, base: str, model: str) -> Iterator[Row]:
 
 def python(name: str) -> list[str]:
     """How the uses of a Python package are run, once it is installed in a venv of its own."""
-    folder = APART / f"py-{name}"
+    return [str(venv(f"py-{name}", PYTHON[name]) / "python"), str(HERE / "client_uses.py")]
+
+
+def venv(name: str, packages: list[str]) -> Path:
+    """The programs of a venv in which PyPI's `packages` are."""
+    folder = APART / name
     if not (folder / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PYTHON[name]], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
         (folder / "ready").touch()
-    return [str(folder / "bin" / "python"), str(HERE / "client_uses.py")]
+    return folder / "bin"
 
 
 def node(name: str) -> list[str]:
@@ -211,7 +229,10 @@ def installed(name: str, packages: list[str]) -> Path:
 def agent(name: str, base: str, model: str) -> str:
     """What became of a small task in an empty folder: "ok" where it was done, and the agent ended by itself."""
     about = AGENTS[name]
-    program = installed(f"npm-{name}", [about.package]) / "node_modules" / ".bin" / about.program
+    if name == "aider":
+        program = venv("py-aider", [about.package]) / about.program
+    else:
+        program = installed(f"npm-{name}", [about.package]) / "node_modules" / ".bin" / about.program
     with tempfile.TemporaryDirectory(dir=APART) as home:
         work = Path(home) / "work"
         work.mkdir()
@@ -260,6 +281,8 @@ def settings(name: str, base: str, model: str, home: Path, work: Path) -> dict[s
             told = {"model": f"edgechat/{model}", "provider": {"edgechat": provider}, "autoupdate": False}
             (work / "opencode.json").write_text(json.dumps(told))
             return {"OPENCODE_CONFIG": str(work / "opencode.json"), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+        case "aider":
+            return {"OPENAI_API_BASE": f"{base}/v1", "OPENAI_API_KEY": "none", "AIDER_MODEL": f"openai/{model}"} | QUIET
         case _:  # Continue
             chat = {"name": "edgechat", "provider": "openai", "model": model, "apiBase": f"{base}/v1", "apiKey": "none"}
             told = {"name": "edgechat", "version": "0.0.1", "schema": "v1", "models": [chat | {"roles": ["chat"]}]}
