@@ -36,6 +36,9 @@ acted: `cap`, `loop`, `repair`, `close`), `fallback` (who answered instead), `ig
 and by `tools.NAME.…` what a tool without `strict` asks of its arguments that cannot be held) and, of several
 answers, `choices` (`stop_reason` and `guards` of each). Its `version` is 1: it may get new fields as it is, and another
 version if one of these changes. The whole API's version is `info.version` of `/openapi.json`.
+
+An answer that was ended because it repeated itself (`stop_reason` `loop`) has OpenAI's `finish_reason` `length`, and
+what the other dialects say for that: it was cut short, and `stop` would say that it is whole.
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,8 @@ from typer.testing import CliRunner
 import edgechat_engine
 from edgechat import machine
 from edgechat.cli import app
-from edgechat.cli.doctor import REBUILD, Check, Engine, engine_checks, probe_engine
+from edgechat.cli.doctor import REBUILD, Check, Engine, engine_checks, examine, probe_engine
+from edgechat.settings import Settings
 from edgechat_engine.needs import possible
 
 FLAGS = frozenset({"avx2", "fma", "f16c"})
@@ -50,3 +52,10 @@ def test_json_lists_the_kernels_of_this_engine() -> None:
     assert said["engine"]["version"].count(".") == 3
     if flags := machine.processor()[1]:
         assert set(said["engine"]["kernels"]) == possible(flags)
+
+
+def test_no_more_memory_is_free_than_the_control_group_grants(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "memory_limit", lambda: 1 << 30)
+    found = {check.name: check.found for check in examine(Settings(home=tmp_path), FINE, None)}
+    assert found["memory"].endswith("free of 1.07 GB")
+    assert float(found["memory"].split()[0]) <= 1074

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import psutil
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,7 @@ from edgechat.bench import acuity
 from edgechat.bench.local import Model, served
 from edgechat.cli import options
 from edgechat.cli.follow import WIDE, out, show_table
+from edgechat.engine.fit import free_memory
 from edgechat.engine.llama.memory import embeds
 from edgechat.errors import ConfigError, EdgechatError, ModelFileInvalid, ServiceError
 from edgechat.gguf.header import read_header
@@ -180,7 +180,7 @@ def examine(settings: Settings, engine: Engine, fault: str | None) -> Iterator[C
     yield Check("processor", "ok", name)
     yield from engine_checks(flags, engine, fault)
     yield cores()
-    free = int(psutil.virtual_memory().available)
+    free = free_memory()
     verdict: Literal["ok", "warn"] = "ok" if free > 1 << 30 else "warn"
     todo = None if verdict == "ok" else "end something large, or serve a smaller model or --context"
     yield Check("memory", verdict, f"{megabytes(free)} free of {megabytes(machine.memory_limit())}", todo)
