@@ -80,6 +80,6 @@ def test_a_kind_of_model_that_is_not_served_is_named_where_one_looks(tmp_path: P
     with serving(model, tmp_path / "home", engine="llama_cpp") as base, httpx.Client(base_url=base) as client:
         readiness = client.get("/readyz").json()
         assert readiness["state"] == "failed"
-        assert "models of architecture rwkv7 are not served yet" in readiness["why"]
+        assert "models of architecture rwkv7 are not served" in readiness["why"]
         error = ask(client, "hybrid").json()["error"]
         assert (error["code"], error["message"]) == ("model_unsupported", readiness["why"])

@@ -116,10 +116,10 @@ def test_a_kind_of_model_that_is_not_served_is_named_when_it_comes_and_in_the_li
     hub.put(f"Qwen/Tiny-GGUF/{TINY_FILE}", ggufs.unserved())
     ran = command("pull", TINY)
     assert ran.status == 0
-    assert "models of architecture rwkv7 are not served yet" in ran.said.replace("\n", " ")
+    assert "models of architecture rwkv7 are not served" in ran.said.replace("\n", " ")
     found = row(command)
     assert (found["state"], found["ram"]) == ("here", None)
-    assert "models of architecture rwkv7 are not served yet" in str(found["why"])
+    assert "models of architecture rwkv7 are not served" in str(found["why"])
 
 
 def test_removing_and_clearing(pulled: Bench, command: Command) -> None:

@@ -34,14 +34,14 @@ def test_the_header_tells_what_is_refused_before_anything_is_loaded(keys: dict[s
     """RWKV, and one whose state is of an unknown size."""
     metadata = {f"new.{key}": number for key, number in ({"context_length": 512, "block_count": 2} | keys).items()}
     header = Header({"general.architecture": "new", **metadata}, ())
-    with pytest.raises(ModelUnsupported, match="architecture new are not served yet") as refused:
+    with pytest.raises(ModelUnsupported, match="architecture new are not served") as refused:
         memory.plan(header, 0, 1 << 30)
     assert "\n" not in str(refused.value)
 
 
 def test_the_library_tells_it_where_the_header_does_not(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Header, "is_recurrent", False)
-    with pytest.raises(ModelUnsupported, match=f"architecture {model.stem} are not served yet"):
+    with pytest.raises(ModelUnsupported, match=f"architecture {model.stem} are not served"):
         LlamaCpp(model, 256, 0, 1, lambda _: None)
 
 
@@ -49,7 +49,7 @@ def test_what_does_not_branch_in_a_trial_is_refused(tmp_path: Path, monkeypatch:
     """Were the library to share cells, and to leave the state as it is."""
     monkeypatch.setattr(LlamaCpp, "_check_states", lambda *_: None)
     monkeypatch.setattr(states, "put", lambda *_: None)
-    with pytest.raises(ModelUnsupported, match="architecture qwen35 are not served yet"):
+    with pytest.raises(ModelUnsupported, match="architecture qwen35 are not served"):
         LlamaCpp(tiny.model(tmp_path / "m.gguf", "qwen35"), 256, 0, 1, lambda _: None)
 
 

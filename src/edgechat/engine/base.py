@@ -29,10 +29,10 @@ Cuts = Literal["anywhere", "checkpoints"]
 
 
 def uncuttable(architecture: str) -> ModelUnsupported:
-    """Why a model is refused whose memory cannot be cut: a conversation would go on from what is not its own."""
+    """Why a model is refused whose memory cannot be cut: what it answers would change with how it is read."""
     return ModelUnsupported(
-        f"models of architecture {architecture} are not served yet: they keep a running state, and a conversation "
-        "cannot branch off from another one there. Choose one that has attention only."
+        f"models of architecture {architecture} are not served: they keep a running state that cannot be cut or shared "
+        "here without changing answers. Choose another model."
     )
 
 
