@@ -1,11 +1,13 @@
 """quantize: made here, kept like a pulled model, with its lineage."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from edgechat.bench.likeness import Likeness
 from edgechat.gguf.header import read_header
-from tests import ggufs
+from tests import ggufs, noise, tiny
 from tests.cli.conftest import Bench, Command
 from tests.gguf.test_quantize import METADATA, SHAPES
 from tests.hub.conftest import TINY, TINY_FILE
@@ -55,3 +57,35 @@ def test_an_unknown_type_is_a_usage_error(pulled: Bench, command: Command) -> No
     ran = command("quantize", "tiny-q4_k_m", "q9")
     assert ran.status == 2
     assert "unknown quantisation 'Q9'" in ran.complained
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "kinds"),
+    [
+        (Likeness(0.9996, 1.8), "has eight bits now: 1.8 times as fast, cosine 0.9996", {"Q8_0", "F32"}),
+        (Likeness(0.98, 1.8), "stays as it is: in eight bits it would be 1.8 times as fast, cosine 0.9800", {"F32"}),
+    ],
+)
+def test_a_model_keeps_its_eyes(
+    found: Likeness,
+    said: str,
+    kinds: set[str],
+    hub: Bench,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("edgechat.cli.quantize.likeness.compare", lambda *_: found)
+    folder = tmp_path / "seeing"
+    folder.mkdir()
+    tiny.model(folder / "seeing.gguf", "qwen35", embedding_length=256, feed_forward_length=256)
+    noise.projector(folder / "mmproj-seeing.gguf", width=256)
+    ran = command("quantize", str(folder), "q8_0")
+    assert ran.status == 0, ran
+    assert said in ran.said
+    stored = hub.store.find("seeing-q8_0")
+    assert stored is not None
+    (projector,) = stored.companions
+    assert {tensor.type for tensor in read_header(projector).tensors} == kinds
+    row = next(row for row in json.loads(command("models", "--json").said) if row["name"] == "seeing-q8_0")
+    assert row["senses"] == ["picture"]
