@@ -7,6 +7,7 @@ llama.cpp itself tells which tensors an architecture has, and how large they are
 
 import ctypes
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -81,6 +82,9 @@ ARCHITECTURES: dict[str, Keys] = {
     "hunyuan-dense": {},
 }  # fmt: skip
 
+# Scores are not divided by the root of a key's length: their queries are, or a rounding would become another answer.
+UNDIVIDED = ("gemma4",)
+
 
 class _Tensor(ctypes.Structure):
     """The beginning of a ggml_tensor."""
@@ -105,7 +109,7 @@ def model(
     keys |= {"tokenizer.chat_template": template} if template else {}
     keys["general.architecture"], keys["general.name"] = architecture, f"tiny {architecture}"
     without_drafts = {key: value for key, value in keys.items() if not key.endswith(DRAFTS)}  # nobody loads such layers
-    return write(path, gguf(keys, _shapes(path, without_drafts), _random))
+    return write(path, gguf(keys, _shapes(path, without_drafts), partial(_random, architecture)))
 
 
 def vocabulary(marks: Sequence[str] = ()) -> Keys:
@@ -138,11 +142,13 @@ def _shapes(path: Path, keys: Keys) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in found.items() if not name.endswith("scale") and "dense" not in name}
 
 
-def _random(name: str, shape: tuple[int, ...]) -> bytes:
+def _random(architecture: str, name: str, shape: tuple[int, ...]) -> bytes:
     """Large enough that a wrong state is seen in every logit; norms about 1, decays below 0."""
     values: Any = np.random.default_rng(crc32(name.encode())).standard_normal(shape[::-1], dtype=np.float32)
     if "norm" in name:
         values = np.float32(1) + values / np.float32(10)
+        if architecture in UNDIVIDED and "attn_q_norm" in name:
+            values /= np.float32(shape[0] ** 0.5)
     elif name.endswith("ssm_a"):
         values = -np.abs(values) / np.float32(2)
     else:

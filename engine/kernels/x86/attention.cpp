@@ -13,8 +13,9 @@
 //    └─────────┘
 //
 // The cells of all conversations lie in one buffer, so the keys are a list: those that any of the rows may see. Tokens
-// whose lists have little in common (of two conversations) are not put into one tile. Few rows go one way
-// (attention_few.h), many another (attention_many.h).
+// whose lists have little in common (of two conversations) are not put into one tile. Few rows are computed in floats
+// (attention_few.h), many in whole numbers of 16 bits (attention_many.h); in floats also where scores are so large that 16
+// bits would round them too coarsely: models that do not divide the lengths of queries and keys out of them (Gemma 4).
 //
 // Takes the place of ggml's function of the same name, which overlay.cmake renames to stock_…, and leaves to it what no
 // model here needs to be fast: other types, biases, sinks.
@@ -29,7 +30,6 @@ extern "C" void stock_ggml_compute_forward_flash_attn_ext(const ggml_compute_par
 #if defined(__FMA__) && defined(__F16C__) && (defined(__AVX2__) || (defined(__AVX512F__) && defined(__AVX512BW__)))
 
 #include "attention_few.h"
-#include "attention_floats.h"
 #include "attention_many.h"
 
 #include <memory>
@@ -88,6 +88,7 @@ public:
 private:
     static constexpr int READERS = 16;  // at most: all threads look at all of them
     static constexpr int FEW = 16;      // heads that share their keys, at most
+    static constexpr int FLOATS = 64;   // rows of a piece that is computed in floats, which stay in a near cache
     Sight sight;
     Few<Cell> few;
     Many<Cell> many;
@@ -164,7 +165,7 @@ private:
     }
 
     void by_rows(const ggml_compute_params *params, const Attention &of) {
-        const Cut cut(of, many.most(of), params->nth);
+        const Cut cut(of, of.divided() ? many.most(of) : FLOATS, params->nth);
         share(params, cut.pieces(of), [&](int piece) {
             const int first = cut.first(of, piece), tokens = std::min(cut.length, of.tokens - first);
             const int group = cut.group(of, piece), part = cut.part(piece), heads = std::min(cut.size, of.shared - part);
@@ -173,7 +174,7 @@ private:
                 const bool lone = sight.lone(token) && of.shared <= FEW;
                 count = sight.list(token, first + tokens);
                 const Rows rows{group, group * of.shared + part, heads, token, count};
-                if (sight.plain && !lone) {
+                if (sight.plain && of.divided() && !lone) {
                     many.attend(of, sight, rows);
                 } else {
                     few.take(of, &rows, 1);
@@ -207,7 +208,6 @@ bool ours(const ggml_compute_params *params, const ggml_tensor *dst) {
 void ggml_compute_forward_flash_attn_ext(const ggml_compute_params *params, ggml_tensor *dst) {
     if (!ours(params, dst)) return stock_ggml_compute_forward_flash_attn_ext(params, dst);
     const Attention of(dst);
-    if (!of.divided() && dst->src[1]->type == Half::TYPE) return attend_in_floats(params, dst);
     (dst->src[1]->type == Half::TYPE ? compute<Half> : compute<Eight>)(params, of);
 }
 

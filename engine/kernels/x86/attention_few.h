@@ -1,5 +1,5 @@
-// Attention of few rows, as when an answer is written: each cell is read once, turned into floats, and multiplied with all
-// of them. Values are fetched while keys are computed, and the next keys with the values:
+// Attention in floats, of few rows most of the time, as when an answer is written: each cell is read once, turned into
+// floats, and multiplied with eight of them. Values are fetched while keys are computed, and the next keys with the values:
 //
 //     keys     ▐ span 0 ▌           ▐ span 1 ▌           ▐ …        256 cells each
 //     values             ▐ span 0 ▌           ▐ span 1 ▌
