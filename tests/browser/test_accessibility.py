@@ -99,3 +99,19 @@ def test_forced_colours_leave_edges(new_chat: Open, script: Script) -> None:
     assert chat.page.locator("#send").evaluate(style)[0] == "1px"
     assert chat.page.locator(".composer").evaluate(style)[0] == "1px"
     assert chat.page.locator("#conversations .row").evaluate(style)[1] == "2px"
+
+
+def test_the_list_can_be_skipped_and_no_two_things_have_one_name(tab: Chat, script: Script) -> None:
+    for n in range(3):
+        script.records.add(f"Talk {n}", "q", "a")
+    chat = tab.open()
+    expect(chat.rows).to_have_count(3)
+    expect(chat.page.locator("#panel")).to_be_visible()
+    assert chat.page.locator("#app :is(a, button, input)").first.get_attribute("id") == "skip"
+    chat.page.locator("#skip").focus()
+    expect(chat.page.locator("#skip")).to_be_in_viewport(ratio=1)
+    chat.page.keyboard.press("Enter")
+    expect(chat.input).to_be_focused()
+    expect(chat.page.get_by_role("link", name="Dashboard")).to_have_count(1)
+    names = chat.rows.get_by_role("button").evaluate_all("nodes => nodes.map((node) => node.ariaLabel)")
+    assert len(set(names)) == len(names) == 3

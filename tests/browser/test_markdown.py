@@ -332,3 +332,18 @@ def test_an_attack_alone(chat: Chat, attack: str) -> None:
     """One by one, since markup may hide markup."""
     given = {"module": chat.module("markdown.js"), "source": attack, "inside": INSIDE}
     assert chat.page.evaluate(PLACED, given) == []
+
+
+def test_lists_have_their_own_marks_and_wide_tables_scroll(chat: Chat, script: Script) -> None:
+    """Whatever list the messages stand in; no cell is squeezed to a word a line."""
+    head = "|".join(f" Column number {n} " for n in range(12))
+    script.will_say(f"- one\n  - two\n    - [ ] three\n\n|{head}|\n|{'---|' * 12}\n|{head}|\n")
+    chat.ask("Show it.")
+    expect(chat.answer.locator("td")).to_have_count(12)
+    style = "node => getComputedStyle(node).listStyleType"
+    assert chat.answer.locator("ul").first.evaluate(style) == "disc"
+    one, three = (chat.answer.locator("li").nth(n).bounding_box() for n in (0, 2))
+    assert one and three and three["x"] - one["x"] > 24
+    frame = chat.answer.locator(".table")
+    assert frame.evaluate("node => node.scrollWidth > node.clientWidth && getComputedStyle(node).overflowX") == "auto"
+    assert min(chat.answer.locator("td").evaluate_all("nodes => nodes.map((node) => node.clientWidth)")) > 80

@@ -99,6 +99,21 @@ def test_a_branch_begins_behind_any_answer(tab: Chat, script: Script) -> None:
     tab.page.keyboard.press("Escape")
 
 
+def test_whatever_a_menu_offers_has_its_icon(chat: Chat, script: Script) -> None:
+    for text in ("One.", "Two."):
+        script.will_say(text)
+        chat.ask("Hello")
+        expect(chat.answer).to_have_text(text)
+        expect(chat.page.locator("#send")).to_be_visible()
+    chat.answers.first.get_by_role("button", name="More").click()
+    items = chat.page.locator("#menu button")
+    expect(items.first).to_have_text("Branch from here")
+    for item in items.all():
+        box = item.locator("svg").bounding_box()
+        assert box and box["width"] > 10
+        assert item.locator("use").evaluate("node => node.getBBox().width") > 0
+
+
 def test_thoughts_between_tags_are_no_answer(chat: Chat, script: Script) -> None:
     """Models whose templates nobody knows write them into the text; cut anywhere."""
     said = "<think>\nTwo and < two.\n</think>\n\n**Four.**"

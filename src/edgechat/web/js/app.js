@@ -211,7 +211,7 @@ function placeSidebar() {
   const sheet = byId("sheet");
   if (wide.matches) {
     sheet.close();
-    byId("app").prepend(byId("sidebar"));
+    byId("skip").after(byId("sidebar"));
   } else sheet.append(byId("sidebar"));
 }
 
@@ -251,6 +251,7 @@ function followKeyboard() {
 function connect() {
   const click = (id, action) => byId(id).addEventListener("click", action);
   for (const id of ["new-chat", "bar-new-chat"]) click(id, newChat);
+  click("skip", (e) => (e.preventDefault(), byId("input").focus()));
   click("context-new", sumUp);
   click("language", () => switchLanguage(i18n.other()));
   click("settings", settings);
