@@ -19,6 +19,7 @@ from edgechat.api.responses.memory import Past
 from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.errors import InvalidRequest
 from edgechat.media.inline import MOST
+from edgechat.prompt.sight import SHARPEST
 from edgechat.types import Attachment, GenRequest, Message, Sampling
 from tests.api.conftest import serving
 from tests.pictures import drawn, encoded
@@ -219,6 +220,26 @@ def test_a_data_url_is_read_however_it_is_written(url: str, place: str) -> None:
         "ollama": (OllamaRequest, {"messages": [{"role": "user", "images": [url]}]}),
     }
     assert asked(*written[place]).media == {SHOWN.sha256: BYTES}
+
+
+@pytest.mark.parametrize(
+    ("detail", "tokens"), [("low", 128), ("high", SHARPEST), ("original", SHARPEST), ("auto", None), (None, None)]
+)
+def test_detail_says_how_many_tokens_a_picture_may_take(detail: str | None, tokens: int | None) -> None:
+    wanted = {} if tokens is None else {SHOWN.sha256: tokens}
+    chat = messages({"type": "image_url", "image_url": {"url": PNG, "detail": detail}})
+    shown = {"type": "input_image", "image_url": PNG, "detail": detail}
+    for shape, body in ((ChatRequest, chat), (ResponsesRequest, {"input": [{"role": "user", "content": [shown]}]})):
+        assert asked(shape, body).picture_tokens == wanted
+        assert asked(shape, body).media == {SHOWN.sha256: BYTES}
+    twice = messages(*({"type": "image_url", "image_url": {"url": PNG, "detail": one}} for one in ("low", detail)))
+    assert asked(ChatRequest, twice).picture_tokens == ({SHOWN.sha256: tokens} if tokens else {}), "the closest look"
+
+
+def test_a_detail_that_nobody_knows_is_told(seeing: httpx.Client) -> None:
+    for detail, ignored in (("odd", ["messages.0.content.1.image_url.detail"]), ("high", []), ("auto", [])):
+        part = {"type": "image_url", "image_url": {"url": PNG, "detail": detail}}
+        assert seeing.post(CHAT, json=messages(part)).json()["edgechat"]["ignored"] == ignored
 
 
 def test_pictures_are_the_users_to_send(seeing: httpx.Client) -> None:

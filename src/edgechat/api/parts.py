@@ -12,7 +12,7 @@ Whether a model takes pictures is found where it is asked (models/handle.py).
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from edgechat.api.addresses import is_address
@@ -20,6 +20,7 @@ from edgechat.errors import InvalidMedia, UnsupportedMedia
 from edgechat.media import inline
 from edgechat.media.inline import Sent
 from edgechat.prompt.senses import refused
+from edgechat.prompt.sight import MOST, SHARPEST
 from edgechat.types import Kind, Part
 
 # What is known, and taken by no model.
@@ -29,6 +30,8 @@ KINDS: dict[Any, Kind] = {
     "file": "document",
     "input_file": "document",
 }
+# Tokens that a picture may take at most, by OpenAI's words; "auto" is the usual number.
+DETAILS = {"low": 128, "high": SHARPEST, "original": SHARPEST}
 
 
 class Said(Protocol):
@@ -62,9 +65,28 @@ def media_of(*values: Any) -> dict[str, bytes]:
     return {sent.attachment.sha256: sent.content for value in values for sent in _sent(value)}
 
 
+def picture_tokens_of(*values: Any) -> dict[str, int]:
+    """How many tokens pictures in validated bodies may take, by SHA-256, where that is not the usual number."""
+    most: dict[str, int] = {}
+    for sent in (sent for value in values for sent in _sent(value)):
+        most[sent.attachment.sha256] = max(most.get(sent.attachment.sha256, 0), sent.tokens or MOST)
+    return {sha256: tokens for sha256, tokens in most.items() if tokens != MOST}
+
+
+def is_told(detail: str | None) -> bool:
+    """Whether a `detail` is one that has an effect, or asks for none."""
+    return detail is None or detail == "auto" or detail in DETAILS
+
+
+def looked_at(picture: Sent, detail: str | None) -> Sent:
+    """`picture`, as closely as OpenAI's `detail` says."""
+    return picture._replace(tokens=DETAILS.get(detail or ""))
+
+
 def _sent(value: Any) -> Iterator[Sent]:
-    if isinstance(value, Sent):
-        yield value
+    shown = getattr(value, "picture", value)
+    if isinstance(shown, Sent):
+        yield shown
         return
     for inner in vars(value).values() if isinstance(value, BaseModel) else value or ():
         if isinstance(inner, BaseModel | list | tuple):
@@ -129,4 +151,5 @@ PictureUrl = Annotated[
     Sent, PlainValidator(_picture), WithJsonSchema({"type": "string", "description": "data:image/png;base64,…"})
 ]
 UNREADABLE = "a block of this type cannot be read here"
+Detail = Annotated[str, Field(max_length=64)]
 BY_TYPE = Discriminator(tag_of, custom_error_type="unreadable", custom_error_message=UNREADABLE)

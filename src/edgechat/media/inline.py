@@ -19,10 +19,11 @@ MOST = 16 << 20  # bytes of one picture
 
 
 class Sent(NamedTuple):
-    """A picture as it came: the part of a message that it is, and its bytes."""
+    """A picture as it came: the part of a message that it is, its bytes, the tokens it may take where that was said."""
 
     attachment: Attachment
     content: bytes
+    tokens: int | None = None
 
 
 def picture(text: str) -> Sent:

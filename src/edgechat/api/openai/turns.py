@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 
 from edgechat.api.fields import Body, Many
 from edgechat.api.openai.functions import Call
-from edgechat.api.parts import PictureUrl, content_of, of_types, tag_of, type_of
+from edgechat.api.parts import Detail, PictureUrl, content_of, is_told, looked_at, of_types, tag_of, type_of
 from edgechat.media.inline import Sent
 from edgechat.types import Message, ModelInfo
 
@@ -24,11 +24,17 @@ class TextPart(Body):
 
 
 class Image(Body):
-    """Where a picture is: in the address itself. How closely it is looked at is the model's own business."""
+    """Where a picture is: in the address itself. `detail` tells how closely it is looked at."""
 
-    inert: ClassVar = ("detail", "format")
+    inert: ClassVar = ("format",)
 
     url: PictureUrl
+    detail: Detail | None = None
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if not is_told(self.detail):
+            yield "detail"
 
 
 def _addressed(image: Any) -> Any:
@@ -47,7 +53,7 @@ class ImagePart(Body):
     @property
     def picture(self) -> Sent:
         """The picture itself."""
-        return self.image_url.url
+        return looked_at(self.image_url.url, self.image_url.detail)
 
 
 class RefusalPart(Body):

@@ -12,7 +12,7 @@ from pydantic import Field, StrictBool, field_validator
 from edgechat.api.fields import Body, Choices, Drawn, Many, MaxTokens, Neutral, Strict, TopLogprobs, User
 from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of
 from edgechat.api.openai.turns import ChatMessage
-from edgechat.api.parts import media_of
+from edgechat.api.parts import media_of, picture_tokens_of
 from edgechat.api.tools import checked
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Guards, ModelInfo, Sampling
@@ -135,6 +135,7 @@ class ChatRequest(Drawn):
         wanted = GenRequest(
             messages=tuple(message.value() for message in self.messages),
             media=media_of(self.messages),
+            picture_tokens=picture_tokens_of(self.messages),
             sampling=self.sampling(defaults),
             max_tokens=self._limit(),
             stop=self.stops(),

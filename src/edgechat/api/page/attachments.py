@@ -43,10 +43,10 @@ EXAMPLE = Example(
     lambda: {
         "sha256": "92aee1b1" * 8,
         "kind": "picture",
-        "width": 1200,
-        "height": 800,
+        "width": None,
+        "height": None,
         "seconds": None,
-        "tokens": 488,
+        "tokens": None,
     },
 )
 
@@ -56,7 +56,7 @@ router = Router("/api/attachments")
 @router.put(
     "",
     Facts(Need.KEY, max_body=MOST, kinds=frozenset({BYTES, *MEDIA_TYPES}), example=EXAMPLE),
-    "Upload what a message will hold; `tokens` is about what it takes of `model`, null what is not known",
+    "Upload what a message will hold; `tokens` is about what it takes of `model`, and null what is not known, as here",
     openapi_extra={
         "requestBody": {"required": True, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
     },

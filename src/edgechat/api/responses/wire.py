@@ -30,7 +30,19 @@ from edgechat.api.fields import (
 )
 from edgechat.api.openai.turns import BY_PART, TEXTS, RefusalPart
 from edgechat.api.openai.wire import UNHEARD, Effort
-from edgechat.api.parts import PictureUrl, as_blocks, content_of, media_of, of_types, tag_of, type_of
+from edgechat.api.parts import (
+    Detail,
+    PictureUrl,
+    as_blocks,
+    content_of,
+    is_told,
+    looked_at,
+    media_of,
+    of_types,
+    picture_tokens_of,
+    tag_of,
+    type_of,
+)
 from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.media.inline import Sent
@@ -52,19 +64,25 @@ class Text(Body):
 
 
 class Image(Body):
-    """A picture. How closely it is looked at is the model's own business."""
+    """A picture. `detail` tells how closely it is looked at."""
 
     neutral: ClassVar = {"file_id": ()}  # no files are kept here
     instead: ClassVar = {"file_id": "image_url"}
-    inert: ClassVar = ("detail", "prompt_cache_breakpoint")
+    inert: ClassVar = ("prompt_cache_breakpoint",)
 
     type: Literal["input_image"]
     image_url: PictureUrl
+    detail: Detail | None = None
+
+    def without_effect(self, info: ModelInfo) -> Iterator[str]:
+        yield from super().without_effect(info)
+        if not is_told(self.detail):
+            yield "detail"
 
     @property
     def picture(self) -> Sent:
         """The picture itself."""
-        return self.image_url
+        return looked_at(self.image_url, self.detail)
 
 
 def as_parts(content: Any) -> Any:
@@ -334,6 +352,7 @@ class ResponsesRequest(Body):
         wanted = GenRequest(
             messages=tuple(turns_of(self.instructions, conversation)),
             media=media_of(conversation),
+            picture_tokens=picture_tokens_of(conversation),
             sampling=sampled(defaults, temperature=self.temperature, top_p=self.top_p),
             max_tokens=self.max_output_tokens,
             truncation=self.truncation or "disabled",
