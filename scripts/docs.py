@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from pydantic_core import PydanticUndefined
 
 import api_page
 from edgechat import cli
+from edgechat.cli.help import translate
 from edgechat.settings import PREFIX, Settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -25,9 +25,11 @@ NOTE = "<!-- Written by `make docs`; do not edit. -->\n"
 def commands() -> str:
     """Help of every command, as a terminal shows it."""
     root: Any = typer.main.get_command(cli.app)
+    translate(root)
     parts = [NOTE, "# Commands\n"]
     for title, command in _tree("edgechat", root):
-        context = click.Context(command, info_name=title, terminal_width=100, max_content_width=100)
+        width = {"terminal_width": 100, "max_content_width": 100}
+        context = command.context_class(command, info_name=title, **width, **root.context_settings)
         parts.append(f"## {title}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 

@@ -167,9 +167,9 @@ def fill(sentence: str, gaps: list[str]) -> str:
 
 
 def test_what_fills_a_gap_is_translated_too() -> None:
-    why = "hub.example:443 cannot be reached: its name is not known here. Check the network and the proxy settings."
+    why = "hub.example:443 cannot be reached: it refuses the connection. Check the network and the proxy settings."
     with speaking("zh"):
-        assert t(why) == "无法连接 hub.example:443：找不到这个域名（DNS）。请检查网络和代理设置。"
+        assert t(why) == "无法连接 hub.example:443：对方拒绝连接。请检查网络和代理设置。"
         assert t("No sentence of ours.") == "No sentence of ours."
     assert t(why) == why
 

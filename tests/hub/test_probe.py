@@ -48,7 +48,7 @@ async def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(HubUnreachable, match=r"hub\.invalid:443 cannot be reached: its name is not known here"):
+    with pytest.raises(HubUnreachable, match=r"hub\.invalid:443 cannot be reached: its name cannot be resolved"):
         await probe.reachable("https://hub.invalid")
 
 

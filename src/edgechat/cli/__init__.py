@@ -68,8 +68,7 @@ def main() -> None:
     """Run a command. Whatever goes wrong is one line on standard error, and an exit status."""
     i18n.speak(i18n.of_locale(os.environ))
     command = get_command(app)
-    if i18n.of_locale(os.environ) != i18n.ENGLISH:
-        translate(command)
+    translate(command)
     try:
         sys.exit(command(prog_name="edgechat", standalone_mode=False))
     except TyperException as error:

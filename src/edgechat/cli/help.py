@@ -15,12 +15,23 @@ from edgechat.i18n import t
 # A word, or a wide character, with the punctuation that no line begins with.
 _PIECE = re.compile(r"(?:[^\s\u2e80-\uffef]+|.)[，。：；、）！？]*\s*")
 
+KINDS = {
+    "str": "TEXT",
+    "list[str]": "TEXT",
+    "path": "PATH",
+    "list[Path]": "PATH",
+    "int": "NUMBER",
+    "int range": "NUMBER",
+    "float range": "NUMBER",
+}
+
 
 def translate(command: Any) -> None:
-    """Have `command`, and all below it, show their help in the language of now."""
+    """Have `command`, and all below it, show their help in the language of now, and the kinds of values in words."""
     command.context_class = _Context
-    if command.help:  # of which its group shows the first sentence
-        command.short_help = t(_paragraphs(command.help)[0]).partition("。")[0] + "。"
+    first, stop, _ = t(_paragraphs(command.help or "")[0]).partition("。")
+    if stop:  # of its help its group shows the first sentence
+        command.short_help = first + stop
     for child in getattr(command, "commands", {}).values():
         translate(child)
 
@@ -48,7 +59,7 @@ class _Help(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
         self.write("\n\n".join("\n".join(indent + line for line in one) for one in paragraphs) + "\n")
 
     def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        rows, indent = list(rows), " " * self.current_indent
+        rows, indent = [(_plain(term), about) for term, about in rows], " " * self.current_indent
         left = min(max(cell_len(term) for term, _ in rows), col_max) + col_spacing
         for term, about in rows:
             sentence, _, extra = about.partition("  [")
@@ -61,6 +72,14 @@ class _Help(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
 
 class _Context(typer.Context):
     formatter_class = _Help
+
+
+def _plain(term: str) -> str:
+    """`--port <int>` as --port NUMBER; an argument's own name says enough."""
+    name, typed, kind = term.partition(" <")
+    if not typed:
+        return term
+    return f"{name} {t(KINDS[kind.partition('>')[0]])}" if name.startswith("-") else name
 
 
 def lines(text: str, width: int) -> Iterator[str]:

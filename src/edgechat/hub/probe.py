@@ -41,7 +41,7 @@ async def reachable(url: str, timeout: float = 3.0) -> None:  # noqa: ASYNC109  
     except TimeoutError:
         raise _unreachable(what, f"it does not answer within {timeout:g} s") from None
     except socket.gaierror:
-        raise _unreachable(what, "its name is not known here") from None
+        raise _unreachable(what, "its name cannot be resolved (DNS)") from None
     except OSError as error:
         raise _unreachable(what, _REASONS.get(error.errno or 0, error.strerror or str(error))) from None
 
