@@ -228,7 +228,7 @@ class NotFound(RequestError):
 class ResponseGone(NotFound):
     """An answer that was to be built on is not kept, or not any more."""
 
-    code = "previous_response_not_found"  # as OpenAI's clients know it
+    code = "previous_response_not_found"  # and a 400, by which OpenAI's clients send all of it again
 
 
 class Stale(RequestError):

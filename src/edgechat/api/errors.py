@@ -52,7 +52,7 @@ STATUS: dict[type[errors.EdgechatError], int] = {
     errors.OperatorOnly: 403,
     errors.ContextLengthExceeded: 400,
     errors.NotFound: 404,
-    errors.ResponseGone: 404,
+    errors.ResponseGone: 400,
     errors.Stale: 409,
     errors.KeyReused: 422,
     errors.RequestRefused: 400,

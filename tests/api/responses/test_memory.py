@@ -9,7 +9,7 @@ import pytest
 
 from edgechat.api.responses.memory import KEPT_S, MOST, MOST_BYTES, Past
 from edgechat.api.responses.wire import ResponsesRequest
-from edgechat.errors import ResponseGone
+from edgechat.errors import NotFound
 from edgechat.keys import Keys
 from edgechat.types import Limits
 from tests.api.conftest import serving
@@ -78,22 +78,28 @@ def test_store_false_keeps_nothing(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "param"),
+    ("more", "told"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"previous_response_id": ""}, None),
-        ({"input": [{"type": "item_reference", "id": "msg_gone"}, {"role": "user", "content": "x"}]}, "input.0.id"),
+        ({"previous_response_id": "resp_1"}, (400, "previous_response_not_found", "previous_response_id")),
+        (
+            {"input": [{"type": "item_reference", "id": "msg_gone"}, {"role": "user", "content": "x"}]},
+            (404, "not_found", "input.0.id"),
+        ),
     ],
 )
-def test_what_is_gone_is_a_404_in_openais_words(client: httpx.Client, more: dict[str, Any], param: str | None) -> None:
+def test_what_is_gone_is_told_as_openai_tells_it(
+    client: httpx.Client, more: dict[str, Any], told: tuple[int, str, str]
+) -> None:
+    """By the 400 and its code an editor knows that it has to send the whole conversation again."""
     answer = client.post(ROUTE, json={"input": "x"} | more)
-    if param is None:
-        assert answer.status_code == 200  # nothing is named
-        return
     error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (404, "previous_response_not_found", param)
+    assert (answer.status_code, error["code"], error["param"]) == told
     assert "not found" in error["message"]
     assert "restart" in error["message"]
+
+
+def test_an_empty_name_is_none(client: httpx.Client) -> None:
+    assert client.post(ROUTE, json={"input": "x", "previous_response_id": ""}).status_code == 200
 
 
 def test_another_key_finds_nothing(fake_model: FakeModel, tmp_path: Path) -> None:
@@ -105,7 +111,7 @@ def test_another_key_finds_nothing(fake_model: FakeModel, tmp_path: Path) -> Non
         for method in ("GET", "DELETE"):
             assert client.request(method, f"{ROUTE}/{first['id']}", headers=other).status_code == 404
         more = {"input": "two", "previous_response_id": first["id"]}
-        assert client.post(ROUTE, json=more, headers=other).status_code == 404
+        assert client.post(ROUTE, json=more, headers=other).status_code == 400
         more = {"input": [{"type": "item_reference", "id": first["output"][0]["id"]}]}
         assert client.post(ROUTE, json=more, headers=other).status_code == 404
         assert client.get(f"{ROUTE}/{first['id']}", headers=mine).json() == first
@@ -122,20 +128,20 @@ def test_what_is_kept_is_bounded_in_number_bytes_and_time() -> None:
     given = past.conversation(ResponsesRequest.model_validate({"input": "x"}))
     for at in range(MOST + 1):
         past.keep(made(str(at)), given, 1)
-    with pytest.raises(ResponseGone):
+    with pytest.raises(NotFound):
         past.get("0")
     past.get("1")  # used: the next one goes first
     past.keep(made("new"), given, 1)
     past.get("1")
-    with pytest.raises(ResponseGone):
+    with pytest.raises(NotFound):
         past.get("2")
     past.keep(made("large"), given, MOST_BYTES)
     past.get("large")
     past.keep(made("larger", before="large"), given, 1)
-    with pytest.raises(ResponseGone):
+    with pytest.raises(NotFound):
         past.get("larger")  # with what it builds on, it is more than may be
     past.get("large")  # … and nothing had to go for it
     past.keep(made("last"), given, 1)
     now += KEPT_S + 1
-    with pytest.raises(ResponseGone):
+    with pytest.raises(NotFound):
         past.get("last")

@@ -213,6 +213,6 @@ def test_the_official_client_works(client: httpx.Client) -> None:
         assert official.responses.create(model="", input=echoed).output_text == "You said: more"
         more = official.responses.create(model="", input="more", previous_response_id=whole.id)
         assert more.output_text == "You said: more"
-        with pytest.raises(openai.NotFoundError) as refused:
+        with pytest.raises(openai.BadRequestError) as refused:
             official.responses.create(model="", input="hi", previous_response_id="resp_1")
         assert refused.value.param == "previous_response_id"

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from edgechat.api.responses.wire import AnyItem, Item, Known, Reference, ResponsesRequest
-from edgechat.errors import ResponseGone
+from edgechat.errors import NotFound, ResponseGone
 
 KEPT_S = 3600.0  # since its last use
+GONE = "answers are kept for an hour and not across a restart"
 MOST = 256  # answers of one realm
 MOST_BYTES = 16 << 20  # of one realm: bodies as they came and went, those that an answer builds on counted again
 
@@ -51,20 +52,24 @@ class Past:
         while len(self._kept) > MOST or sum(one.size for one in self._kept.values()) > MOST_BYTES:
             self._kept.popitem(last=False)
 
-    def get(self, id: str, param: str | None = None) -> Kept:
-        """The answer with that id, used now. Raises ResponseGone."""
+    def get(self, id: str) -> Kept:
+        """The answer with that id, used now. Raises NotFound."""
         self.expire()
         if id not in self._kept:
-            raise ResponseGone(
-                f"Response with id {id!r} not found: answers are kept for an hour and not across a restart. Send the "
-                "whole conversation as input.",
-                param,
-            )
+            raise NotFound(f"Response with id {id!r} not found: {GONE}.")
         self._kept[id] = self._kept.pop(id)._replace(used=self._clock())
         return self._kept[id]
 
+    def _before(self, id: str) -> Kept:
+        """The answer that another one builds on. Raises ResponseGone."""
+        try:
+            return self.get(id)
+        except NotFound:
+            text = f"Previous response with id {id!r} not found: {GONE}. Send the whole conversation as input."
+            raise ResponseGone(text, "previous_response_id") from None
+
     def forget(self, id: str) -> None:
-        """Drop it. Raises ResponseGone."""
+        """Drop it. Raises NotFound."""
         self.get(id)
         del self._kept[id]
 
@@ -74,9 +79,9 @@ class Past:
             self._kept.popitem(last=False)
 
     def conversation(self, body: ResponsesRequest) -> tuple[Known, ...]:
-        """What `body` asks about: what it builds on, then its own input. Raises ResponseGone."""
+        """What `body` asks about: what it builds on, then its own input. Raises NotFound, ResponseGone."""
         id = body.previous_response_id
-        before = self.get(id, "previous_response_id").conversation if id else ()
+        before = self._before(id).conversation if id else ()
         return (*before, *(self._found(at, item) for at, item in enumerate(body.input)))
 
     def _found(self, at: int, item: AnyItem) -> Known:
@@ -85,9 +90,9 @@ class Past:
         self.expire()
         found = next((said for said in self._items() if said.id == item.id), None)
         if found is None:
-            raise ResponseGone(
-                f"Item with id {item.id!r} not found: items are kept for an hour and not across a restart. Send the "
-                "item itself, or turn storing off in the client (store: false).",
+            raise NotFound(
+                f"Item with id {item.id!r} not found: {GONE}. Send the item itself, or turn storing off in the client "
+                "(store: false).",
                 f"input.{at}.id",
             )
         return found
