@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from edgechat.errors import EdgechatError, NotReady, ShuttingDown
-from edgechat.history import attachments, conversations, held, removal, turns
+from edgechat.history import attachments, conversations, removal, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
 from edgechat.runs import log, title
@@ -94,6 +94,7 @@ class Runs:
             del self._latest[conversation_id]
             if run.outcome is not None and run.outcome.status == "complete":
                 await self._entitle(run)
+        run.media = {}
         await asyncio.sleep(KEPT_S)
         del self._runs[run.started.run_id]
 
@@ -143,19 +144,18 @@ class Runs:
             if not await wrap_future(self.history.read(conversations.wants_title, started.conversation_id)):
                 return
             messages = await wrap_future(self.history.read(turns.path, started.answer_id))
-            media = await asyncio.to_thread(held.contents, self.history, run.owner, messages)
-            found = await self._ask_title(messages, media, run)
+            found = await self._ask_title(messages, run)
             if found:
                 await wrap_future(self.history.write(conversations.entitle, run.owner, started.conversation_id, found))
         except EdgechatError as error:
             logger.info("no title", why=str(error))
 
-    async def _ask_title(self, messages: list[Message], media: dict[str, bytes], run: Run) -> str:
+    async def _ask_title(self, messages: list[Message], run: Run) -> str:
         model = self._runtime.find(run.turn.model, run.caller)
         request = GenRequest(
             title.question(messages),
             model.served.sampling,
-            media=media,
+            media=run.media,
             max_tokens=title.MAX_TOKENS,
             thinking=False if model.served.info.thinking_switch else None,
             background=True,

@@ -49,6 +49,7 @@ class Run:
         self._fresh = 0  # pieces of text since the last checkpoint
         self._due = asyncio.Event()  # there are enough of them for the next one
         self._served: Served | None = None
+        self.media: dict[str, bytes] = {}  # of the conversation, until nobody needs it any more
         self._usage: log.Usage | None = None
         self._work: asyncio.Task[types.Done] | None = None
         self._stopped = False
@@ -89,11 +90,11 @@ class Run:
             self.log.append(log.Queued(position=1))
             await former.log.ended.wait()
         messages = await wrap_future(self._history.read(turns.path, self.started.message_id))
-        media = await asyncio.to_thread(held.contents, self._history, self.owner, messages)
+        self.media = await asyncio.to_thread(held.contents, self._history, self.owner, messages)
         model = await self._ready()
         self._served = model.served
         looking, reading = _Reading(), _Reading()
-        async with aclosing(model.stream(self._request(messages, media, model.served))) as events:
+        async with aclosing(model.stream(self._request(messages, model.served))) as events:
             async for event in events:
                 match event:
                     case types.Done():
@@ -125,13 +126,13 @@ class Run:
             self.log.append(log.Loading(readiness.state, _percent(readiness.progress)))
             await _within(AWAY_S, changed)
 
-    def _request(self, messages: list[Message], media: dict[str, bytes], served: Served) -> GenRequest:
+    def _request(self, messages: list[Message], served: Served) -> GenRequest:
         params = self.turn.params
         if system := params.get("system"):
             messages = [Message.of("system", system), *(one for one in messages if one.role != "system")]
         return GenRequest(
             messages=tuple(messages),
-            media=media,
+            media=self.media,
             sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),
             max_tokens=params.get("max_tokens"),
             stop=tuple(params.get("stop") or ()),

@@ -236,6 +236,36 @@ def test_a_conversation_that_holds_one_is_read_and_its_next_answer_says_why_not(
     assert files(home) == [], "its bytes are destroyed with it"
 
 
+def test_each_branch_has_its_own_pictures(home: Path) -> None:
+    """Edited, asked again and gone on with: the model sees those of the branch, and they live as long as it does."""
+    (home.parent / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
+    with serving(home.parent / "fake.json", home) as base, httpx.Client(base_url=base, timeout=30) as client:
+        one, two, three = (upload(client, encoded(drawn((width, 40)), "PNG")) for width in (40, 80, 120))
+
+        def seen(content: str | None, **more: Any) -> tuple[dict[str, str], int]:
+            """A run, and how many tokens its model read."""
+            started = begin(client, content, **more)
+            *told, (_, name, _) = events(client, started["run_id"])
+            assert name == "done"
+            return started, next(value["ctx_used"] for _, name, value in told if name == "usage")
+
+        first, small = seen("What?", attachments=[one])
+        where = {"conversation_id": first["conversation_id"]}
+        _, edited = seen("What?", **where, parent_id=None, attachments=[two])
+        assert edited > small, "a wider picture in the place of the other"
+        _, again = seen(None, **where, parent_id=first["message_id"])
+        assert again == small, "the same was read"
+        _, longer = seen("And?", **where, parent_id=first["answer_id"], attachments=[three])
+        assert longer > small
+        messages = client.get(f"/api/conversations/{first['conversation_id']}").json()["messages"]
+        held = [[part["sha256"] for part in message.get("attachments", ())] for message in messages]
+        assert [digests for digests in held if digests] == [[one], [two], [three]]
+        assert (
+            client.delete(f"/api/conversations/{first['conversation_id']}?purge=true", headers=JSON).status_code == 204
+        )
+        assert files(home) == []
+
+
 def test_it_is_found_by_the_name_of_its_file(home: Path) -> None:
     (home.parent / "fake.json").write_text('{"senses": ["picture"], "reply": "I see."}')
     with serving(home.parent / "fake.json", home) as base, httpx.Client(base_url=base, timeout=30) as client:
