@@ -117,6 +117,7 @@ class GenRequest(Struct, frozen=True):
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     max_tokens: int | None = None  # None: CAP, or all that fits where that guard is off
+    context: int | None = None  # tokens that messages and answer may take together; None: all that the model has here
     stop: tuple[str, ...] = ()
     media: dict[str, bytes] = {}  # what the messages' attachments are, by their SHA-256
     picture_tokens: dict[str, int] = {}  # that a picture may take at most, by its SHA-256; others: the usual number

@@ -205,6 +205,21 @@ def test_a_conversation_has_a_system_prompt_of_its_own(chat: Chat, script: Scrip
     expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
 
 
+def test_a_conversation_has_a_context_of_its_own(chat: Chat, script: Script) -> None:
+    chat.page.locator("#own").click()
+    chat.page.locator(".answers summary").click()
+    field = chat.page.get_by_label("Context (tokens read at most)")
+    field.fill("100")
+    expect(chat.page.get_by_text("Must be between 256 and 131072; not saved.")).to_be_visible()
+    field.fill("1024")
+    chat.page.keyboard.press("Escape")
+    expect(chat.page.locator("#own")).to_have_text("context 1024")
+    script.will_say("Yes.")
+    chat.ask("Hello")
+    expect(chat.answer).to_have_text("Yes.")
+    assert script.requests[0]["settings"] == {"context": 1024}
+
+
 def test_what_every_conversation_is_told_is_seen_in_each(chat: Chat) -> None:
     chat.button("Settings").click()
     chat.page.get_by_label("System prompt").fill("Be brief.")

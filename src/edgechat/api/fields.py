@@ -52,6 +52,7 @@ Token = Annotated[str, StringConstraints(pattern="^(0|[1-9][0-9]{0,9})$")]  # a 
 Bias = dict[Token, Annotated[Number, Field(ge=-100, le=100)]]
 Seed = Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63), WHOLE]
 MaxTokens = Annotated[StrictInt, Field(ge=1, lt=1 << 31), WHOLE]
+Room = Annotated[StrictInt, Field(ge=256, lt=1 << 31), WHOLE]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[Many[Stop], Field(max_length=32)]
 User = Annotated[str, Field(max_length=512)]

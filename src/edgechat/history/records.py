@@ -87,6 +87,7 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     seed: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
+    context: Annotated[int, Meta(ge=256, lt=1 << 31)] | None = None
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=32)] | None = None
     thinking: bool | None = None
 

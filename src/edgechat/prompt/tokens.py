@@ -91,7 +91,7 @@ class Prompter:
         wanted, unheld = self._wanted_thinking(request)
         senses.check(request.messages, self._senses)
         if request.prompt is not None:
-            ids = self._checked(self._raw(request.prompt), "prompt")
+            ids = self._checked(self._raw(request.prompt), "prompt", self._context)
             return Prepared(ids, turns=(len(ids) - 1,))
         tools = request.tools if request.tool_choice != "none" else ()
         thinking = self._thinking if wanted is None else wanted
@@ -116,13 +116,14 @@ class Prompter:
             shown = (len(_seen(part, sights)[0]) for part in message.attachments)
             return self._count(message.text) + sum(shown)
 
+        context = min(self._context, request.context or self._context)
         may_think, form = self.template.thinks and thinking is not False, self.template.form
         if request.truncation == "disabled":
             ids, dropped = encode(request.messages), 0
         else:
-            answer = min(request.max_tokens or CAP, int(self._context * ANSWER))
-            _, dropped, ids = budget.fit(request.messages, self._context - answer, encode, count)
-        tokens = self._checked(ids, "messages")
+            answer = min(request.max_tokens or CAP, int(context * ANSWER))
+            _, dropped, ids = budget.fit(request.messages, context - answer, encode, count)
+        tokens = self._checked(ids, "messages", context)
         return Prepared(tokens, dropped, thinks, may_think, form, unheld, read.ends, read.views)
 
     def answer(self, question: AnyQuestion, sights: Mapping[str, Sight] = {}) -> Answered:
@@ -172,9 +173,15 @@ class Prompter:
         bos = self._tokenizer.bos
         return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 
-    def _checked(self, ids: list[int], param: str) -> list[int]:
+    def _checked(self, ids: list[int], param: str, context: int) -> list[int]:
         if not ids:
             raise InvalidRequest("the prompt has no token: say something.", param)
+        if context <= len(ids) < self._context:
+            raise ContextLengthExceeded(
+                f"the conversation has {len(ids)} tokens, its own context is {context} including the answer: "
+                "send less, or give it more.",
+                param,
+            )
         if len(ids) >= self._context:
             raise ContextLengthExceeded(
                 f"the conversation has {len(ids)} tokens, this model's context here is {self._context} "

@@ -135,6 +135,7 @@ class Run:
             media=self.media,
             sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),
             max_tokens=params.get("max_tokens"),
+            context=params.get("context"),
             stop=tuple(params.get("stop") or ()),
             thinking=params.get("thinking"),
             conversation=self.started.conversation_id,
@@ -189,7 +190,7 @@ class Run:
 
     def _measured(self, done: types.Done) -> log.Usage:
         assert self._served is not None
-        usage = done.usage
+        usage, context = done.usage, self._served.info.context
         return log.Usage(
             prompt=usage.prompt_tokens,
             cached=usage.cached_tokens,
@@ -197,7 +198,7 @@ class Run:
             ttft_ms=round((self._first - self._begun) * 1000, 1) if self._first else None,
             tps=done.timing.decode_tok_s,
             ctx_used=usage.total_tokens,
-            ctx_max=self._served.info.context,
+            ctx_max=min(context, self.turn.params.get("context") or context),
             dropped=done.dropped_messages,
         )
 

@@ -78,6 +78,7 @@ class Answer:
         self._thought = 0
         capped = request.max_tokens is None and request.guards.cap
         self._most = CAP if capped else request.max_tokens or sys.maxsize
+        self._room = request.context or sys.maxsize
         self._acted: list[Guard] = []
         self._capped = capped
 
@@ -169,8 +170,9 @@ class Answer:
         if self._reply.repeated and self.request.guards.loop:
             self._acted.append("loop")
             return [*told, *self._end("eos")]
-        if self.said >= self._most or len(self.tokens) >= context:
-            return [*told, *self._cut_off(len(self.tokens) < context)]
+        room = min(context, self._room)
+        if self.said >= self._most or len(self.tokens) >= room:
+            return [*told, *self._cut_off(len(self.tokens) < room)]
         if self.request.guards.loop and self.said % repeat.LOOK == 0 and repeat.repeats(self.tokens[self.asked :]):
             self._acted.append("loop")
             return [*told, *self._close(), *self._end("loop")]

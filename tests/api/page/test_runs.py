@@ -243,6 +243,23 @@ def test_a_conversation_has_settings_of_its_own(client: httpx.Client) -> None:
     assert client.post("/api/runs", json={"content": "x", "conversation_id": id, "settings": own}).status_code == 400
 
 
+def test_a_conversation_reads_no_more_than_its_own_context(client: httpx.Client) -> None:
+    """The oldest turns are left out, as where the model's is full; the meter shows what it has."""
+    started = begin(client, "one two three", settings={"context": 256})
+    id = started["conversation_id"]
+    used = []
+    for _ in range(12):
+        used.append(next(data for _, event, data in events(client, started["run_id"]) if event == "usage"))
+        started = begin(client, "one two three", conversation_id=id)
+    assert {one["ctx_max"] for one in used} == {256}
+    assert all(one["ctx_used"] <= 256 for one in used)
+    assert used[0]["dropped"] == 0 < used[-1]["dropped"]
+    too_long = begin(client, "word " * 400, conversation_id=id)
+    error = next(data for _, event, data in events(client, too_long["run_id"]) if event == "error")
+    assert error["code"] == "context_length_exceeded"
+    assert "its own context is 256" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -250,7 +267,7 @@ def test_a_conversation_has_settings_of_its_own(client: httpx.Client) -> None:
         ("min_p", [-0.1, 0, 1, 1.1]), ("repetition_penalty", [0, 0.1, 10, 11]),
         ("frequency_penalty", [-2.1, -2, 2, 2.1]),
         ("presence_penalty", [-2.1, -2, 2, 2.1]), ("seed", [-(1 << 63) - 1, -(1 << 63), (1 << 63) - 1, 1 << 63]),
-        ("max_tokens", [0, 1, (1 << 31) - 1, 1 << 31]),
+        ("max_tokens", [0, 1, (1 << 31) - 1, 1 << 31]), ("context", [255, 256, (1 << 31) - 1, 1 << 31]),
         ("stop", [[], ["x"], [""], ["x" * 256], ["x" * 257], ["x"] * 33]),
         ("thinking", [True, False, 1]), ("system", ["", "x"]),
     ],

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from edgechat.api import sse
-from edgechat.api.fields import Draw, Many, MaxTokens, Stops, Strict
+from edgechat.api.fields import Draw, Many, MaxTokens, Room, Stops, Strict
 from edgechat.api.reply import comments_of
 from edgechat.api.requests import TheCaller, owner_of, runs_of
 from edgechat.api.routes import Asks, Facts, Need, Router
@@ -31,10 +31,14 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class Params(Draw):
-    """How to answer. What is left out is the model's own; `system` stands before the conversation."""
+    """How to answer. What is left out is the model's own; `system` stands before the conversation.
+
+    `context` bounds what of the conversation is read, and the answer with it, below what the model has here.
+    """
 
     system: Annotated[str, Field(max_length=1 << 20)] | None = None
     max_tokens: MaxTokens | None = None
+    context: Room | None = None
     stop: Stops | None = None
     thinking: StrictBool | None = None
 

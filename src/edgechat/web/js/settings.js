@@ -14,6 +14,7 @@ const PARAMS = [
   ["temperature", 0, 2, 0.1],
   ["top_p", 0.01, 1, 0.01],
   ["max_tokens", 1, 131072, 1],
+  ["context", 256, 131072, 1],
   ["top_k", 0, 1000, 1],
   ["repetition_penalty", 0.1, 10, 0.05],
   ["seed", 0, 2147483647, 1],
