@@ -110,8 +110,7 @@ CAP = 1024  # tokens of an answer whose length nobody chose
 class GenRequest(Struct, frozen=True):
     """One answer to produce. `stop` strings and the end-of-turn token are not part of the answer.
 
-    Either `messages`, which go through the model's template, or `prompt`, which is continued as it stands: text, or
-    the vocabulary's own token ids.
+    Either `messages`, which go through the model's template, or `prompt`, which is continued as it is: text, or ids.
     """
 
     messages: tuple[Message, ...]
