@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgechat.cli import follow
 from tests import ggufs
 from tests.cli.conftest import Bench, Command
 from tests.hub.conftest import TINY, TINY_FILE, made_up, sha256
@@ -154,3 +155,11 @@ def test_a_model_without_a_chat_template_is_told(pulled: Bench, command: Command
     (check,) = [check for check in said["checks"] if check["name"].startswith("template ")]
     assert check["name"] == "template tiny-q4_k_m"
     assert "ChatML" in check["found"]
+
+
+def test_a_narrow_terminal_is_told_row_by_row(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow.out, "_width", 40)
+    lines = command("models").said.splitlines()
+    told = lines[lines.index("qwen3-0.6b") + 1 :][:2]
+    assert " ".join(" ".join(told).split()) == "state to pull · size 639.4 MB · RAM ? · licence apache-2.0"
+    assert all(len(line) <= 40 for line in lines if "edgechat serve" not in line and "Recommended" not in line)

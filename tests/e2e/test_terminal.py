@@ -126,6 +126,15 @@ def test_an_answer_that_the_terminal_cannot_show_is_no_error(model: str) -> None
     assert (told.returncode, told.stdout) == (0, "You said: ??\n"), told.stderr
 
 
+def test_ctrl_c_before_it_began_leaves_no_traceback(tmp_path: Path) -> None:
+    """On a slow machine most of a second goes by in imports."""
+    begin = "import importlib, os, signal\nreal = importlib.import_module\n"
+    press = "def pressed(name):\n    os.kill(os.getpid(), signal.SIGINT)\n    return real(name)\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{begin}{press}importlib.import_module = pressed\n")
+    told = ask("models", PYTHONPATH=str(tmp_path))
+    assert (told.returncode, told.stdout, told.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_what_nobody_looked_for_is_one_line_too(tmp_path: Path) -> None:
     """And shown whole for the asking."""
     (tmp_path / "site").mkdir()

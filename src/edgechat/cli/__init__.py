@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -60,8 +61,13 @@ ASKED = tuple(sys.argv[1:2])
 if ASKED == ("serve",):
     other = any(word.startswith("--engine") for word in sys.argv)
     spare.prepare("" if other else "llama_cpp")  # it gets ready while this process imports the rest
+INTERRUPTIBLE = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if INTERRUPTIBLE:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C amidst imports ends it without a traceback
 for command in ASKED if ASKED == ("serve",) else COMMANDS:  # a server starts sooner without all others
     import_module(f"edgechat.cli.{command}").register(app)
+if INTERRUPTIBLE:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ def tell(checks: list[Check]) -> None:
         mark, colour = MARKS[check.verdict]
         told = (check.name, check.found, *([check.todo or ""] if wide else []))
         table.add_row(Text(t(mark), colour), *(Text(t(text)) for text in told))
-    show_table(table)
+    show_table(table, narrow=0)
     for check in () if wide else checks:
         if check.todo:
             out.print(f"{t(check.name)}: {t(check.todo)}", markup=False)

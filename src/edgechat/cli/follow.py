@@ -33,8 +33,19 @@ TOLD = ("downloading", "loading", "ready")  # to a pipe or a log file; why it fa
 WIDE = 100  # columns of a terminal, from which on tables have all of theirs
 
 
-def show_table(table: Table) -> None:
+NARROW = 60  # below which a table is told row by row
+
+
+def show_table(table: Table, narrow: int = NARROW) -> None:
     """Print `table` within the width there is: lines are broken, and nothing is cut off."""
+    if out.width < narrow:
+        heads = [str(column.header) for column in table.columns]
+        for row in zip(*(column.cells for column in table.columns), strict=True):
+            first, *others = map(str, row)
+            told = (f"{head} {cell}" for head, cell in zip(heads[1:], others, strict=True) if cell)
+            out.print(first, style="bold", markup=False)
+            out.print(f"  {' · '.join(told)}", markup=False, soft_wrap=False)
+        return
     for column in table.columns:
         column.overflow = "fold"
     out.print(table, soft_wrap=False)
