@@ -76,6 +76,16 @@ def test_halving_keeps_the_fastest_able_first() -> None:
     assert [each.recipe for each in half(known[:2], 0.06)] == ["b"]
 
 
+def test_where_nobody_keeps_the_floor_a_finer_one_is_tried_by_how_much_they_missed_it() -> None:
+    speeds = {Recipe(kind, "Q8_0"): Speed(1, USUAL[kind]) for kind in USUAL}
+    rough = [one("Q4_K/Q8_0", 10, 10 * Recipe("Q4_K", "Q8_0").usual), one("Q5_K/Q8_0", 10, None)]
+    assert choice.finer(speeds, rough, 0.06) == Recipe("Q6_K", "Q8_0")
+    assert choice.finer(speeds, rough, 0.02) == Recipe("Q8_0", "Q8_0")
+    assert choice.finer(speeds, rough, 0.001) is None
+    assert choice.finer(speeds, [one("Q4_K/Q8_0", 10, 0.05)], 0.06) is None
+    assert choice.finer(speeds, [], 0.06) is None
+
+
 def test_where_nobody_keeps_the_floor_the_most_faithful_goes_on() -> None:
     assert [each.recipe for each in half([one("a", 40, 0.9), one("b", 30, 0.5)], 0.06)] == ["b"]
 

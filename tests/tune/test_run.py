@@ -17,6 +17,7 @@ from edgechat.hub.stored import Stored
 from edgechat.tune import letters, recipes, record
 from edgechat.tune.choice import FLOORS, QUALITIES, QualityName
 from edgechat.tune.progress import Step
+from edgechat.tune.recipes import USUAL
 from edgechat.tune.record import Records, Tuned
 from edgechat.tune.run import Wish, tune
 from tests.tune.conftest import FakeLab
@@ -89,6 +90,16 @@ async def test_a_recipe_that_does_not_work_is_left_out(model: Stored, store: Sto
     found = await tuned(model, Store(store.models.parent / "other"), lab)
     assert found.chosen.recipe != best
     assert best not in [one.recipe for one in found.candidates]
+
+
+async def test_a_model_that_suffers_more_than_usual_gets_a_finer_recipe(
+    model: Stored, store: Store, lab: FakeLab
+) -> None:
+    lab.klds = {kind: 10 * usual for kind, usual in USUAL.items()}
+    found = await tuned(model, store, lab)
+    assert found.chosen != found.baseline
+    assert found.chosen.quality is not None
+    assert found.chosen.quality.within(FLOORS["balanced"])
 
 
 async def test_where_nothing_keeps_the_floor_the_file_stays(model: Stored, store: Store, lab: FakeLab) -> None:

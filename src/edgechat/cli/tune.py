@@ -164,7 +164,10 @@ def _show(found: Tuned) -> None:
             f"Writing takes {took / 1e9:.1f} of the {given / 1e9:.1f} GB/s that the memory gives: {found.roof:.0%}."
         )
     if found.chosen == found.baseline:
-        out.say(f"Nothing faster keeps a divergence of {FLOORS[found.quality]:g}: the file stays. Threads: {threads}.")
+        floor = f"{FLOORS[found.quality]:g}"
+        out.say(
+            f"Nothing that was tried is faster and keeps a divergence of {floor}: the file stays. Threads: {threads}."
+        )
         return
     ratio = found.chosen.speed.decode / found.baseline.speed.decode
     read = found.chosen.speed.prefill / found.baseline.speed.prefill

@@ -4,7 +4,7 @@ Successive halving: what a look costs grows from round to round, the number of c
 
     predicted   all pairs of types          speed from twins of a few layers
     round 1     the MOST fastest hopefuls   quality over a few rows
-    round 2     half of them                quality over all rows
+    round 2     half of them                quality over all rows; where none keeps the floor, a finer one
     race        half of these, and the file as it is, in turns: speed of the whole model
 """
 
@@ -52,6 +52,16 @@ def half(candidates: Sequence[Candidate], floor: float) -> list[Candidate]:
     able.sort(key=lambda one: (not _keeps(one, floor), one.speed.turn))
     places = max(1, (len(candidates) + 1) // 2)
     return able[:places] or sorted(candidates, key=_divergence)[:1]
+
+
+def finer(speeds: Mapping[Recipe, Speed], tried: Sequence[Candidate], floor: float) -> Recipe | None:
+    """The fastest that should keep `floor` where none of those `tried` does: this model suffers more than usual."""
+    if not tried or any(_keeps(one, floor) for one in tried):
+        return None
+    strain = min(_divergence(one) / Recipe.parse(one.recipe).usual for one in tried)
+    able = [recipe for recipe in speeds if recipe.usual * strain <= floor]
+    able = [recipe for recipe in able if str(recipe) not in {one.recipe for one in tried}]
+    return min(able, key=lambda recipe: (speeds[recipe].turn, str(recipe)), default=None)
 
 
 def choose(baseline: Candidate, candidates: Iterable[Candidate], floor: float) -> Candidate:

@@ -150,6 +150,9 @@ class _Run:
         for recipe in [Recipe.parse(one.recipe) for one in second]:
             if one := await self._judged(recipe, speeds[recipe], SCORED):
                 known[one.recipe] = one
+        last = choice.finer(speeds, list(known.values()), self.floor)
+        if last and (one := await self._judged(last, speeds[last], SCORED)):
+            known[one.recipe] = one
         return list(known.values())
 
     async def _read_source(self) -> None:
