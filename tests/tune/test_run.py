@@ -53,6 +53,20 @@ async def test_the_fastest_within_the_floor_is_published(
     assert serving[1] == stored
 
 
+async def test_the_projector_is_published_with_the_file_that_was_chosen(
+    model: Stored, store: Store, lab: FakeLab
+) -> None:
+    def see(target: Path) -> None:
+        target.write_bytes(b"GGUF of eyes")
+
+    records = Records(store.models.parent)
+    found = await tune(model, store, records, lab, BALANCED, lambda _: None, see)
+    serving = records.serving(model, store)
+    assert serving is not None
+    assert serving[1].sha256 == found.sha256
+    assert [path.read_bytes() for path in serving[1].companions] == [b"GGUF of eyes"]
+
+
 async def test_work_grows_from_round_to_round_and_candidates_fall(model: Stored, store: Store, lab: FakeLab) -> None:
     await tuned(model, store, lab)
     judged = [order for order in lab.orders if isinstance(order, letters.Judge)]

@@ -181,7 +181,9 @@ def _row(kept: Kept, store: Store, settings: Settings) -> Row:
         except ModelFileInvalid as error:
             wrong = str(error)
     ram, short = None, None
-    projector = projectors.of(model.path, model.companions) if settings.engine in registry.EYES else None
+    projector = (
+        projectors.of(model.path, (*loaded.companions, *model.companions)) if settings.engine in registry.EYES else None
+    )
     if header is not None:
         short = UNTAUGHT if header.template is None and not memory.embeds(header) else None
         ram, why = _ram(header if loaded is model else read_header(loaded.path), settings, projector)

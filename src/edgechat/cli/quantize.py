@@ -1,20 +1,16 @@
 """`edgechat quantize`: a model in smaller weights, made here and kept like a pulled one."""
 
 import asyncio
-import shutil
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgechat import machine
-from edgechat.bench import likeness
-from edgechat.cli import options
+from edgechat.cli import eyes, options
 from edgechat.cli.follow import out
 from edgechat.cli.models import watch
-from edgechat.errors import ModelError, StorageError
-from edgechat.gguf import eyes
+from edgechat.errors import StorageError
 from edgechat.gguf.quantize import BODIES, Recipe
 from edgechat.gguf.quantize import quantize as write
 from edgechat.hub.catalog import Catalog
@@ -74,13 +70,13 @@ async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantiz
         if not stage.take():
             raise StorageError(f"{name} is being made already.")
     try:
-        file, projector = f"{name}.gguf", projectors.of(start.path, start.companions)
-        sees = f"{projectors.PREFIX}-{name}.gguf"
+        file, sees = f"{name}.gguf", f"{projectors.PREFIX}-{name}.gguf"
+        see = eyes.writer(start, settings.threads or machine.cores(), out.say)
         manifest = Manifest(
             name,
             f"quantized:{start.sha256}:{recipe}",
             start.revision,
-            (File(file), File(sees)) if projector else (File(file),),
+            (File(file), File(sees)) if see else (File(file),),
             start.licence,
             made_from=made_from,
         )
@@ -98,27 +94,9 @@ async def _make(source: str, recipe: Recipe, settings: Settings, allow_requantiz
                     allow_requantize,
                     tell=lambda done: bar.update(task, completed=done),
                 )
-            if projector:
-                threads = settings.threads or machine.cores()
-                told = await asyncio.to_thread(_see, start.path, projector.path, stage.files / sees, threads)
-                out.say(told)
+            if see:
+                await asyncio.to_thread(see, stage.files / sees)
         return await in_thread(lambda stop: publish(store, stage, manifest, made_from, catalog.names, stop))
     finally:
         stage.clear()
         stage.leave()
-
-
-def _see(model: Path, projector: Path, target: Path, threads: int) -> str:
-    """Write the projector of `model` to `target`, in eight bits where that is better; what was found."""
-    try:
-        eyes.shrink(projector, target, threads)
-        found = likeness.compare(model, projector, target, 1)
-    except ModelError as error:
-        why = str(error)
-    else:
-        speed, cosine = f"{found.speed:.1f}", f"{found.cosine:.4f}"
-        if found.is_better:
-            return t(f"Its projector has eight bits now: {speed} times as fast, cosine {cosine}.")
-        why = f"in eight bits it would be {speed} times as fast, cosine {cosine}"
-    shutil.copyfile(projector, target)
-    return t(f"Its projector stays as it is: {why}.")

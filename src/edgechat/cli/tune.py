@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from edgechat import machine
 from edgechat.bench import picture as bars
-from edgechat.cli import options
+from edgechat.cli import eyes, options
 from edgechat.cli.follow import err, out
 from edgechat.cli.tuning import check
 from edgechat.errors import UnknownName
@@ -105,8 +106,9 @@ async def _tune(reference: str, settings: Settings, wish: Wish) -> Tuned:
                 console.print(f"{step.fraction:4.0%} {t(step.doing)} {left}".rstrip())
             told = step.doing
 
+        see = eyes.writer(model, settings.threads or machine.cores(), console.print)
         async with Lab() as lab:
-            return await tune(model, store, Records(settings.home), lab, wish, tell)
+            return await tune(model, store, Records(settings.home), lab, wish, tell, see)
 
 
 async def _on_disk(reference: str, settings: Settings, store: Store) -> Stored:

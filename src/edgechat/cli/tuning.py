@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import structlog
 
+from edgechat import machine
+from edgechat.cli import eyes
 from edgechat.errors import ConfigError, EdgechatError
 from edgechat.hub.stored import Stored
 from edgechat.models.library import Library
@@ -61,7 +63,8 @@ async def tune_beside(library: Library, stored: Stored) -> None:
     wish = Wish(memory=int(settings.memory), threads=settings.threads)
     try:
         async with Lab(background=True) as lab:
-            found = await tune(stored, library.store, library.records, lab, wish, tell)
+            see = eyes.writer(stored, settings.threads or machine.cores(), log.info)
+            found = await tune(stored, library.store, library.records, lab, wish, tell, see)
     except EdgechatError as error:
         log.error("tuning failed", why=str(error))
     else:

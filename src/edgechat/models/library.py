@@ -114,7 +114,7 @@ class Library:
             return None
         if self.settings.projector and self.default is not None and stored.name == self.default.name:
             return projectors.read(self.settings.projector, stored.path)
-        return projectors.of(stored.path, stored.companions)
+        return projectors.of(stored.path, (*self.file(stored).companions, *stored.companions))
 
     def planned(self, stored: Stored) -> Forecast:
         """As `forecast`, of what is loaded for `stored`, with its projector."""

@@ -1,6 +1,7 @@
 """The chosen file becomes a model of the store, with its lineage: listed, verified and removed like any other."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgechat.errors import ConfigError
@@ -11,22 +12,24 @@ from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 
 
-async def publish(model: Stored, recipe: str, path: Path, store: Store) -> Stored:
-    """Take the file at `path` into the store: `model` in `recipe`. Raises StorageError."""
-    return await asyncio.to_thread(_publish, model, recipe, path, store)
+async def publish(model: Stored, recipe: str, paths: Sequence[Path], store: Store) -> Stored:
+    """Take the files at `paths` into the store: `model` in `recipe`, and what belongs to it. Raises StorageError."""
+    return await asyncio.to_thread(_publish, model, recipe, paths, store)
 
 
-def _publish(model: Stored, recipe: str, path: Path, store: Store) -> Stored:
+def _publish(model: Stored, recipe: str, paths: Sequence[Path], store: Store) -> Stored:
     source = f"{model.name} in {recipe}"
     name = f"{model.name}-{recipe.replace('/', '-').lower()}"
-    manifest = Manifest(name, source, "", (File(path.name),), model.licence, made_from=source)
+    files = tuple(File(path.name) for path in paths)
+    manifest = Manifest(name, source, "", files, model.licence, made_from=source)
     stage = store.stage(source)
     if not stage.take():
         raise ConfigError(f"{source} is being made by another process already.")
     try:
         with writing(stage.root):
             stage.begin(manifest)
-            path.replace(stage.files / path.name)
+            for path in paths:
+                path.replace(stage.files / path.name)
         return take_in(store, stage, manifest, source)
     finally:
         stage.leave()

@@ -4,6 +4,7 @@ costs ─► pairs ─► source read ─► round 1 ─► round 2 ─► atten
          choice.py               make, judge  judge    against the file as it is
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ from edgechat.tune.recipes import Recipe
 from edgechat.tune.record import Counts, Records, Tuned, Work, fingerprint
 
 AS_IT_IS = ""  # the file as it is, where recipes are keys
+PROJECTOR = "mmproj"  # how the file of a projector is called
+
+Eyes = Callable[[Path], None]
 
 log = structlog.get_logger("tune")
 
@@ -44,9 +48,17 @@ class Wish(NamedTuple):
 
 
 async def tune(
-    model: Stored, store: Store, records: Records, lab: Asks, wish: Wish, tell: Callable[[Step], None]
+    model: Stored,
+    store: Store,
+    records: Records,
+    lab: Asks,
+    wish: Wish,
+    tell: Callable[[Step], None],
+    eyes: Eyes | None = None,
 ) -> Tuned:
     """Find, publish and remember the fastest recipe for `model` within the floor.
+
+    `eyes` writes the model's projector, where it has one, to a path.
 
     Cancelled, it can be called again and goes on. Raises ConfigError when another process tunes the model or its
     matrices are not known here, or the cores granted change meanwhile; NoSpace, EngineFailed, ModelFileInvalid.
@@ -56,7 +68,7 @@ async def tune(
         records.folder.mkdir(parents=True, exist_ok=True)
     try:
         with work.lock.acquire(blocking=False):
-            return await _Run(model, store, lab, wish, work, Progress(tell, time.monotonic)).run(records)
+            return await _Run(model, store, lab, wish, work, Progress(tell, time.monotonic), eyes).run(records)
     except Timeout:
         raise ConfigError(f"{model.name} is being tuned by another process already.") from None
 
@@ -64,7 +76,10 @@ async def tune(
 class _Run:
     """One tuning."""
 
-    def __init__(self, model: Stored, store: Store, lab: Asks, wish: Wish, work: Work, progress: Progress) -> None:
+    def __init__(
+        self, model: Stored, store: Store, lab: Asks, wish: Wish, work: Work, progress: Progress, eyes: Eyes | None
+    ) -> None:
+        self.eyes = eyes
         self.model, self.store, self.lab, self.work, self.progress = model, store, lab, work, progress
         self.wish, self.floor = wish, FLOORS[wish.quality]
         self.threads = wish.threads or machine.cores()
@@ -250,7 +265,11 @@ class _Run:
 
     async def _publish(self, chosen: Candidate) -> Stored:
         with self.progress.doing("checking every byte", "publish"):
-            return await publish(self.model, chosen.recipe, self.work.file(chosen.recipe), self.store)
+            files = [self.work.file(chosen.recipe)]
+            if self.eyes is not None:
+                files.append(self.work.folder / f"{PROJECTOR}.gguf")
+                await asyncio.to_thread(self.eyes, files[-1])
+            return await publish(self.model, chosen.recipe, files, self.store)
 
     # ── the folder ──
 
