@@ -66,7 +66,7 @@ class Settings(BaseModel):
         default="127.0.0.1",
         description="address to listen on; any but 127.0.0.1 and ::1 needs a key: `edgechat key add NAME`",
     )
-    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     hosts: tuple[str, ...] = Field(
         default=(),
         description="further names that the server is reached by, such as chat.example.org; a request for another name "
@@ -103,7 +103,7 @@ class Settings(BaseModel):
         default=0,
         ge=0,
         le=1 << 20,
-        description="tokens per conversation; 0 takes what the model knows, at most 4096",
+        description="tokens per conversation; 0 takes what the model was trained for, at most 4096",
     )
     threads: int = Field(
         default=0,
@@ -190,9 +190,9 @@ class Settings(BaseModel):
         default=0, ge=0, le=8760, description="hours between two looks for newer models; 0 never looks unasked"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least severe line that is logged"
+        default="info", description="lowest level that is logged"
     )
-    log_format: Literal["human", "json"] = Field(default="human", description="how log lines look")
+    log_format: Literal["human", "json"] = Field(default="human", description="format of log lines")
     log_file: Path | None = Field(default=None, description="file that the log goes to as well, begun anew every day")
     log_max_bytes: ByteSize = Field(
         default=ByteSize(10_000_000), ge=10_000, description="size at which the log's file is begun anew, such as 10MB"

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def autostart(
-    off: Annotated[bool, typer.Option("--off", help="Stop it, and no longer start it at log-in.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Stop it, and do not start it at log-in any more.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the service file; change nothing.")] = False,
     home: options.Home = None,
     config: options.Config = None,

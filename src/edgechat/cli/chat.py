@@ -38,7 +38,7 @@ GONE = 128 + signal.SIGPIPE  # the status of a program whose reader has gone
 ID = re.compile(r"c-\w*")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, or the named one.")]
-Images = Annotated[list[Path] | None, typer.Option("--image", help="A picture to ask about; may be given again.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", help="A picture to ask about; may be repeated.")]
 System = Annotated[str | None, typer.Option("--system", help="System message for the conversation.")]
 
 
@@ -53,7 +53,7 @@ def chat(
         list[str] | None,
         typer.Argument(
             help="One question, answered on standard output; standard input is added to it. "
-            "With --resume alone: which conversation, by the first characters of its id.",
+            "With --resume alone: a conversation, by the first characters of its id.",
             metavar="PROMPT",
             show_default=False,
         ),
@@ -83,10 +83,10 @@ def chat(
 
 
 def run(
-    model: Annotated[str, typer.Argument(help="Which model: as in --model.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="Model, named as for --model.", show_default=False)],
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(help="One question; a chat without.", metavar="PROMPT", show_default=False),
+        typer.Argument(help="One question; without it, a chat.", metavar="PROMPT", show_default=False),
     ] = None,
     system: System = None,
     image: Images = None,

@@ -88,7 +88,7 @@ def doctor(
         typer.Option(
             "--bundle",
             help="Write a zip file for whoever helps: versions, machine, settings without secrets, models, figures, "
-            "the log's end. Nobody's words are in it.",
+            "the log's end. No chat text is in it.",
         ),
     ] = None,
     see: Annotated[

@@ -30,23 +30,23 @@ def register(app: typer.Typer) -> None:
 
 def show_help(
     context: typer.Context,
-    command: Annotated[list[str] | None, typer.Argument(help="Of which command; of all without.")] = None,
+    command: Annotated[list[str] | None, typer.Argument(help="A command; without it, all.")] = None,
 ) -> None:
-    """Show what there is."""
+    """Show help."""
     assert context.parent is not None
     context.parent.command.main([*(command or ()), "--help"], prog_name="edgechat", standalone_mode=False)
 
 
 def stop(
     model: Annotated[
-        str | None, typer.Argument(help="A model to unload; the server itself without.", show_default=False)
+        str | None, typer.Argument(help="A model to unload; without it, the server stops.", show_default=False)
     ] = None,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
     """Stop the running server, or unload a model from it.
 
-    Answers under way may end first; a second Ctrl-C where it was started ends it at once.
+    Answers in progress may finish first; a second Ctrl-C where it was started ends it at once.
     """
     settings = options.load(config, home=home)
     card = presence.find(settings.home)

@@ -34,10 +34,12 @@ NOBODY = ""  # the terminal's own conversations, and those from before the first
 
 app = typer.Typer(help="Conversations: list, show, search, export, import, back up.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(help="A conversation's id, or the first characters of it.", show_default=False)]
-MaybeId = Annotated[str | None, typer.Argument(help="A conversation's id, or the first characters of it; all without.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
-Of = Annotated[str | None, typer.Option("--of", help="The key whose conversations; without it the terminal's own.")]
+Id = Annotated[str, typer.Argument(help="A conversation's id, or its first characters.", show_default=False)]
+MaybeId = Annotated[str | None, typer.Argument(help="A conversation's id, or its first characters; without it, all.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")]
+Of = Annotated[
+    str | None, typer.Option("--of", help="The key whose conversations are meant; without it, the terminal's own.")
+]
 
 
 class Opened(NamedTuple):
@@ -83,7 +85,7 @@ def show_list(
 @app.command()
 def search(
     words: Annotated[
-        list[str], typer.Argument(help="What all must stand in one message or title.", show_default=False)
+        list[str], typer.Argument(help="Words that must all occur in one message or title.", show_default=False)
     ],
     limit: Limit = 20,
     of: Of = None,
@@ -120,7 +122,9 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; otherwise standard output.")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="To read, instead of JSON to import again.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Markdown to read, instead of JSON to import again.")
+    ] = False,
     of: Of = None,
     home: options.Home = None,
     config: options.Config = None,
@@ -228,7 +232,7 @@ def _documents(file: Path, archives: ExitStack) -> Iterator[Document]:
 
 @app.command()
 def give(
-    to: Annotated[str, typer.Argument(metavar="KEY", help="The name of the key they shall belong to.")],
+    to: Annotated[str, typer.Argument(metavar="KEY", help="Name of the key that will own them.")],
     of: Of = None,
     home: options.Home = None,
     config: options.Config = None,
@@ -242,7 +246,7 @@ def give(
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="Where the copy goes.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
@@ -266,7 +270,7 @@ def recover(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Recover from a damaged file, or from a backup. Takes what can be read; the old file is kept beside it."""
+    """Recover from a damaged file, or from a backup. Saves what can be read; the old file is kept beside it."""
     saved = rescue.recover(History(options.load(config, home=home).home), source)
     if saved.kept is not None:
         out.say(f"The old file is kept as {saved.kept}")

@@ -16,9 +16,9 @@ from edgechat.hub.store import Store
 from edgechat.i18n import t
 from edgechat.types import Struct
 
-Name = Annotated[str, typer.Argument(help="Name of a model that is here.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Name of an installed model.", show_default=False)]
 Names = Annotated[
-    list[str] | None, typer.Argument(help="Names of models that are here; without one, all.", show_default=False)
+    list[str] | None, typer.Argument(help="Names of installed models; without any, all.", show_default=False)
 ]
 
 
@@ -70,7 +70,7 @@ def _tell(verdict: Verdict) -> None:
 
 
 def remove(name: Name, home: options.Home = None, config: options.Config = None) -> None:
-    """Delete a model. What another model uses stays; what is being read goes when its reader ends."""
+    """Delete a model. Files that another model shares stay; files in use go once they are free."""
     settings = options.load(config, home=home)
     freed = versions.remove(Store(settings.home), name)
     out.say(f"{name} is removed.")
@@ -79,7 +79,10 @@ def remove(name: Name, home: options.Home = None, config: options.Config = None)
 
 def gc(
     previous: Annotated[
-        bool, typer.Option("--previous", help="Delete the versions before the last updates, too: no rollback then.")
+        bool,
+        typer.Option(
+            "--previous", help="Delete the versions before the last updates, too; no rollback is possible then."
+        ),
     ] = False,
     home: options.Home = None,
     config: options.Config = None,

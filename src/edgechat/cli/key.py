@@ -15,7 +15,7 @@ from edgechat.i18n import t
 from edgechat.keys import Key, Keys, keys_of
 from edgechat.types import Limits
 
-Count = Annotated[int | None, typer.Option(min=0, help="0: no limit; otherwise the server's setting holds.")]
+Count = Annotated[int | None, typer.Option(min=0, help="0: no limit; without this, the server's setting.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +32,9 @@ def _keys(home: Path | None, config: Path | None) -> Keys:
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="Who or what comes in with it.")],
-    operator: Annotated[bool, typer.Option("--operator", help="May look after the server: metrics, models.")] = False,
-    model: Annotated[list[str] | None, typer.Option("--model", help="A model it may use; all without this.")] = None,
+    name: Annotated[str, typer.Argument(help="Who or what will use it.")],
+    operator: Annotated[bool, typer.Option("--operator", help="Let it manage the server: metrics, models.")] = False,
+    model: Annotated[list[str] | None, typer.Option("--model", help="A model it may use; without this, all.")] = None,
     requests_per_minute: Count = None,
     requests_per_day: Count = None,
     tokens_per_minute: Count = None,
@@ -45,7 +45,7 @@ def add(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make a key. It is shown once: only its hash is kept.
+    """Create a key. It is shown once: only its hash is kept.
 
     A running server knows it at once. From the first key on, every request but the health checks needs one.
     """

@@ -71,7 +71,7 @@ def pull_model(
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Get a model and check it. A pull that was stopped goes on where it was; a damaged model is mended."""
+    """Download a model and verify it. An interrupted download resumes; a damaged model is repaired."""
     settings = options.load(config, home=home)
     entry = Catalog.load(settings.home).find(model)
     if entry:

@@ -41,13 +41,13 @@ def quantize(
     ],
     allow_requantize: Annotated[
         bool,
-        typer.Option("--allow-requantize", help="Take a source below 8 bits: what it lost already is lost twice."),
+        typer.Option("--allow-requantize", help="Allow a source below 8 bits, which loses quality twice."),
     ] = False,
     threads: options.Threads = None,
     home: options.Home = None,
     config: options.Config = None,
 ) -> None:
-    """Write a model again in other types. Best from F16 or Q8_0; the result is listed with what it was made from."""
+    """Quantize a model: write its weights in other types. Best from F16 or Q8_0; the result names its origin."""
     settings = options.load(config, home=home, threads=threads)
     recipe = Recipe.parse(type)
     try:

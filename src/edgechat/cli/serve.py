@@ -55,7 +55,7 @@ def serve(
     config: options.Config = None,
     tune: Annotated[
         bool,
-        typer.Option("--tune", help="Find the fastest way to run the model meanwhile, in time that nobody else wants."),
+        typer.Option("--tune", help="Tune the model while serving it, in idle time."),
     ] = False,
     browser: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser once the model answers.")

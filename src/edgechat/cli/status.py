@@ -34,12 +34,12 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, once a second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh once a second, until Ctrl-C.")] = False,
     home: options.Home = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what the running server does now.
+    """Show what the running server is doing.
 
     State, model, answers, speed, memory, last errors.
     Ends with status 1 if none runs from this home folder, or if its model cannot be served.

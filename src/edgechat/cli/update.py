@@ -42,9 +42,9 @@ def update(
 ) -> None:
     """Update models; each must answer a test prompt first.
 
-    The version before stays for `rollback`.
+    The previous version is kept for `rollback`.
 
-    Ends with status 1 if one could not be asked for, or did not answer: that model stays as it was.
+    Ends with status 1 if an update could not be checked or did not answer; that model stays as it was.
     """
     settings = options.load(config, home=home)
     store = Store(settings.home)
@@ -120,7 +120,7 @@ async def answers(model: Stored, settings: Settings, store: Store) -> None:
 
 
 def rollback(name: Name, home: options.Home = None, config: options.Config = None) -> None:
-    """Go back to the version before the last update. Called again, it returns to the later one."""
+    """Go back to the version before the last update. Run again, it returns to the newer one."""
     settings = options.load(config, home=home)
     stored = versions.rollback(Store(settings.home), name)
     out.say(f"{name} is SHA-256 {stored.sha256[:12]}… again, downloaded {stored.pulled}.")
