@@ -22,7 +22,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from edgechat.api.page.assets import mount_page
 from edgechat.media.size import size_of
-from edgechat.prompt.sight import forecast
+from edgechat.prompt.sight import forecast, usual
 from tests.browser.records import Records
 
 MODEL = "qwen1.5-0.5b-chat"
@@ -204,7 +204,7 @@ def create_app(script: Script) -> FastAPI:
         media_type = request.headers["content-type"]
         script.held[sha256] = name, media_type, content
         size = size_of(io.BytesIO(content), media_type)
-        return {"sha256": sha256, "kind": "picture", "tokens": forecast(*size, 32) if size else None}
+        return {"sha256": sha256, "kind": "picture", "tokens": forecast(*size, 32, usual(*size, 32)) if size else None}
 
     @app.get("/api/attachments/{sha256}")
     async def kept(sha256: str) -> Response:

@@ -58,7 +58,7 @@ def kept(script: Script) -> Image.Image:
 def test_a_picture_is_attached_asked_about_and_seen_in_the_conversation(seeing: Chat, script: Script) -> None:
     script.will_say("Half blue, half red.")
     choose(seeing, file("flag.png", (1200, 800)))
-    expect(cards(seeing)).to_have_text("flag.pngabout 488 tokens")
+    expect(cards(seeing)).to_have_text("flag.pngabout 488 tokensSharper")
     seeing.shot("pictures-tray")
     seeing.ask("What is it?")
     expect(seeing.answer).to_have_text("Half blue, half red.")
@@ -86,6 +86,21 @@ def test_it_is_upright_and_says_no_place(seeing: Chat, script: Script) -> None:
     assert image.size == (100, 200)
     assert not image.getexif()
     assert is_blue(at(next(reversed(script.held.values()))[2], 0.5, 0.25)), "what was on the left is above"
+
+
+def test_a_picture_may_be_sharper_and_its_cost_is_told(seeing: Chat, script: Script) -> None:
+    choose(seeing, file("map.png", (1600, 1200)))
+    sharper = seeing.button("Sharper")
+    expect(cards(seeing)).to_contain_text("about 496 tokens")
+    sharper.click()
+    expect(cards(seeing)).to_contain_text("about 974 tokens")
+    expect(sharper).to_have_attribute("aria-pressed", "true")
+    assert kept(script).size == (36 * 32, 27 * 32)
+    seeing.shot("pictures-sharper")
+    seeing.button("Remove").click()
+    choose(seeing, file("small.png"))
+    expect(cards(seeing)).to_contain_text("small.png")
+    expect(sharper).to_be_hidden()
 
 
 @pytest.mark.parametrize("name", ["dropped.png", "pasted.png"])

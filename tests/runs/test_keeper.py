@@ -9,14 +9,18 @@ import pytest
 
 from edgechat.errors import NotFound, ShuttingDown
 from edgechat.history import conversations
+from edgechat.history.held import put
 from edgechat.history.records import Turn
 from edgechat.history.store import History
 from edgechat.runs import log, run
 from edgechat.runs.keeper import Runs
 from edgechat.runs.run import CHECKPOINT_PIECES
 from edgechat.types import AnyEvent, Caller, Delta, Done, Failed, GenRequest, Reasoning, Sampling, Timing, Usage
+from tests.pictures import drawn, encoded
 
-SERVED = SimpleNamespace(name="m", sampling=Sampling(), info=SimpleNamespace(context=100, thinking_switch=True))
+SERVED = SimpleNamespace(
+    name="m", sampling=Sampling(), info=SimpleNamespace(context=100, thinking_switch=True, patch=32)
+)
 ME = Caller("client", "me", name="me")
 DONE = Done("stop", "eos", Usage(3, 2), Timing(0, 0, None))
 
@@ -33,6 +37,9 @@ class Scripted:
         self.hangs = False  # after the last of them
         self.changed = asyncio.Event()
         self.readiness = SimpleNamespace(state="ready", why=None, progress=None)
+
+    def check(self, request: GenRequest) -> None:
+        """It takes everything."""
 
     def find(self, name: str | None, caller: Caller) -> "Scripted":
         self.found.append((name, caller))
@@ -140,3 +147,17 @@ async def test_nothing_begins_while_the_server_ends(runtime: Scripted, tmp_path:
     await runs.close()
     with pytest.raises(ShuttingDown):
         await runs.begin(ME, Turn(content="late"))
+
+
+async def test_a_picture_that_was_scaled_to_be_sharp_is_read_so_for_the_title_too(
+    runs: Runs, runtime: Scripted
+) -> None:
+    sizes = {(1152, 864): 36 * 27, (800, 640): 512, (1153, 864): 512, (2048, 2048): 512}
+    digests = {put(runs.history, "me", encoded(drawn(size), "JPEG"), "", 1 << 30): most for size, most in sizes.items()}
+    started = await runs.begin(ME, Turn(content="What?", attachments=tuple(digests)))
+    await told(runs, started.run_id)
+    async with asyncio.timeout(20):
+        while len(runtime.asked) < 2:
+            await asyncio.sleep(0.01)
+    assert [request.picture_tokens for request in runtime.asked] == [digests] * 2
+    assert [set(request.media) for request in runtime.asked] == [set(digests)] * 2

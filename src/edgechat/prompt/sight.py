@@ -34,14 +34,24 @@ SHARPEST = 1024  # where a request asks for more than usual
 MARKS = 2  # tokens around it
 
 
-def forecast(width: int, height: int, patch: int) -> int:
-    """How many tokens a picture will take, of a model whose cells stand for `patch` × `patch` pixels.
+def usual(width: int, height: int, patch: int) -> int:
+    """How many cells a picture may have where nobody says: MOST, but all it has where it comes in whole ones.
+
+    So sends it who has scaled it for this model, and wants more of it to be seen.
+    """
+    cells = (width // patch) * (height // patch)
+    is_scaled = width % patch == height % patch == 0 and cells <= SHARPEST
+    return max(cells, MOST) if is_scaled else MOST
+
+
+def forecast(width: int, height: int, patch: int, most: int = MOST) -> int:
+    """How many tokens a picture of `most` cells at most will take, each of which stands for `patch` × `patch` pixels.
 
     As Qwen's preprocessor scales it (`smart_resize`), which keeps its shape in whole cells; others come near that.
     """
     columns, rows = max(1, round(width / patch)), max(1, round(height / patch))
-    if columns * rows > MOST:
-        shrink = patch * math.sqrt(width * height / (MOST * patch**2))
+    if columns * rows > most:
+        shrink = patch * math.sqrt(width * height / (most * patch**2))
         columns, rows = max(1, math.floor(width / shrink)), max(1, math.floor(height / shrink))
     elif columns * rows < LEAST:
         grow = math.sqrt(LEAST * patch**2 / (width * height)) / patch

@@ -14,7 +14,7 @@ from edgechat.history import attachments, conversations, removal, turns
 from edgechat.history.records import Node, Outcome, Started, Turn
 from edgechat.history.store import History
 from edgechat.runs import log, title
-from edgechat.runs.run import OWN, Run, ending
+from edgechat.runs.run import OWN, Run, ending, sharpness
 from edgechat.runtime import Runtime
 from edgechat.types import Caller, Delta, Failed, GenRequest, Message
 
@@ -156,6 +156,7 @@ class Runs:
             title.question(messages),
             model.served.sampling,
             media=run.media,
+            picture_tokens=sharpness(messages, run.media, model.served.info.patch),
             max_tokens=title.MAX_TOKENS,
             thinking=False if model.served.info.thinking_switch else None,
             background=True,

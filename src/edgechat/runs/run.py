@@ -7,7 +7,9 @@ wait for the conversation's former run ─► wait for the model ─► stream �
 import asyncio
 import time
 from asyncio import wrap_future
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing, suppress
+from io import BytesIO
 
 import msgspec
 import structlog
@@ -18,7 +20,9 @@ from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown,
 from edgechat.history import held, turns
 from edgechat.history.records import Failure, Outcome, Started, Status, Turn
 from edgechat.history.store import History
+from edgechat.media.size import size_of
 from edgechat.models.library import sampled
+from edgechat.prompt.sight import usual
 from edgechat.runs import log
 from edgechat.runs.log import Log
 from edgechat.runtime import Runtime
@@ -133,6 +137,7 @@ class Run:
         return GenRequest(
             messages=tuple(messages),
             media=self.media,
+            picture_tokens=sharpness(messages, self.media, served.info.patch),
             sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),
             max_tokens=params.get("max_tokens"),
             context=params.get("context"),
@@ -258,6 +263,13 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(EdgechatError.code, "edgechat failed inside; the log says where.")
     retryable = isinstance(error, ServiceError)
     return Failure(error.code, str(error), retryable, getattr(error, "retry_after_s", None))
+
+
+def sharpness(messages: Iterable[Message], media: Mapping[str, bytes], patch: int) -> dict[str, int]:
+    """How many cells of `patch` × `patch` pixels the pictures of a conversation may have, by SHA-256."""
+    parts = {part.sha256: part.media_type for message in messages for part in message.attachments}
+    sizes = {sha256: size_of(BytesIO(media[sha256]), kind) for sha256, kind in parts.items() if sha256 in media}
+    return {sha256: usual(*size, patch) for sha256, size in sizes.items() if size and patch}
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

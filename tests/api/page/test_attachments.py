@@ -107,6 +107,8 @@ def test_what_it_takes_is_told_before_it_is_asked_about(home: Path) -> None:
         told = {"sha256": hashlib.sha256(content).hexdigest(), "kind": "picture", **size}
         for query in ({}, {"model": "fake.json"}, {"name": "a.jpg"}):
             assert own.put(AT, content=content, headers=RAW, params=query).json() == told | {"tokens": 302}
+        for larger, tokens in (((1152, 864), 974), ((1153, 864), 496), ((4000, 3000), 496)):
+            assert own.put(AT, content=encoded(drawn(larger), "JPEG"), headers=RAW).json()["tokens"] == tokens
         nobody = own.put(AT, content=content, headers=RAW, params={"model": "nobody"})
         assert nobody.json() == told | {"tokens": None}
 

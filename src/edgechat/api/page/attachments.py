@@ -25,7 +25,7 @@ from edgechat.history import attachments, files, held
 from edgechat.history.files import Incoming
 from edgechat.history.store import History
 from edgechat.media.sniff import MEDIA_TYPES
-from edgechat.prompt.sight import forecast
+from edgechat.prompt.sight import forecast, usual
 from edgechat.runtime import Runtime
 from edgechat.types import Caller
 
@@ -89,7 +89,7 @@ def _forecast(size: tuple[int, int] | None, runtime: Runtime, caller: Caller, mo
     """How many tokens a picture of that size takes of a model; None where that is not known, or does not see."""
     with suppress(EdgechatError):
         patch = runtime.find(model, caller).served.info.patch
-        return forecast(*size, patch) if size and patch else None
+        return forecast(*size, patch, usual(*size, patch)) if size and patch else None
     return None
 
 

@@ -12,6 +12,7 @@ import { put, putLabel, t } from "./i18n.js";
 import { chosen } from "./preferences.js";
 
 const TOKENS = 512; // of one picture
+const SHARP = 1024; // of one that is to be seen more closely: in whole cells the server takes as many
 const PATCH = 32; // pixels on a side that a token stands for, where the model does not say
 const FRAMES = 4; // of a video
 const MOST = 16; // pictures of one question
@@ -86,10 +87,11 @@ export class Tray {
     item.element.setAttribute("aria-busy", "true");
     this.#composer.changed();
     try {
-      const { blob, width, height } = await drawn(item.source, TOKENS, this.#patch);
+      const { blob, width, height, whole } = await drawn(item.source, item.sharp ? SHARP : TOKENS, this.#patch);
       const { sha256, kind, tokens } = await attachments.put(blob, item.name, chosen());
       item.held = { sha256, kind, media_type: blob.type, name: item.name, width, height };
       item.element.querySelector("img").src = attachments.at(sha256);
+      item.sharper.hidden = whole && !item.sharp;
       if (tokens) put(item.element.querySelector(".cost"), "pictures.tokens", { n: tokens });
     } catch (error) {
       this.#drop(item);
@@ -105,7 +107,16 @@ export class Tray {
     if (item.held) image.src = attachments.at(item.held.sha256);
     const cost = h("span", { class: "cost" });
     const drop = iconButton("close", "pictures.drop", () => (this.#drop(item), this.#composer.focus()));
-    return h("li", {}, image, h("div", {}, h("span", { class: "name", translate: "no" }, item.name ?? ""), cost), drop);
+    item.sharper = textButton(null, "pictures.sharper", () => this.#sharpen(item), "button small");
+    item.sharper.hidden = true; // until there is more of it to be seen
+    return h("li", {}, image, h("div", {}, h("span", { class: "name", translate: "no" }, item.name ?? ""), cost), item.sharper, drop);
+  }
+
+  /** Twice as many tokens, or the usual number again. */
+  #sharpen(item) {
+    item.sharp = !item.sharp;
+    item.sharper.setAttribute("aria-pressed", String(item.sharp));
+    item.work = this.#send(item);
   }
 
   #drop(item) {
@@ -162,11 +173,13 @@ async function seek(video, seconds) {
   await happens(video, "seeked");
 }
 
-/** `source` upright, as a file of nothing but its pixels; where it is scaled, to whole tokens, `most` of them. */
+/** `source` upright, as a file of nothing but its pixels; where it is scaled, to whole tokens, `most` of them. `whole`
+ *  where nothing was. */
 async function drawn(source, most, patch) {
   const image = source instanceof Blob ? await createImageBitmap(source, { imageOrientation: "from-image" }) : source;
-  const scale = Math.sqrt((most * patch ** 2) / (image.width * image.height));
-  const side = (length) => (scale >= 1 ? length : Math.max(1, Math.floor((length * scale) / patch)) * patch);
+  const scale = Math.min(1, Math.sqrt((most * patch ** 2) / (image.width * image.height)));
+  const whole = scale === 1;
+  const side = (length) => (whole && most === TOKENS ? length : Math.max(1, Math.floor((length * scale) / patch)) * patch);
   const canvas = h("canvas");
   canvas.width = side(image.width);
   canvas.height = side(image.height);
@@ -177,7 +190,7 @@ async function drawn(source, most, patch) {
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   const kind = source.type === "image/jpeg" || !source.type ? "image/jpeg" : "image/png"; // lines and letters stay sharp
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, kind, QUALITY));
-  return { blob, width: canvas.width, height: canvas.height };
+  return { blob, width: canvas.width, height: canvas.height, whole };
 }
 
 function happens(target, type) {
