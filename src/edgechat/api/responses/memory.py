@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from edgechat.api.responses.wire import AnyItem, Item, Known, Reference, ResponsesRequest
+from edgechat.api.responses.items import AnyItem, Item, Known, Reference
+from edgechat.api.responses.wire import ResponsesRequest
 from edgechat.errors import NotFound, ResponseGone
 
 KEPT_S = 3600.0  # since its last use
