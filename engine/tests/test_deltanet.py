@@ -73,7 +73,7 @@ def test_the_convolution(wide: int, channels: int, tokens: int, sequences: int, 
 
 
 @pytest.mark.parametrize("across", [False, True])
-@pytest.mark.parametrize("rows", [1, 16, 49])
+@pytest.mark.parametrize("rows", [1, 16, 49, 130])
 @pytest.mark.parametrize("length", [1, 70])
 @pytest.mark.parametrize("sequences", [1, 3])
 @pytest.mark.parametrize("threads", [1, 3])

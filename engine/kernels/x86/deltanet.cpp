@@ -192,18 +192,31 @@ void convolve(const ggml_tensor *op, int64_t channel, int64_t sequence) {
     }
 }
 
-// Rows that begin with one tensor's numbers and go on with another's, whose rows may lie across.
-void join(const ggml_tensor *op, int64_t row, int64_t last, int64_t sequence) {
-    const ggml_tensor *one = op->src[0], *two = op->src[1];
-    const auto copy = [=](const ggml_tensor *from, int64_t row, float *into) {
-        const char *in = (const char *)from->data + row * from->nb[1] + sequence * from->nb[2];
-        for (int64_t i = 0; i < from->ne[0]; i++) into[i] = *(const float *)(in + i * from->nb[0]);
+// Rows that begin with one tensor's numbers and go on with another's. Where those lie across, four by four are turned around.
+void join(const ggml_tensor *op, int64_t first, int64_t last, int64_t sequence) {
+    constexpr int FOUR = 4;
+    const auto copy = [=](const ggml_tensor *from, int64_t start) {
+        const auto in = [=](int64_t row, int64_t i) {
+            return (const float *)((const char *)from->data + i * from->nb[0] + row * from->nb[1] + sequence * from->nb[2]);
+        };
+        const auto into = [=](int64_t row, int64_t i) {
+            return (float *)((char *)op->data + row * op->nb[1] + sequence * op->nb[2]) + start + i;
+        };
+        const bool across = from->nb[1] == sizeof(float);
+        const int64_t turned = across ? from->ne[0] / FOUR * FOUR : 0, whole = across ? (last - first) / FOUR * FOUR : 0;
+        for (int64_t i = 0; i < turned; i += FOUR) {
+            for (int64_t row = first; row < first + whole; row += FOUR) {
+                __m128 x[FOUR];
+                for (int n = 0; n < FOUR; n++) x[n] = _mm_loadu_ps(in(row, i + n));
+                _MM_TRANSPOSE4_PS(x[0], x[1], x[2], x[3]);
+                for (int n = 0; n < FOUR; n++) _mm_storeu_ps(into(row + n, i), x[n]);
+            }
+        }
+        for (int64_t row = first; row < last; row++)
+            for (int64_t i = row < first + whole ? turned : 0; i < from->ne[0]; i++) *into(row, i) = *in(row, i);
     };
-    for (; row < last; row++) {
-        float *into = (float *)((char *)op->data + row * op->nb[1] + sequence * op->nb[2]);
-        copy(one, row, into);
-        copy(two, row, into + one->ne[0]);
-    }
+    copy(op->src[0], 0);
+    copy(op->src[1], op->src[0]->ne[0]);
 }
 
 // Calls `work` with this thread's part of `count` pieces.
@@ -236,10 +249,11 @@ void ggml_compute_forward_concat(const ggml_compute_params *params, ggml_tensor 
     if (params->use_ref || op->type != GGML_TYPE_F32 || ggml_get_op_params_i32(op, 0) != 0 || op->ne[3] != 1 ||
         op->nb[0] != sizeof(float))
         return stock_ggml_compute_forward_concat(params, op);
-    const int64_t strips = (op->ne[1] + 15) / 16;
+    constexpr int64_t ROWS = 64;  // whole lines of memory
+    const int64_t strips = (op->ne[1] + ROWS - 1) / ROWS;
     share(params, strips * op->ne[2], [=](int64_t piece) {
-        const int64_t row = piece % strips * 16;
-        join(op, row, std::min(row + 16, op->ne[1]), piece / strips);
+        const int64_t row = piece % strips * ROWS;
+        join(op, row, std::min(row + ROWS, op->ne[1]), piece / strips);
     });
 }
 
