@@ -18,9 +18,9 @@ from edgechat.types import GenRequest
 class House:
     """A pool, and answers whose tokens are read at once."""
 
-    def __init__(self, folder: Path, shelf: bool, cells: int = 1000, checkpoints: int = 0) -> None:
+    def __init__(self, folder: Path, shelf: bool, cells: int = 1000, **more: int) -> None:
         script = folder / "script.json"
-        script.write_text(json.dumps({"cells": cells, "checkpoints": checkpoints}))
+        script.write_text(json.dumps({"cells": cells} | more))
         self.engine = Fake(script, 0, 0, 1, lambda _: None)
         kept = Shelf(folder / "shelf", 1_000_000, "x", self.engine.cuts) if shelf else None
         self.pool = Pool(self.engine, kept)
@@ -70,6 +70,16 @@ def test_where_a_running_state_would_go_with_them_some_cells_that_nobody_uses_st
     assert house.pool.used == 150
     house.pool.keep(house.answer("c" * SPARED))
     assert house.pool.used == 50 + SPARED
+
+
+@pytest.mark.parametrize("checkpoints", [0, 4])
+def test_where_sequences_are_few_nobody_loses_the_beginning_that_they_go_on_from(
+    tmp_path: Path, checkpoints: int
+) -> None:
+    house = House(tmp_path, shelf=True, sequences=2, checkpoints=checkpoints)
+    house.pool.keep(house.answer("a" * 100))
+    house.pool.keep(house.answer("b" * 50))
+    assert house.answer("a" * 100 + "!").cached == 100
 
 
 def test_without_a_shelf_memory_is_all_there_is(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ class Pool:
         realm, tokens = answer.realm, answer.tokens[:-1]
         if self._tree.find(realm, tokens).length < len(tokens):
             self._unshelve(realm, tokens)
+        if (source := self._tree.find(realm, tokens).seq) is not None:
+            self._tree.use(source)  # what it goes on from is the last to go
         if not self._free and not self._let_go_oldest():
             return False
         length, source, checkpoint = self._tree.find(realm, tokens)

@@ -144,6 +144,10 @@ class PrefixTree:
             branch = parent
         return gone
 
+    def use(self, seq: int) -> None:
+        """Sequence `seq` is of use now."""
+        self._holders[seq].used = next(self._clock)
+
     # ── checkpoints ──
 
     @property
