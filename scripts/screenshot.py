@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 EDGECHAT = Path(sys.executable).with_name("edgechat")
-SIZE: ViewportSize = {"width": 1040, "height": 640}
+SIZE: ViewportSize = {"width": 1040, "height": 780}
 PICTURES = {
     "page.png": ("en", "Write a Python function that tells whether a word is a palindrome. Only the code."),
     "zh/page.png": ("zh-CN", "写一个判断回文的 Python 函数，只要代码。"),

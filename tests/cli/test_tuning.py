@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
-from edgechat.cli import doctor, tuning
+from edgechat.cli import doctor, tune, tuning
 from edgechat.errors import ConfigError
 from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Store
@@ -42,3 +43,12 @@ def test_only_what_can_be_tuned_is_spoken_of(tmp_path: Path) -> None:
     assert list(tuning.told(library, publish(library.store, "m"), False)) == []
     with pytest.raises(ConfigError, match="llama_cpp"):
         tuning.check(settings)
+
+
+@pytest.mark.parametrize(("percent", "told"), [(5.0, ""), (80.0, "Other programs use 80% of the processor: tuning")])
+def test_a_busy_machine_is_told_before_it_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, percent: float, told: str
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: percent)
+    tune.tell_of_others()
+    assert capsys.readouterr().err[: len("Other programs use 80% of the processor: tuning")] == told

@@ -242,6 +242,12 @@ def test_stop_ends_the_server_and_both_say_so(server: Server) -> None:
     assert "no server runs from" in again.stderr
 
 
+def test_where_the_command_is_not_known_the_server_says_how_it_becomes_so(model: str) -> None:
+    """As behind `make serve`, whose shell knows nothing of .venv."""
+    with serve("--model", model, **FAKE | {"PATH": "/usr/bin:/bin"}) as server:
+        assert server.said(r"In a second terminal.*: \. (\S+)", 30).endswith("/bin/activate")
+
+
 def test_open_shows_the_page_in_the_browser(model: str, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     browser = tmp_path / "browser"

@@ -2,10 +2,13 @@
 
 import asyncio
 import errno
+import shutil
 import signal
 import socket
+import sys
 import webbrowser
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -183,6 +186,8 @@ async def _announce(runtime: Runtime, server: "Server", url: str, tune: bool, br
         out.say(
             f"From other machines: the same{others}. Without TLS, keys and messages cross the network in clear text."
         )
+    if shutil.which("edgechat") is None:  # `make serve`: what was said above could not be typed as it is
+        out.say(f"In a second terminal, this makes edgechat's commands known: . {Path(sys.prefix, 'bin', 'activate')}")
     if browser:
         await asyncio.to_thread(webbrowser.open, f"{pages[0]}/")
     if tune and runtime.library.tuned(stored) is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import psutil
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from edgechat import machine
 from edgechat.bench import picture as bars
+from edgechat.bench.report import QUIET
 from edgechat.cli import eyes, options
 from edgechat.cli.follow import err, out
 from edgechat.cli.tuning import check
@@ -32,6 +34,7 @@ from edgechat.tune.record import Records, Tuned
 from edgechat.tune.run import Wish, tune
 
 MINUTE = 60
+GLANCE_S = 0.5  # at what other programs do
 
 Png = Annotated[Path | None, typer.Option("--png", help="Draw speed against quality into this file (extra: plot).")]
 
@@ -92,6 +95,7 @@ def tune_model(
 async def _tune(reference: str, settings: Settings, wish: Wish) -> Tuned:
     store = Store(settings.home)
     model = await _on_disk(reference, settings, store)
+    tell_of_others()
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -109,6 +113,15 @@ async def _tune(reference: str, settings: Settings, wish: Wish) -> Tuned:
         see = eyes.writer(model, settings.threads or machine.cores(), console.print)
         async with Lab() as lab:
             return await tune(model, store, Records(settings.home), lab, wish, tell, see)
+
+
+def tell_of_others() -> None:
+    """Say that figures will be less sure, where other programs compute now."""
+    busy = psutil.cpu_percent(interval=GLANCE_S) / 100
+    if busy > QUIET:
+        err.say(
+            f"Other programs use {busy:.0%} of the processor: tuning takes longer, and finds less surely what is best."
+        )
 
 
 async def _on_disk(reference: str, settings: Settings, store: Store) -> Stored:
