@@ -347,3 +347,16 @@ def test_lists_have_their_own_marks_and_wide_tables_scroll(chat: Chat, script: S
     frame = chat.answer.locator(".table")
     assert frame.evaluate("node => node.scrollWidth > node.clientWidth && getComputedStyle(node).overflowX") == "auto"
     assert min(chat.answer.locator("td").evaluate_all("nodes => nodes.map((node) => node.clientWidth)")) > 80
+
+
+def test_a_wide_table_stays_where_it_is_read_while_it_grows(chat: Chat, script: Script) -> None:
+    row = "|" + "|".join(f" cell number {n} " for n in range(12)) + "|\n"
+    gate = Gate()
+    script.will(delta(row + "|---" * 12 + "|\n" + row), gate, delta(row), *finish())
+    chat.ask("Show it.")
+    expect(chat.answer.locator("tbody tr")).to_have_count(1)
+    frame = chat.answer.locator(".table")
+    frame.evaluate("node => (node.scrollLeft = 200)")
+    gate.set()
+    expect(chat.answer.locator("tbody tr")).to_have_count(2)
+    assert frame.evaluate("node => node.scrollLeft") == 200

@@ -75,12 +75,7 @@ export class Body {
     this.#stable += token.raw.length;
     if (token.type === "space") return;
     if (this.#open && token.type === "code" && this.#open.grow(token.text, language(token))) this.#open.colour();
-    else {
-      this.#clearTail();
-      const fragment = elements([token], this.#grown);
-      dressCode(fragment);
-      this.element.append(fragment);
-    }
+    else this.#renew([token], dressCode);
     this.#open = null;
     this.#last = this.element.lastChild;
   }
@@ -89,11 +84,20 @@ export class Body {
     const [token] = tokens;
     const isCode = token?.type === "code";
     if (isCode && this.#open?.grow(token.text, language(token))) return;
+    if (!isCode) return this.#renew(tokens);
     this.#clearTail();
-    if (isCode) {
-      this.#open = new CodeBlock(token.text, language(token));
-      this.element.append(this.#open.element);
-    } else if (token) this.element.append(elements(tokens, this.#grown));
+    this.#open = new CodeBlock(token.text, language(token));
+    this.element.append(this.#open.element);
+  }
+
+  /** Show `tokens` in place of the tail, after `dress` had them; a wide table stays where it is read. */
+  #renew(tokens, dress) {
+    const aside = tokens[0]?.type === "table" && this.element.lastElementChild?.scrollLeft;
+    this.#clearTail();
+    const fragment = elements(tokens, this.#grown);
+    dress?.(fragment);
+    this.element.append(fragment);
+    if (aside) this.element.lastElementChild.scrollLeft = aside;
   }
 
   #clearTail() {
