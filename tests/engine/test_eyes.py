@@ -124,6 +124,13 @@ def test_a_picture_is_scaled_down_to_the_cap(model: Path, tmp_path: Path) -> Non
     assert 48 <= len(vectors(eyes.see(Pixels(900, 700, bytes(900 * 700 * 3)), 1, going_on))) <= 64
 
 
+def test_a_kind_that_cuts_pictures_into_tiles_keeps_the_cells_that_it_was_taught(model: Path, tmp_path: Path) -> None:
+    eyes = LlamaEyes(model, noise.projector(tmp_path / "mmproj.gguf", "lfm2"), "")
+    sight = eyes.see(Pixels(500, 500, bytes(500 * 500 * 3)), 1, going_on)
+    assert sight is not None
+    assert max(len(piece.cells) for piece in sight if isinstance(piece, View)) <= 256
+
+
 def test_nobody_waits_for_it_any_more(model: Path, tmp_path: Path) -> None:
     eyes, asked_for = LlamaEyes(model, noise.projector(tmp_path / "mmproj.gguf"), ""), list[float | None]()
 

@@ -22,6 +22,7 @@ from edgechat.worker.looking import AnyToSenses, Decoded, Encoding, Open, See, S
 
 NICE = 5  # a third of the share of a worker's thread, on the same core
 EVERY_S = 0.1  # from one word on progress to the next
+CELL = 32  # pixels on a side of a token, where nobody knows
 ROOM = 1 << 30  # bytes that decoding may take beside the projector
 
 
@@ -46,8 +47,8 @@ class Child:
     def see(self, letter: See, eyes: Eyes) -> Seen:
         """Decode and encode. Raises what refuses it."""
         self._seeing = letter.id
-        cell = self.patch
-        pixels = decode(letter.data, Cap(pixels=letter.tokens * cell**2, cell=cell) if cell else Cap())
+        cap = Cap(pixels=letter.tokens * (self.patch or CELL) ** 2, cell=self.patch or 1)
+        pixels = decode(letter.data, cap)
         self._parent.send(Decoded(digest_of(pixels)))
         self._told = time.monotonic()
         return Seen(eyes.see(pixels, letter.threads, self._goes_on))

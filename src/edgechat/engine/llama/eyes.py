@@ -21,6 +21,7 @@ from edgechat_engine import lib, mtmd
 from edgechat_engine.library import function
 
 BLOCK = re.compile(rb"-(\d+)")  # in a node's name: the block of the tower that it belongs to
+SCALED = "qwen"  # kinds of projectors that see a picture of any size whole
 LOOK = 32  # steps of the encoder's graph from one question to the next: some milliseconds
 
 _name_of = function("ggml_get_name", ctypes.c_char_p, ctypes.c_void_p)
@@ -32,7 +33,7 @@ class LlamaEyes:
     def __init__(self, model: Path, projector: Path, digest: str, most: int = SHARPEST) -> None:
         """Load the GGUF at `projector`, whose SHA-256 is `digest`, for the model at `model`.
 
-        Larger pictures are scaled down to `most` tokens. Raises ModelFileInvalid for what is no projector,
+        Qwen's scale larger pictures down to `most` tokens. Raises ModelFileInvalid for what is no projector,
         ModelUnsupported for one that reads in both directions.
         """
         lib.llama_backend_init()
@@ -44,7 +45,9 @@ class LlamaEyes:
         self._watch = mtmd.ggml_backend_sched_eval_callback(self._step)
         wanted = mtmd.mtmd_context_params_default()
         wanted.use_gpu = wanted.warmup = False
-        wanted.image_max_tokens = most
+        about = read_header(projector).metadata
+        if str(about.get("clip.vision.projector_type") or about.get("clip.projector_type")).startswith(SCALED):
+            wanted.image_max_tokens = most  # others cut a picture into tiles, as many cells each as they were taught
         wanted.flash_attn_type = 1  # in one pass, as in its warm-up: less memory, and a quarter of the time saved
         wanted.cb_eval = self._watch
         self._context = mtmd.mtmd_init_from_file(os.fsencode(projector), self._model, wanted)
@@ -56,7 +59,7 @@ class LlamaEyes:
             )
         self._digest = digest
         self._goes_on: Callable[[float | None], bool] = lambda _: True
-        self._blocks = read_header(projector).metadata.get("clip.vision.block_count")
+        self._blocks = about.get("clip.vision.block_count")
         self._steps, self._stopped = 0, False
         self._share: float | None = None  # done of the picture
         self._before, self._views = 0, 1
