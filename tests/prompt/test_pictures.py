@@ -42,7 +42,7 @@ def test_another_question_may_begin_behind_a_picture() -> None:
 
 def test_a_turn_of_a_picture_alone_ends_like_any_other() -> None:
     turns = prompter().prepare(request(TWO), SIGHTS).turns
-    assert len(turns) == 3  # the picture, the turn, all of it
+    assert len(turns) == 2  # the picture, all of it
 
 
 @pytest.mark.parametrize("content", ["{{ m.content | length }}", "{{ m.content }}{{ m.content }}", "{{ m.role }}"])

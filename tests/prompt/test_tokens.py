@@ -39,6 +39,16 @@ def test_control_tokens_come_from_the_template() -> None:
     assert ids == [start, *b"user\nhi", end, *b"\n", start, *b"assistant\n"]
 
 
+def test_turns_end_where_another_request_may_part_from_this_one() -> None:
+    ask, said = Message.of("user", "hi"), Message.of("assistant", "Hello.")
+    alone = prompter().prepare(asked(ask))
+    assert alone.turns == (len(alone.tokens) - 1,)
+    more = prompter().prepare(asked(Message.of("system", "Be kind."), ask, said, ask))
+    end = SPECIALS["<|im_end|>"]
+    ends = [at + 1 for at, token in enumerate(more.tokens) if token == end]
+    assert more.turns == (*ends[:-1], len(more.tokens) - 1)
+
+
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_control_token_comes_from_content(role: Role, text: str) -> None:

@@ -196,9 +196,9 @@ class Prompter:
     def _read(self, prompt: Prompt, sights: Mapping[str, Sight]) -> Ids:
         """The ids of `prompt`, and how many there are up to the end of each turn.
 
-        A turn ends with the first control token after what somebody wrote or showed; so does a picture. The last end is
-        that of all but the token that the answer is drawn after; where the template begins the answer with a thought it
-        is that of the last turn, for thoughts are left out of earlier answers.
+        A turn ends with the first control token after what somebody wrote or showed; so does a picture. In place of the
+        last one's, the last end is that of all but the token that the answer is drawn after; not so where the template
+        begins the answer with a thought, for thoughts are left out of earlier answers.
         """
         ids: list[int] = []
         ends: list[int] = []
@@ -228,7 +228,7 @@ class Prompter:
         ends, views = [end + more for end in ends], [(before + more, view) for before, view in views]
         written = prompt.contents[-1][1] if prompt.contents else 0
         if not ends or THINK not in prompt.text[written:]:
-            ends = [*(end for end in ends if end < last), last]
+            ends = [*[end for end in ends if end < last][: len(ends) - 1], last]
         return Ids(whole, tuple(ends), tuple(views))
 
     def _plain(self, text: str, start: int, end: int, contents: "_Ranges") -> Iterator[int]:

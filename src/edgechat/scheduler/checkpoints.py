@@ -48,19 +48,15 @@ def lasting(places: Sequence[int]) -> list[int]:
 
 
 def _spaced(turns: Sequence[int], start: int, gap: int) -> list[int]:
-    """The ends of turns, and places in long ones, all at least `gap` apart, but for the first and the last turn's.
-
-    Where the first turn is all that was said, nobody branches off between its end and the last place.
-    """
+    """The ends of turns, and places in long ones, all at least `gap` apart, but for the first and the last turn's."""
     first, last = turns[0], turns[-1]
-    spared = (start,) if first in turns[-2:] else (start, first)
     if last < start + LEAST:
         return []
     found = [start]
     stride = max(STRIDE, gap)
     for turn in sorted({*turns, last - TAIL}):
         if turn == last:
-            while found[-1] not in spared and last - found[-1] < LEAST:
+            while found[-1] not in (start, first) and last - found[-1] < LEAST:
                 found.pop()
         elif turn - found[-1] < (LEAST if turn == first else gap):
             continue
