@@ -367,6 +367,7 @@ def test_a_long_question_stands_folded(chat: Chat, script: Script) -> None:
     assert text.evaluate(seen)
     chat.button(f"Show all {len(long):,} characters").click()
     assert not text.evaluate(seen)
+    expect(chat.button("Show less")).to_be_focused()
     chat.button("Show less").click()
     assert text.evaluate(seen)
     chat.questions.last.get_by_role("button", name="Edit").click()

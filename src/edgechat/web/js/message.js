@@ -77,7 +77,7 @@ export class Question extends View {
     );
     const held = h("div");
     this.#text.hidden = !message.content;
-    this.build("question", put(h("h2", { class: "sr" }), "message.you"), held, this.#text, this.#fold, this.tools);
+    this.build("question", put(h("h2", { class: "sr" }), "message.you"), held, this.#text, this.tools);
     this.fold(true);
     if (message.attachments?.length) {
       import("./gallery.js").then(({ thumbnails }) => (held.replaceWith(thumbnails(message.attachments)), this.actions.grown()));
@@ -92,8 +92,9 @@ export class Question extends View {
   fold(folded) {
     const { content } = this.message;
     const isLong = content.length > LONG || content.split("\n").length > LINES;
-    this.#fold.hidden = !isLong;
     this.#text.classList.toggle("folded", isLong && folded);
+    if (!isLong) return;
+    if (!this.#fold.isConnected) this.#text.after(this.#fold);
     put(this.#fold.firstElementChild, folded ? "message.unfold" : "message.fold", { n: content.length });
   }
 
@@ -135,7 +136,8 @@ export class Question extends View {
       }
     });
     this.#text.replaceWith(form);
-    this.tools.hidden = this.#fold.hidden = true;
+    this.#fold.remove();
+    this.tools.hidden = true;
     field.focus();
   }
 }
