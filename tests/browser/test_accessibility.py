@@ -112,6 +112,6 @@ def test_the_list_can_be_skipped_and_no_two_things_have_one_name(tab: Chat, scri
     expect(chat.page.locator("#skip")).to_be_in_viewport(ratio=1)
     chat.page.keyboard.press("Enter")
     expect(chat.input).to_be_focused()
-    expect(chat.page.get_by_role("link", name="Dashboard")).to_have_count(1)
+    expect(chat.page.get_by_role("link", name="Dashboard", exact=True)).to_have_count(1)
     names = chat.rows.get_by_role("button").evaluate_all("nodes => nodes.map((node) => node.ariaLabel)")
     assert len(set(names)) == len(names) == 3
