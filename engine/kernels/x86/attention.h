@@ -16,7 +16,7 @@
 namespace {
 
 constexpr int KEYS = 64;          // of a tile
-constexpr int SPAN = 4 * KEYS;    // cells whose weights are found at once, of few rows
+constexpr int SPAN = 2 * KEYS;    // cells whose weights are found at once, of few rows: at most
 constexpr float LOWEST = -1e20f;  // below any score, and still a number when multiplied
 
 // Numbers of a cell, LANES of them from the d-th on; of two cells, half as many of each.

@@ -1,7 +1,7 @@
 // Attention in floats, of few rows most of the time, as when an answer is written: each cell is read once, turned into
 // floats, and multiplied with eight of them. Values are fetched while keys are computed, and the next keys with the values:
 //
-//     keys     ▐ span 0 ▌           ▐ span 1 ▌           ▐ …        256 cells each
+//     keys     ▐ span 0 ▌           ▐ span 1 ▌           ▐ …        64 or 128 cells each
 //     values             ▐ span 0 ▌           ▐ span 1 ▌
 //     fetched  ▐ values 0▌▐ keys 1 ▌▐ values 1▌▐ keys 2 ▌
 
@@ -34,9 +34,10 @@ struct Sum {
 
 // Cells of a stretch: few enough to be even shares, and so many that their sums cost little.
 inline int stretch(const Attention &of, int cells) {
+    constexpr int CELLS = 4 * KEYS;               // or a multiple of it
     constexpr int LEAST = 16, NUMBERS = 1 << 16;  // of stretches; of the sums of all
     const int most = std::max(LEAST, NUMBERS / (of.heads * (int)Sum::size(of)));
-    return SPAN * std::max(1, (cells + SPAN * most - 1) / (SPAN * most));
+    return CELLS * std::max(1, (cells + CELLS * most - 1) / (CELLS * most));
 }
 inline int stretches(const Attention &of, int cells) {
     const int each = stretch(of, cells);
@@ -67,8 +68,9 @@ public:
     void attend(const Attention &of, const Sight &sight, int part, float *into) {
         each([&](const Block &, int, int at) { Sum::clear(of, &sums[at * Sum::size(of)]); });
         const int cells = (int)sight.cells.size(), length = stretch(of, cells), last = std::min(cells, (part + 1) * length);
-        for (int cell = part * length; cell < last; cell += SPAN) {
-            point(of, &sight.cells[cell], cells - cell);
+        const int span = of.depth > 64 ? KEYS : SPAN;  // keys that leave room in the nearest cache
+        for (int cell = part * length; cell < last; cell += span) {
+            point(of, &sight.cells[cell], span, cells - cell);
             for (size_t b = 0; b < blocks.size(); b++) attend(of, sight, cell / KEYS, blocks[b], (int)b * TOGETHER);
         }
         each([&](const Block &, int, int at) {
@@ -112,13 +114,13 @@ private:
             for (int i = 0; i < blocks[b].count; i++) work(blocks[b], blocks[b].start + i, (int)b * TOGETHER + i);
     }
 
-    void point(const Attention &of, const int *cells, int left) {
-        count = std::min(SPAN, left), next = std::min(SPAN, left - count);
+    void point(const Attention &of, const int *cells, int span, int left) {
+        count = std::min(span, left), next = std::min(span, left - count);
         for (int key = 0; key < (count + LANES - 1) / LANES * LANES; key++) {  // those beyond the end count for nothing
             const size_t cell = cells[key < count ? key : 0];
             keyed[key] = cell * of.k->nb[1], valued[key] = cell * of.v->nb[1];
         }
-        for (int key = 0; key < next; key++) coming[key] = cells[SPAN + key] * of.k->nb[1];
+        for (int key = 0; key < next; key++) coming[key] = cells[count + key] * of.k->nb[1];
     }
 
     void attend(const Attention &of, const Sight &sight, int tile, const Block &block, int at) {
