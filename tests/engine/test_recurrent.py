@@ -53,6 +53,13 @@ def test_what_does_not_branch_in_a_trial_is_refused(tmp_path: Path, monkeypatch:
         LlamaCpp(tiny.model(tmp_path / "m.gguf", "qwen35"), 256, 0, 1, lambda _: None)
 
 
+def test_rounding_is_no_foreign_state() -> None:
+    logits = np.linspace(-3, 3, 100, dtype=np.float32)[None]
+    assert states._close(logits, logits + np.float32(0.007))  # a quantised Granite without flash attention
+    assert not states._close(logits, logits[:, ::-1])
+    assert not states._close(logits, logits * np.float32(0.8))
+
+
 def test_a_step_that_fails_in_the_trial_is_no_branch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bytes:
         raise EngineFailed("no.")

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHOLE, PARTIAL_ONLY = 0, 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
-CLOSE = 1e-3  # of the logits: rounding; a foreign state moves them by far more
+# Of the largest logit. Cells that others have lie between in a branch, so sums come in another order: without flash
+# attention that moved 0.2 % in a random Granite of Q4_K. A foreign state moved 21 to 81 % in seven families.
+CLOSE = 0.03
 
 
 _unwritten = ctypes.pythonapi.PyBytes_FromStringAndSize
