@@ -26,7 +26,9 @@ ANY = b"\x11"  # values do not change how long it takes
 SIZE, COLUMNS = 1536, 512  # weights of a column; columns
 BLOCK, TOGETHER = 32, 4  # weights that share a scale; rows that lie interleaved where there are several
 # ggml's number of each type, the bytes of a block, its weights
+INTERLEAVED = {"iq4_nl": 20, "q4_0": 2}
 IN_PLACE = {
+    "q3_k": (11, 110, 256),
     "q4_k": (12, 144, 256),
     "q5_k": (13, 176, 256),
     "q6_k": (14, 210, 256),
@@ -56,14 +58,16 @@ def interleaved(kind: str, rows: int) -> tuple[Run, Run]:
     def made(function: Callable[..., object]) -> Run:
         return lambda: function(SIZE, into, ctypes.c_size_t(COLUMNS), weights, activations, rows, COLUMNS)
 
-    return made(library[f"stock_{name}"]), made(library[name])
+    if rows == 1:
+        return made(library[f"stock_{name}"]), made(library[name])
+    graph = Graph()
+    laid = graph.interleaved(INTERLEAVED[kind], (COLUMNS, SIZE), weights)
+    given = graph.array(np.ones((rows, SIZE), dtype=np.float32))
+    return made(library[name]), graph.ready(1, "ggml_mul_mat", laid, given, size=4 * rows * COLUMNS)[1]
 
 
 def in_place(kind: str, rows: int) -> tuple[Run, Run]:
-    """(ggml's, ours): products with blocks as they lie in a file. Those of two matrices at once are ggml's.
-
-    But of Q5_0 and Q8_0 with two rows or more both are ours.
-    """
+    """(ggml's, ours): products with blocks as they lie in a file. Those of two matrices at once are ggml's."""
     number, size, span = IN_PLACE[kind]
 
     def made(matrices: int) -> Run:
@@ -77,11 +81,11 @@ def in_place(kind: str, rows: int) -> tuple[Run, Run]:
 
 def main() -> None:
     library = processor_module()
-    if not hasattr(library, "stock_ggml_gemm_q4_0_8x8_q8_0"):
+    if not hasattr(library, "stock_ggml_gemv_q4_0_8x8_q8_0"):
         sys.exit("This engine has ggml's functions only.")
     library.ggml_cpu_init()
     print(f"{'':8}{'rows':>5}{'ggml':>8}{'ours':>8}   10^9 multiplications a second")
-    for kind in ("iq4_nl", "q4_0", *IN_PLACE):
+    for kind in (*INTERLEAVED, *IN_PLACE):
         for rows in ROWS:
             pair = map(fastest, (in_place if kind in IN_PLACE else interleaved)(kind, rows))
             old, new = (SIZE * COLUMNS * rows / seconds / 1e9 for seconds in pair)

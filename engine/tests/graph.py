@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -40,18 +41,31 @@ def computing(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     return found
 
 
+def interleaving() -> int:
+    """The type of memory in which the library interleaves weights."""
+    registry = function("ggml_backend_reg_by_name", POINTER, ctypes.c_char_p)(b"CPU")
+    device = function("ggml_backend_reg_dev_get", POINTER, POINTER, ctypes.c_size_t)(registry, 0)
+    ask = function("ggml_backend_reg_get_proc_address", POINTER, POINTER, ctypes.c_char_p)
+    listed = ctypes.CFUNCTYPE(ctypes.POINTER(POINTER), POINTER)(ask(registry, b"ggml_backend_dev_get_extra_bufts"))
+    name = function("ggml_backend_buft_name", ctypes.c_char_p, POINTER)
+    kinds = takewhile(bool, (kind for kind in listed(device)))
+    found: int = next(kind for kind in kinds if name(kind) == b"CPU_REPACK")
+    return found
+
+
 class Graph:
     """Tensors and the one operation on them. Each has memory of its own: a sanitizer sees what goes beyond its end."""
 
     def __init__(self) -> None:
         computing("ggml_cpu_init", None)()
         self._rooms: list[int] = []
+        self._buffers: list[int] = []
         self._data = function("ggml_get_data", POINTER, POINTER)
 
-    def _room(self, size: int) -> int:
+    def _room(self, size: int, no_alloc: bool = False) -> int:
         """Memory for one tensor of so many bytes."""
         overhead = function("ggml_tensor_overhead", ctypes.c_size_t)()
-        self._rooms.append(function("ggml_init", POINTER, Room)(Room(overhead + size, None, False)))
+        self._rooms.append(function("ggml_init", POINTER, Room)(Room(overhead + size, None, no_alloc)))
         return self._rooms[-1]
 
     def tensor(self, kind: int, shape: tuple[int, ...], data: bytes) -> int:
@@ -59,6 +73,15 @@ class Graph:
         make = function("ggml_new_tensor_4d", POINTER, POINTER, ctypes.c_int, *[NUMBER] * 4)
         made: int = make(self._room(len(data)), kind, *reversed(shape), *[1] * (4 - len(shape)))
         ctypes.memmove(self._data(made), data, len(data))
+        return made
+
+    def interleaved(self, kind: int, shape: tuple[int, ...], data: bytes) -> int:
+        """A tensor that is laid out in memory as the library's own products have it."""
+        make = function("ggml_new_tensor_4d", POINTER, POINTER, ctypes.c_int, *[NUMBER] * 4)
+        made: int = make(self._room(0, no_alloc=True), kind, *reversed(shape), *[1] * (4 - len(shape)))
+        alloc = function("ggml_backend_alloc_ctx_tensors_from_buft", POINTER, POINTER, POINTER)
+        self._buffers.append(alloc(self._rooms[-1], interleaving()))
+        function("ggml_backend_tensor_set", None, *[POINTER] * 2, *[ctypes.c_size_t] * 2)(made, data, 0, len(data))
         return made
 
     def array(self, array: NDArray[np.float32] | NDArray[np.float16]) -> int:
@@ -89,6 +112,8 @@ class Graph:
         result, run = self.ready(threads, name, *arguments, size=found.nbytes)
         run()
         ctypes.memmove(found.ctypes.data, self._data(result), found.nbytes)
+        for buffer in self._buffers:
+            function("ggml_backend_buffer_free", None, POINTER)(buffer)
         for room in self._rooms:
             function("ggml_free", None, POINTER)(room)
         return found

@@ -1,9 +1,11 @@
-"""Products with weights as they lie in a file (kernels/x86/products.cpp, where the processor has the instructions).
+"""Products with weights as they lie in a file, or interleaved (kernels/x86/products.cpp, where the processor has the
+instructions).
 
 Held against double precision, the weights being unpacked here once more, from the bytes. Activations are such that
 eight bits hold them exactly.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +16,9 @@ from edgechat_engine import kernels
 from graph import Graph
 
 SUPER = 256  # weights of a super-block
-I32, Q5_0, Q8_0, Q4_K, Q5_K, Q6_K = 26, 6, 8, 12, 13, 14  # ggml_type
+I32, Q4_0, Q5_0, Q8_0, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL = 26, 2, 6, 8, 11, 12, 13, 14, 20  # ggml_type
 OURS = [name for name in ("q5_0", "q8_0") if f"matmul-{name}" in kernels()]
-TOLERANCE = 1e-6  # of the largest result: sums are rounded to 24 bits on the way
+TOLERANCE = 1e-6  # of the largest result, for one rounding to 24 bits each 256 weights
 Bytes = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
 
@@ -30,8 +32,17 @@ class Layout(NamedTuple):
     span: int = SUPER  # weights
 
 
-KQUANTS = {"q4_k": Layout(Q4_K, 144, (0, 2)), "q5_k": Layout(Q5_K, 176, (0, 2)), "q6_k": Layout(Q6_K, 210, (208,))}
-LAYOUTS = KQUANTS | {"q5_0": Layout(Q5_0, 22, (0,), 32), "q8_0": Layout(Q8_0, 34, (0,), 32)}
+KQUANTS = {
+    "q3_k": Layout(Q3_K, 110, (108,)),
+    "q4_k": Layout(Q4_K, 144, (0, 2)),
+    "q5_k": Layout(Q5_K, 176, (0, 2)),
+    "q6_k": Layout(Q6_K, 210, (208,)),
+}
+SCALES = {"q3_k": (96, 12), "q4_k": (4, 12), "q5_k": (4, 12), "q6_k": (192, 16)}  # where they lie: bytes
+BLOCKS = {"q5_0": Layout(Q5_0, 22, (0,), 32), "q8_0": Layout(Q8_0, 34, (0,), 32)}
+INTERLEAVED = {"q4_0": Layout(Q4_0, 18, (0,), 32), "iq4_nl": Layout(IQ4_NL, 18, (0,), 32)}
+LAYOUTS = KQUANTS | BLOCKS | INTERLEAVED
+UNEVEN = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113])  # IQ4_NL's sixteen
 
 
 def half(raw: Bytes, at: int) -> Doubles:
@@ -59,6 +70,19 @@ def unpacked(name: str, raw: Bytes) -> Doubles:
         four = np.hstack([raw[:, 6:] & 15, raw[:, 6:] >> 4])
         meant = half(raw, 0)[:, 0] * ((four | fifth << 4) - 16.0)
         return meant
+    if name in INTERLEAVED:
+        four = np.hstack([raw[:, 2:] & 15, raw[:, 2:] >> 4])
+        meant = half(raw, 0)[:, 0] * (four - 8.0 if name == "q4_0" else UNEVEN[four])
+        return meant
+    if name == "q3_k":
+        first, second, third = raw[:, 96:100], raw[:, 100:104], raw[:, 104:108]
+        four = np.hstack([first & 15, second & 15, first >> 4, second >> 4])
+        scales = (four | np.hstack([third >> shift & 3 for shift in (0, 2, 4, 6)]) << 4) - 32.0
+        two = np.concatenate([raw[:, 32:96].reshape(count, 2, 1, 32) >> shift & 3 for shift in (0, 2, 4, 6)], axis=2)
+        bit = raw[:, None, :32] >> np.arange(8, dtype=np.uint8)[:, None] & 1
+        numbers = (two.reshape(count, 8, 32) | bit << 2).reshape(count, 16, 16) - 4.0
+        meant = half(raw, 108) * scales[:, :, None] * numbers
+        return meant.reshape(count, SUPER)
     if name == "q6_k":
         low, high = raw[:, :128].reshape(count, 2, 2, 32), raw[:, 128:192].reshape(count, 2, 1, 32)
         lower = np.concatenate([low & 15, low >> 4], axis=2)
@@ -103,41 +127,40 @@ def activations(dice: np.random.Generator, rows: int, size: int, every: int = SU
     return (numbers * scales).reshape(rows, -1)[:, :size].astype(np.float32)
 
 
-def product(
+def laid(graph: Graph, name: str, shape: tuple[int, ...], blocks: bytes) -> int:
+    """The tensor of weights, where the library would lay it."""
+    make = graph.interleaved if name in INTERLEAVED and "matmul-q4_0" in kernels() else graph.tensor
+    return make(LAYOUTS[name].kind, shape, blocks)
+
+
+def computed(
     name: str, blocks: bytes, shape: tuple[int, int], given: NDArray[np.float32], threads: int
 ) -> NDArray[np.float32]:
     graph = Graph()
-    tensors = graph.tensor(LAYOUTS[name].kind, shape, blocks), graph.array(given)
+    tensors = laid(graph, name, shape, blocks), graph.array(given)
     return graph.compute((len(given), shape[0]), threads, "ggml_mul_mat", *tensors)
 
 
-def near(found: NDArray[np.float32], expected: Doubles) -> None:
+def near(name: str, found: NDArray[np.float32], expected: Doubles) -> None:
     """Row by row: each has a scale of its own."""
     largest = np.abs(expected).max(axis=-1, keepdims=True)
-    assert np.all(np.abs(found - expected) <= TOLERANCE * largest)
+    assert np.all(np.abs(found - expected) <= TOLERANCE * SUPER / LAYOUTS[name].span * largest)
 
 
-@pytest.mark.parametrize("name", KQUANTS)
-@pytest.mark.parametrize("size", [256, 1280, 2304])
-@pytest.mark.parametrize("columns", [3, 8, 16, 17, 40])
-@pytest.mark.parametrize("rows", [1, 2, 5, 7, 16, 17, 40])
+SIZES = [*product(KQUANTS, (256, 1280, 2304)), *product(BLOCKS, (32, 576, 2080)), *product(INTERLEAVED, (32, 2080))]
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES)
+@pytest.mark.parametrize("columns", [3, 8, 17, 40])
+@pytest.mark.parametrize("rows", [1, 2, 7, 16, 17, 40])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_they_are_the_sums(name: str, size: int, columns: int, rows: int, threads: int) -> None:
+    if name in INTERLEAVED:
+        columns = -(-columns // 8) * 8
     dice = np.random.default_rng(size + columns + rows)
     blocks, meant = weights(dice, name, columns, size)
-    given = activations(dice, rows, size)
-    near(product(name, blocks, (columns, size), given, threads), given.astype(np.float64) @ meant.T)
-
-
-@pytest.mark.parametrize("name", ["q5_0", "q8_0"])
-@pytest.mark.parametrize("size", [64, 576, 896])
-@pytest.mark.parametrize("columns", [16, 17, 40])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_one_row_with_blocks(name: str, size: int, columns: int, threads: int) -> None:
-    dice = np.random.default_rng(size + columns)
-    blocks, meant = weights(dice, name, columns, size)
-    given = activations(dice, 1, size, 32)
-    near(product(name, blocks, (columns, size), given, threads), given.astype(np.float64) @ meant.T)
+    given = activations(dice, rows, size, LAYOUTS[name].span)
+    near(name, computed(name, blocks, (columns, size), given, threads), given.astype(np.float64) @ meant.T)
 
 
 @pytest.mark.parametrize("name", KQUANTS)
@@ -147,33 +170,37 @@ def test_every_scale_and_every_min(name: str, group: int) -> None:
     dice, columns = np.random.default_rng(group), 256
     blocks, _ = weights(dice, name, columns, SUPER)
     raw = np.frombuffer(blocks, dtype=np.uint8).reshape(columns, -1).copy()
-    start, count = (192, 16) if name == "q6_k" else (4, 12)
+    start, count = SCALES[name]
     raw[:, start : start + count] = np.arange(256)[:, None] + np.arange(count)[None] * 37
     for at in LAYOUTS[name].halves:
         raw[:, at : at + 2] = np.full((columns, 1), 0.01, dtype=np.float16).view(np.uint8)
     given = np.zeros((2, SUPER), dtype=np.float32)
     given[:, 32 * group : 32 * group + 32] = activations(dice, 2, SUPER)[:, :32]
-    near(product(name, raw.tobytes(), (columns, SUPER), given, 1), given.astype(np.float64) @ unpacked(name, raw).T)
+    near(
+        name,
+        computed(name, raw.tobytes(), (columns, SUPER), given, 1),
+        given.astype(np.float64) @ unpacked(name, raw).T,
+    )
 
 
-@pytest.mark.parametrize("name, rows", [("q4_k", 1), ("q4_k", 6), *((name, 1) for name in OURS)])
+@pytest.mark.parametrize("name, rows", [*product(("q4_k", *OURS), (1, 6))])
 def test_numbers_that_are_none_stay_seen(name: str, rows: int) -> None:
     dice = np.random.default_rng(rows)
     blocks, meant = weights(dice, name, 16, 512)
     given = activations(dice, rows, 512, LAYOUTS[name].span)
     given[0, 300] = np.nan
-    found = product(name, blocks, (16, 512), given, 1)
+    found = computed(name, blocks, (16, 512), given, 1)
     assert np.all(np.isnan(found[0]))
-    near(found[1:], given[1:].astype(np.float64) @ meant.T)
+    near(name, found[1:], given[1:].astype(np.float64) @ meant.T)
 
 
 @pytest.mark.parametrize("scale", [1e-38, 1e-44, 0.0])
-@pytest.mark.parametrize("name, rows", [("q6_k", 1), ("q6_k", 6), ("q5_0", 1), ("q8_0", 1)])
+@pytest.mark.parametrize("name, rows", [*product(("q6_k", *OURS), (1, 6))])
 def test_activations_too_small_for_a_scale_give_next_to_nothing(scale: float, name: str, rows: int) -> None:
     dice = np.random.default_rng(rows)
     blocks, _ = weights(dice, name, 16, 512)
     given = np.full((rows, 512), scale, dtype=np.float32)
-    assert np.abs(product(name, blocks, (16, 512), given, 1)).max() <= 512 * 64 * 2 * scale
+    assert np.abs(computed(name, blocks, (16, 512), given, 1)).max() <= 512 * 64 * 2 * scale
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -189,10 +216,10 @@ def test_experts(name: str, tokens: int, own: bool, threads: int) -> None:
     given = activations(dice, tokens * (used if own else 1), size, LAYOUTS[name].span).reshape(tokens, -1, size)
     graph = Graph()
     tensors = (
-        graph.tensor(LAYOUTS[name].kind, (experts, columns, size), b"".join(blocks for blocks, _ in parts)),
+        laid(graph, name, (experts, columns, size), b"".join(blocks for blocks, _ in parts)),
         graph.array(given),
         graph.tensor(I32, chosen.shape, chosen.tobytes()),
     )
     found = graph.compute((tokens, used, columns), threads, "ggml_mul_mat_id", *tensors)
     meant = np.array([matrix for _, matrix in parts])[chosen]  # (tokens, used, columns, size)
-    near(found, (meant @ given.astype(np.float64)[..., None])[..., 0])
+    near(name, found, (meant @ given.astype(np.float64)[..., None])[..., 0])

@@ -156,43 +156,10 @@ inline void unpack(const Columns &from, Unpacked<Q5_K> &into) {
     }
 }
 
-// Weights have 32 added, which takes as much from each sum as a min would.
-inline void unpack(const Columns &from, Unpacked<Q6_K> &into) {
-    __m256i turned[8], high[8];
-    alignas(16) ggml_half d[COLUMNS];
-    for (int i = 0; i < COLUMNS; i++) memcpy(d + i, from.at(i, offsetof(block_q6_K, d)), sizeof(ggml_half));
-    into.d = into.least = _mm256_cvtph_ps(*(const __m128i *)d);
-    turn16(from, offsetof(block_q6_K, scales), turned);
-#pragma GCC unroll 16
-    for (int g = 0; g < 16; g++)
-        into.scales[g] =
-            scale_of(_mm256_srai_epi32(_mm256_slli_epi32(turned[g / 4], 24 - 8 * (g % 4)), 24), into.d);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        const __m256i words = _mm256_shuffle_epi8(turned[i / 2], _mm256_broadcastsi128_si256(_mm_add_epi8(
-            _mm_setr_epi8(-128, 0, -128, 1, -128, 4, -128, 5, -128, 8, -128, 9, -128, 12, -128, 13),
-            _mm_set1_epi16(i % 2 * 2 << 8))));
-        into.mins[i] = _mm256_slli_epi16(_mm256_srai_epi16(words, 8), 5);
-    }
-    for (int half = 0; half < 2; half++) {
-        turn(from, offsetof(block_q6_K, qh) + 32 * half, high);
-        for (int i = 0; i < 2; i++) {
-            turn(from, offsetof(block_q6_K, ql) + 64 * half + 32 * i, turned);
-            __m256i *quads = into.quads + 32 * half + 8 * i;
-#pragma GCC unroll 8
-            for (int q = 0; q < 8; q++) {
-                quads[q] = _mm256_or_si256(bits(turned[q], 0x0F), bits(_mm256_slli_epi32(high[q], 4), 0x30));
-                quads[q + 16] = _mm256_or_si256(bits(_mm256_srli_epi32(turned[q], 4), 0x0F), bits(high[q], 0x30));
-                high[q] = _mm256_srli_epi32(high[q], 2);
-            }
-        }
-    }
-}
-
-inline __m256i twos_of(const int16_t *two) {
-    int32_t both;
-    memcpy(&both, two, sizeof both);
-    return _mm256_set1_epi32(both);
+inline __m256i fours_of(const void *four) {  // bytes: four weights, or two sums
+    int32_t all;
+    memcpy(&all, four, sizeof all);
+    return _mm256_set1_epi32(all);
 }
 
 // What the mins of all groups take from a row's sums.
@@ -201,14 +168,8 @@ inline __m256i less(const Unpacked<Kind> &columns, const Activations &row) {
     __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int i = 0; i < SUPER / Kind::GROUP / 2; i++)
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(columns.mins[i], twos_of(row.template sums_of<Kind>() + 2 * i)));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(columns.mins[i], fours_of(row.template sums_of<Kind>() + 2 * i)));
     return sum;
-}
-
-inline __m256i fours_of(const int8_t *four) {
-    int32_t all;
-    memcpy(&all, four, sizeof all);
-    return _mm256_set1_epi32(all);
 }
 
 // Where the sum of a group begins, and what all of a super-block's sums come to.
@@ -300,37 +261,6 @@ struct Column {  // a super-block of one: Q4_K and Q5_K
     }
 };
 
-template <>
-struct Column<Q6_K> {
-    const block_q6_K &block;
-    __m256i scales;
-    float d, least;
-
-    explicit Column(const block_q6_K &block) : block(block) {
-        ggml_half half;
-        memcpy(&half, (const char *)&block + offsetof(block_q6_K, d), sizeof half);
-        d = least = _cvtsh_ss(half);
-        scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)block.scales));
-    }
-    __m256i weights(int i) const {
-        const __m256i low = _mm256_loadu_si256((const __m256i *)(block.ql + i / 4 * 64 + i % 2 * 32));
-        const __m256i high = _mm256_loadu_si256((const __m256i *)(block.qh + i / 4 * 32));
-        const int turn = i % 4;
-        const __m256i there = turn < 2 ? _mm256_slli_epi32(high, 4 - 2 * turn) : _mm256_srli_epi32(high, 2 * turn - 4);
-        return _mm256_or_si256(bits(turn < 2 ? low : _mm256_srli_epi32(low, 4), 0x0F), bits(there, 0x30));
-    }
-    __m256i scale(int i) const {  // one for each half
-        const __m128i eight = i < 4 ? _mm256_castsi256_si128(scales) : _mm256_extracti128_si256(scales, 1);
-        const __m256i half = _mm256_broadcastsi128_si256(eight);
-        const __m256i first = _mm256_inserti128_si256(_mm256_setzero_si256(), _mm_set1_epi16(0x0202), 1);
-        return _mm256_shuffle_epi8(half, _mm256_add_epi8(first, _mm256_set1_epi16((int16_t)(0x0100 + 0x0404 * (i % 4)))));
-    }
-    __m256i less(const Activations &row) const {
-        const __m256i sums = _mm256_loadu_si256((const __m256i *)row.sums_of<Q6_K>());
-        return _mm256_slli_epi32(_mm256_madd_epi16(scales, sums), 5);
-    }
-};
-
 inline float sum_of(__m256 x) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     four = _mm_add_ps(four, _mm_movehl_ps(four, four));
@@ -351,32 +281,48 @@ void strip(int supers, const char *columns, size_t stride, const Activations *ro
                 const __m256i values = _mm256_loadu_si256((const __m256i *)(row[b].values + 32 * i));
                 dot = _mm256_add_epi32(dot, _mm256_madd_epi16(_mm256_maddubs_epi16(one.weights(i), values), one.scale(i)));
             }
-            const __m256 less = _mm256_mul_ps(_mm256_cvtepi32_ps(one.less(row[b])), _mm256_set1_ps(one.least));
-            const __m256 all = _mm256_fmsub_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(one.d), less);
+            __m256 all;
+            if constexpr (Kind::MINS) {
+                const __m256 less = _mm256_mul_ps(_mm256_cvtepi32_ps(one.less(row[b])), _mm256_set1_ps(one.least));
+                all = _mm256_fmsub_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(one.d), less);
+            } else {
+                all = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(dot, one.less(row[b]))), _mm256_set1_ps(one.d));
+            }
             sum = _mm256_fmadd_ps(all, _mm256_set1_ps(row[b].scale), sum);
         }
         into[column] = sum_of(sum);
     }
 }
 
-// 256 numbers in eight bits. Their scale is no number if one of them is none.
-inline void quantise(const float *from, Activations *into) {
+// The bits, without signs, of the largest of COUNT numbers; those of no number are the largest of all.
+template <int COUNT>
+inline int32_t largest(const float *from) {
     __m256i most = _mm256_setzero_si256();
-    for (int i = 0; i < SUPER; i += 8) {
+    for (int i = 0; i < COUNT; i += 8) {
         const __m256i x = _mm256_loadu_si256((const __m256i *)(from + i));
         most = _mm256_max_epi32(most, _mm256_and_si256(x, _mm256_set1_epi32(0x7FFFFFFF)));
     }
     __m128i four = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
     four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
     four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
-    const float inverse = inverse_of(_mm_cvtsi128_si32(four));
+    return _mm_cvtsi128_si32(four);
+}
+
+// 32 numbers times another one, as whole ones in bytes.
+inline __m256i whole(const float *from, float inverse) {
+    const auto eight = [=](int at) {
+        return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from + at), _mm256_set1_ps(inverse)));
+    };
+    const __m256i ab = _mm256_packs_epi32(eight(0), eight(8)), cd = _mm256_packs_epi32(eight(16), eight(24));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);
+}
+
+// 256 numbers in eight bits. Their scale is no number if one of them is none.
+inline void quantise(const float *from, Activations *into) {
+    const float inverse = inverse_of(largest<SUPER>(from));
     for (int i = 0; i < SUPER; i += 32) {
-        const auto eight = [&](int at) {
-            return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from + i + at), _mm256_set1_ps(inverse)));
-        };
-        const __m256i ab = _mm256_packs_epi32(eight(0), eight(8)), cd = _mm256_packs_epi32(eight(16), eight(24));
-        const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        const __m256i all = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);
+        const __m256i all = whole(from + i, inverse);
         _mm256_storeu_si256((__m256i *)(into->values + i), all);
         const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), all);
         __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));

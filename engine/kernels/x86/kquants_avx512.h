@@ -123,31 +123,6 @@ inline void unpack(const Columns &from, Unpacked<Q5_K> &into) {
     }
 }
 
-inline void unpack(const Columns &from, Unpacked<Q6_K> &into) {
-    __m512i turned[8], high[8];
-    turn16(from, offsetof(block_q6_K, scales), turned);
-    alignas(32) ggml_half halves[COLUMNS];
-#pragma GCC unroll 16
-    for (int i = 0; i < COLUMNS; i++) memcpy(halves + i, from.at(i, offsetof(block_q6_K, d)), sizeof(ggml_half));
-    const __m512 d = _mm512_mul_ps(_mm512_cvtph_ps(*(const __m256i *)halves), _mm512_set1_ps(0x1p-24f));
-#pragma GCC unroll 16
-    for (int g = 0; g < 16; g++)  // scales have signs: they fill the upper bytes
-        into.scales[g] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(byte_of(turned[g / 4], g % 4, 3)));
-    for (int half = 0; half < 2; half++) {
-        turn(from, offsetof(block_q6_K, qh) + 32 * half, high);
-#pragma GCC unroll 2
-        for (int i = 0; i < 2; i++) {
-            turn(from, offsetof(block_q6_K, ql) + 64 * half + 32 * i, turned);
-            __m512i *quads = into.quads + 32 * half + 8 * i;
-#pragma GCC unroll 8
-            for (int q = 0; q < 8; q++) {
-                quads[q] = both(turned[q], _mm512_slli_epi32(high[q], 4 - 2 * i), 0x30);
-                quads[q + 16] = both(_mm512_srli_epi32(turned[q], 4), _mm512_srli_epi32(high[q], 2 * i), 0x30);
-            }
-        }
-    }
-}
-
 // The quads of 32 weights.
 template <class Kind>
 inline void quads_of(const Unpacked<Kind> &from, int step, __m512i *quads) {
@@ -293,29 +268,6 @@ struct Column {  // a super-block of one: Q4_K and Q5_K; what it is scaled by ha
     __m512 start(const Activations &row, __m512 sum) const {
         const __m128i dot = _mm_madd_epi16(mins, _mm_loadu_si128((const __m128i *)row.sums));
         return _mm512_sub_ps(sum, _mm512_zextps128_ps512(_mm_mul_ps(_mm_cvtepi32_ps(dot), _mm_shuffle_ps(ends, ends, 0x55))));
-    }
-};
-
-template <>
-struct Column<Q6_K> {
-    const block_q6_K &block;
-    __m512 scales;
-
-    Column(const block_q6_K &block, const Activations &row) : block(block) {
-        ggml_half d;
-        memcpy(&d, (const char *)&block + offsetof(block_q6_K, d), sizeof d);
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)block.scales);
-        const __m512 whole = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-        scales = _mm512_mul_ps(whole, _mm512_set1_ps(_cvtsh_ss(d) * row.scale));
-    }
-    __m512i weights(int i) const {
-        const __m512i low = _mm512_loadu_si512(block.ql + i / 2 * 64), high = twice(block.qh + i / 2 * 32);
-        return i % 2 ? both(_mm512_srli_epi32(low, 4), _mm512_srlv_epi32(high, halves_of(0, 2)), 0x30)
-                     : both(low, _mm512_sllv_epi32(high, halves_of(4, 2)), 0x30);
-    }
-    __m512 scale(int i) const { return spread(scales, 4 * i, 2); }
-    __m512 start(const Activations &row, __m512 sum) const {
-        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(row.starts)), scales, sum);
     }
 };
 

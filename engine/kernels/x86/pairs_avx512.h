@@ -8,7 +8,7 @@
 
 #pragma once
 
-#include "kquants_avx512.h"
+#include "blocks_avx512.h"
 
 namespace {
 
@@ -23,18 +23,12 @@ struct Two {
     Kept blocks[2];
 };
 
-struct Q5_0 {
-    using Block = Two<block_q5_0>;
+template <class Kind>
+struct InPairs {
+    using Block = Two<typename Kind::Block>;
     using Row = Pair;
-    static constexpr int SPAN = 64, ADDED = 0;  // which of the starts
-    static constexpr bool TILES = false;
-};
-
-struct Q8_0 {
-    using Block = Two<block_q8_0>;
-    using Row = Pair;
-    static constexpr int SPAN = 64, ADDED = 1;
-    static constexpr bool TILES = false;
+    static constexpr int SPAN = 2 * BLOCK, TOGETHER = 1, ADDED = Kind::ADDED;
+    static constexpr Rows FOR = ONE;
 };
 
 struct Taken {

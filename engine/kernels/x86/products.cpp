@@ -1,7 +1,7 @@
-// Products of matrices and activations, the weights taken as they lie in a file: K-quants (Q4_K, Q5_K, Q6_K), and one row
-// with Q5_0 or Q8_0, whose products with several rows are in blocks.cpp.
+// Products of matrices and activations, the weights taken as they lie in a file: K-quants (Q3_K to Q6_K) and blocks of
+// 32 weights (Q5_0, Q8_0); and as ggml interleaves them (Q4_0, IQ4_NL), if there are several rows.
 //
-// ggml interleaves some of them in memory once more, and turns others into tiles anew for every few rows. Here a few
+// ggml turns weights into tiles anew for every few rows. Here a few
 // super-blocks of a strip of columns are unpacked into the processor's nearest cache and multiplied with all rows, before
 // the next ones come. The sums so far wait beside them:
 //
@@ -29,17 +29,19 @@ bool stock_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *
 #include "kernels.h"
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include "pairs_avx512.h"
+#include "sixteens_avx512.h"
 #define PAIRS
 #else
-#include "kquants_avx2.h"
+#include "blocks_avx2.h"
+#include "sixteens_avx2.h"
 #endif
 
 #include <algorithm>
 
 namespace {
 
-constexpr int STRETCH = 4;   // super-blocks unpacked at once: they stay in the nearest cache
-constexpr size_t LINE = 64;  // bytes of a cache's line
+constexpr int STRETCH = 4 * SUPER;  // weights of a column unpacked at once: they stay in the nearest cache
+constexpr size_t LINE = 64;         // bytes of a cache's line
 
 struct Row {
     const float *from;
@@ -60,7 +62,10 @@ struct Plan {
     static size_t lines(size_t size) { return (size + LINE - 1) / LINE * LINE; }
     size_t shared() const { return lines(each * rows * supers); }
     size_t sums() const { return lines(sizeof(float) * COLUMNS * rows); }
-    size_t unpacked() const { return STRETCH * std::max(sizeof(Unpacked<Q5_K>), sizeof(Unpacked<Q6_K>)); }
+    size_t unpacked() const {
+        return std::max({STRETCH / SUPER * sizeof(Unpacked<Q5_K>), STRETCH / SUPER * sizeof(Unpacked<Q6_K>),
+                         STRETCH / BLOCK * sizeof(UnpackedBlock)});
+    }
     size_t listed() const { return lines(sizeof(Row) * rows); }
     size_t own() const { return sums() + unpacked() + listed() + lines(sizeof(int) * (experts + 1)); }
     size_t size(int threads) const { return LINE + shared() + threads * own(); }
@@ -78,8 +83,8 @@ struct Plan {
     }
 };
 
-template <int ROWS, class Kind>
-void rows_of(int count, int supers, const Unpacked<Kind> *columns, const Activations *rows, float *into) {
+template <int ROWS, class From, class Row>
+void rows_of(int count, int supers, const From &columns, const Row *rows, float *into) {
     if (count == ROWS)
         tile<ROWS>(supers, columns, rows, into);
     else if constexpr (ROWS > 1)
@@ -89,7 +94,7 @@ void rows_of(int count, int supers, const Unpacked<Kind> *columns, const Activat
 template <class Kind>
 class Product {
     using Activations = typename Kind::Row;
-    static constexpr int HIGH = Kind::TILES ? MOST : 1;
+    static constexpr int HIGH = Kind::FOR == ONE ? 1 : MOST;
 
 public:
     Product(const ggml_compute_params *params, const Plan &plan) : params(params), plan(plan) {
@@ -105,9 +110,12 @@ public:
 
     // Turns the `part`-th of `parts` of the activations into eight bits.
     void place(int part, int parts) {
-        const int64_t count = (int64_t)plan.rows * plan.supers;
-        for (int64_t i = count * part / parts; i < count * (part + 1) / parts; i++)
-            place_one((int)(i / plan.supers), (int)(i % plan.supers));
+        const int64_t count = (int64_t)plan.rows * plan.supers, end = count * (part + 1) / parts;
+        for (int64_t i = count * part / parts; i < end;) {
+            const int first = (int)(i % plan.supers), some = (int)std::min<int64_t>(plan.supers - first, end - i);
+            place_row((int)(i / plan.supers), first, first + some);
+            i += some;
+        }
     }
 
     // Computes piece after piece, and returns the first of this thread's that belongs to another product. Pieces are
@@ -151,22 +159,23 @@ private:
         return activations + (size_t)row * plan.supers + (size_t)super * high;
     }
 
-    void place_one(int row, int super) {
+    void place_row(int row, int super, int end) {
         const int expert = (int)(std::upper_bound(starts, starts + plan.experts, row) - starts) - 1;
         const int count = starts[expert + 1] - starts[expert], at = row - starts[expert];
         const int tile = (int)(((int64_t)(at + 1) * tiles(count) - 1) / count), first = start(tile, count);
         const int high = start(tile + 1, count) - first;
-        quantise(listed[row].from + super * Kind::SPAN, tile_at(starts[expert] + first, super, high) + at - first);
+        for (; super < end; super++)
+            quantise(listed[row].from + super * Kind::SPAN, tile_at(starts[expert] + first, super, high) + at - first);
     }
 
     void compute(int expert, int column) {
         const size_t stride = plan.weights->nb[1];
         const char *weights = (const char *)plan.weights->data + expert * plan.weights->nb[2] + column * stride;
         const int count = starts[expert + 1] - starts[expert];
-        if constexpr (Kind::TILES) {
+        if constexpr (Kind::FOR != ONE) {
             if (count > 1) multiply(weights, starts[expert], count);
         }
-        if (count == 1 || !Kind::TILES)
+        if (count == 1 || Kind::FOR == ONE)
             for (int row = 0; row < count; row++)
                 strip<Kind>(plan.supers, weights, stride, tile_at(starts[expert] + row, 0, 1), sums + row * COLUMNS);
         for (int row = 0; row < count; row++)
@@ -175,19 +184,26 @@ private:
 
     // A strip of columns with the rows of an expert.
     void multiply(const char *weights, int begin, int count) {
-        constexpr size_t BLOCK = sizeof(typename Kind::Block);
+        constexpr size_t SIZE = sizeof(typename Kind::Block);
+        constexpr int SOME = STRETCH / Kind::SPAN;
+        constexpr size_t LENGTH = COLUMNS * SIZE / Kind::TOGETHER;  // bytes of a strip's blocks
         const size_t stride = plan.weights->nb[1];
         std::fill_n(sums, count * COLUMNS, 0.0f);
-        for (int super = 0; super < plan.supers; super += STRETCH) {
-            const int supers = std::min(STRETCH, plan.supers - super);
+#ifdef PAIRS
+        if constexpr (Kind::TOGETHER > 1)
+            if (tiles(count) == 1)
+                return rows_of<MOST>(count, plan.supers, Straight<Kind>{weights, stride}, tile_at(begin, 0, count), sums);
+#endif
+        for (int super = 0; super < plan.supers; super += SOME) {
+            const int supers = std::min(SOME, plan.supers - super);
             for (int b = 0; b < supers; b++) {
-                const char *next = weights + COLUMNS * (stride + (super + b) * BLOCK);  // strips follow one another
-                for (size_t at = 0; at < COLUMNS * BLOCK; at += LINE) _mm_prefetch(next + at, _MM_HINT_T1);
-                unpack(Columns(weights + (super + b) * BLOCK, stride), unpacked[b]);
+                const char *next = weights + COLUMNS * stride + (super + b) * LENGTH;  // strips follow one another
+                for (size_t at = 0; at < LENGTH; at += LINE) _mm_prefetch(next + at, _MM_HINT_T1);
+                unpack(Columns(weights + (super + b) * SIZE, stride), unpacked[b]);
             }
             for (int tile = 0; tile < tiles(count); tile++) {
                 const int first = start(tile, count), high = start(tile + 1, count) - first;
-                rows_of<MOST>(high, supers, unpacked, tile_at(begin + first, super, high), sums + first * COLUMNS);
+                rows_of<MOST>(high, supers, (const Unpacked<Kind> *)unpacked, tile_at(begin + first, super, high), sums + first * COLUMNS);
             }
         }
     }
@@ -210,31 +226,40 @@ struct Type {
     decltype(&multiply<Q4_K>) multiply;
     int span;
     size_t each;
-    bool tiles;
+    Rows rows;
+    bool interleaved;
 };
 
 template <class Kind>
 constexpr Type type_of(ggml_type weights) {
-    return {weights, place<Kind>, multiply<Kind>, Kind::SPAN, sizeof(typename Kind::Row), Kind::TILES};
+    return {weights, place<Kind>, multiply<Kind>, Kind::SPAN, sizeof(typename Kind::Row), Kind::FOR, Kind::TOGETHER > 1};
 }
 
 const Type TYPES[] = {
-    type_of<Q4_K>(GGML_TYPE_Q4_K), type_of<Q5_K>(GGML_TYPE_Q5_K), type_of<Q6_K>(GGML_TYPE_Q6_K),
+    type_of<Q3_K>(GGML_TYPE_Q3_K), type_of<Q4_K>(GGML_TYPE_Q4_K), type_of<Q5_K>(GGML_TYPE_Q5_K),
+    type_of<Q6_K>(GGML_TYPE_Q6_K),
 #ifdef PAIRS
-    type_of<Q5_0>(GGML_TYPE_Q5_0), type_of<Q8_0>(GGML_TYPE_Q8_0),
+    type_of<InPairs<Q5_0>>(GGML_TYPE_Q5_0), type_of<InPairs<Q8_0>>(GGML_TYPE_Q8_0),
 #endif
+    type_of<Q5_0>(GGML_TYPE_Q5_0), type_of<Q8_0>(GGML_TYPE_Q8_0), type_of<Q4_0>(GGML_TYPE_Q4_0),
+    type_of<IQ4_NL>(GGML_TYPE_IQ4_NL),
 };
-const Kernel KERNELS[] = {Kernel("matmul-q4_k"), Kernel("matmul-q5_k"), Kernel("matmul-q6_k")};
+const Kernel KERNELS[] = {
+    Kernel("matmul-q3_k"), Kernel("matmul-q4_k"), Kernel("matmul-q5_k"), Kernel("matmul-q6_k"),
+    Kernel("matmul-q5_0"), Kernel("matmul-q8_0"), Kernel("matmul-q4_0"), Kernel("matmul-iq4_nl"),
+};
 
 const Type *ours(const ggml_tensor *op) {
     if (op->op != GGML_OP_MUL_MAT && op->op != GGML_OP_MUL_MAT_ID) return nullptr;
     const ggml_tensor *weights = op->src[0], *given = op->src[1];
-    const bool laid = !weights->extra && weights->nb[0] == ggml_type_size(weights->type) && ggml_is_contiguous(op) &&
+    const bool interleaved = weights->extra && weights->buffer->buft == ggml_backend_cpu_repack_buffer_type();
+    const bool laid = (!weights->extra || interleaved) && weights->nb[0] == ggml_type_size(weights->type) && ggml_is_contiguous(op) &&
                       weights->ne[3] == 1 && (weights->ne[2] == 1 || op->op == GGML_OP_MUL_MAT_ID);
     if (!laid || weights->ne[1] < COLUMNS || given->type != GGML_TYPE_F32 || given->nb[0] != sizeof(float)) return nullptr;
+    const bool one = op->op == GGML_OP_MUL_MAT_ID ? op->ne[2] == 1 : ggml_nrows(op) == 1;  // token
     for (const Type &type : TYPES)
-        if (type.weights == weights->type && weights->ne[0] % type.span == 0 &&
-            (type.tiles || op->op == GGML_OP_MUL_MAT_ID || ggml_nrows(op) == 1))
+        if (type.weights == weights->type && type.interleaved == interleaved && weights->ne[0] % type.span == 0 &&
+            type.rows != (one ? SEVERAL : ONE))
             return &type;
     return nullptr;
 }

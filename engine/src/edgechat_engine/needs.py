@@ -9,19 +9,19 @@ from collections.abc import Set
 from pathlib import Path
 
 _AVX2 = frozenset({"avx2", "f16c", "fma"})
-_VNNI = frozenset({"avx512bw", "avx512vl", "avx512_vnni", "f16c"})
 
 # A kernel, as its row in engine/kernels/ has it, and the instructions that it needs, as Linux names them.
 NEEDS = {
     "attention": _AVX2,
     "delta-net": _AVX2,
-    "matmul-iq4_nl": _VNNI,
-    "matmul-q4_0": _VNNI,
+    "matmul-iq4_nl": _AVX2,
+    "matmul-q3_k": _AVX2,
+    "matmul-q4_0": _AVX2,
     "matmul-q4_k": _AVX2,
-    "matmul-q5_0": _VNNI,
+    "matmul-q5_0": _AVX2,
     "matmul-q5_k": _AVX2,
     "matmul-q6_k": _AVX2,
-    "matmul-q8_0": _VNNI,
+    "matmul-q8_0": _AVX2,
     "steps": frozenset({"sse2"}),  # all x86: it computes by the others
 }
 if sys.platform == "linux":
