@@ -35,6 +35,11 @@ SOURCES = {
     "https": "edgechat.hub.https:Https",
     "hf": "edgechat.hub.huggingface:HuggingFace",
 }
+# What looks into a projector's weights brings numpy; commands that do not need not wait for it.
+PROJECTORS = {
+    "shrink": "edgechat.gguf.eyes:shrink",
+    "compare": "edgechat.bench.likeness:compare",
+}
 # What comes with an extra.
 EXTRAS = {"otel": "edgechat.observe.tracing:Tracing"}
 # The web framework takes half a second to import; commands that do not serve need not wait for it.

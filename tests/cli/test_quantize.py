@@ -75,7 +75,7 @@ def test_a_model_keeps_its_eyes(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("edgechat.cli.eyes.likeness.compare", lambda *_: found)
+    monkeypatch.setattr("edgechat.bench.likeness.compare", lambda *_: found)
     folder = tmp_path / "seeing"
     folder.mkdir()
     tiny.model(folder / "seeing.gguf", "qwen35", embedding_length=256, feed_forward_length=256)

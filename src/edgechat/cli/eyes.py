@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from edgechat.bench import likeness
+from edgechat import registry
 from edgechat.errors import EngineFailed, ModelError
-from edgechat.gguf import eyes
 from edgechat.hub.disk import writing
 from edgechat.hub.stored import Stored
 from edgechat.i18n import t
@@ -24,8 +23,8 @@ def writer(model: Stored, threads: int, say: Callable[[str], None]) -> Callable[
 
 def _write(model: Path, projector: Path, target: Path, threads: int) -> str:
     try:
-        eyes.shrink(projector, target, threads)
-        found = likeness.compare(model, projector, target, 1)
+        registry.load(registry.PROJECTORS, "shrink", "work")(projector, target, threads)
+        found = registry.load(registry.PROJECTORS, "compare", "work")(model, projector, target, 1)
     except (ModelError, EngineFailed) as error:
         why = str(error)
     else:
