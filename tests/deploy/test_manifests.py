@@ -112,7 +112,7 @@ def variables() -> Iterator[str]:
     yield from (one["name"] for one in pod()["containers"][0]["env"])
     yield from load(DEPLOY / "compose.yaml")["services"]["edgechat"]["environment"]
     for path in DEPLOY.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.suffix != ".pyc":  # what a server that was started from here leaves
             yield from re.findall(r"EDGECHAT_[A-Z]+(?:_[A-Z]+)*(?==)", path.read_text())
 
 

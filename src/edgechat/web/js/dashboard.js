@@ -26,6 +26,7 @@ const PLOTS = {
 const COLOURS = ["--accent", "--code-name", "--code-number"];
 const DASHES = [[], [6, 4], [2, 3]]; // not by colour alone
 const WHOLE = Array.from({ length: 39 }, (_, n) => [1, 2, 5][n % 3] * 10 ** Math.floor(n / 3)); // between two ticks
+const TIMES = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400]; // s: no half of one, which would read the same twice
 
 let samples = [];
 let now = null;
@@ -153,7 +154,7 @@ function options(name, width) {
     cursor: { sync: { key: "board" }, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, values: times, space: 80, size: 32 },
+      { ...axis, values: times, incrs: TIMES, space: 80, size: 32 },
       { ...axis, size: 64, values: (_, ticks) => ticks.map((value) => write(value)), ...(write !== seconds && { incrs: WHOLE }) },
     ],
     series: [
