@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from statistics import median
@@ -80,15 +80,30 @@ def pace(times: Sequence[float], start: float, end: float) -> float:
 
 async def newcomer(here: Client) -> Figures:
     """How long a reader stalls while a long prompt is read, and what that costs the newcomer."""
-    alone = (await here.ask([said(text.cold(NEWCOMER, text.ONE_WORD))], 8, "newcomer")).checked()
+
+    async def arrive() -> Reading:
+        return (await here.ask([said(text.cold(NEWCOMER, text.ONE_WORD))], 8, "newcomer")).checked()
+
+    return await beside_a_reader(
+        here, arrive, lambda n: f"the reader's answer ended after {n} pieces, before the newcomer was read"
+    )
+
+
+async def beside_a_reader(
+    here: Client, arrive: Callable[[], Awaitable[Reading]], early: Callable[[int], str]
+) -> Figures:
+    """How long a reader stalls while what `arrive` asks is read, and what that costs whoever asks: alone, then beside.
+
+    Raises Unmeasured where the reader ended before, after so many pieces as `early` tells.
+    """
+    alone = await arrive()
     async with asking((here, text.count(), READER, "reader")) as (reader,):
         await pieces(reader, STEADY)
-        arrived = (await here.ask([said(text.cold(NEWCOMER, text.ONE_WORD))], 8, "newcomer")).checked()
+        arrived = await arrive()
         await pieces(reader, len(reader.times) + 1)
     heard = arrived.sent + arrived.first_s
     if not reader.times or reader.times[-1] < heard:
-        ended = f"the reader's answer ended after {len(reader.times)} pieces, before the newcomer was read"
-        raise Unmeasured(reader.error or ended)
+        raise Unmeasured(reader.error or early(len(reader.times)))
     return {
         "stall": longest_gap(reader.times, arrived.sent, heard) * 1000,
         "solo": alone.first_s * 1000,

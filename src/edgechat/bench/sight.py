@@ -9,10 +9,9 @@ from io import BytesIO
 from PIL import Image
 from PIL.Image import Resampling
 
-from edgechat.bench import text
 from edgechat.bench.alone import Figures, said
-from edgechat.bench.client import Client, Reading, Unmeasured
-from edgechat.bench.company import READER, STEADY, asking, longest_gap, pieces
+from edgechat.bench.client import Client, Reading
+from edgechat.bench.company import beside_a_reader
 from edgechat.bench.restart import restarted
 from edgechat.types import Message
 
@@ -58,21 +57,11 @@ async def restart(here: Client) -> Figures:
 
 async def beside(here: Client) -> Figures:
     """How long a reader stalls while somebody else's picture is encoded and read, and what that costs them."""
-    alone = await _shown(here, noise(SIDES[-1]), said(ASKED))
-    async with asking((here, text.count(), READER, "reader")) as (reader,):
-        await pieces(reader, STEADY)
-        arrived = await _shown(here, noise(SIDES[-1]), said(ASKED))
-        await pieces(reader, len(reader.times) + 1)
-    heard = arrived.sent + arrived.first_s
-    if not reader.times or reader.times[-1] < heard:
-        ended = f"the reader's answer ended after {len(reader.times)} pieces, before the picture was read"
-        raise Unmeasured(reader.error or ended)
-    return {
-        "stall": longest_gap(reader.times, arrived.sent, heard) * 1000,
-        "solo": alone.first_s * 1000,
-        "first": arrived.first_s * 1000,
-        "ratio": arrived.first_s / alone.first_s,
-    }
+    return await beside_a_reader(
+        here,
+        lambda: _shown(here, noise(SIDES[-1]), said(ASKED)),
+        lambda n: f"the reader's answer ended after {n} pieces, before the picture was read",
+    )
 
 
 async def _shown(here: Client, shown: bytes, *turns: Message) -> Reading:
