@@ -22,7 +22,7 @@ from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
 from edgechat.scheduler.shelf import erase
 from edgechat.types import Answered, Attachment, Encoded, Failed, GenRequest, Media, Message, Read
-from edgechat.worker.album import Album, Key, Place
+from edgechat.worker.album import Album, Key, on_disk
 from edgechat.worker.intake import Intake, Looks
 from edgechat.worker.looking import AnyToSenses, Looker, Open
 from tests.pictures import drawn, encoded
@@ -234,7 +234,7 @@ def test_an_album_holds_what_fits() -> None:
 
 def test_an_album_outlives_its_process_within_its_bytes(tmp_path: Path) -> None:
     def opened(fingerprint: str = "eyes", budget: int = 10_000) -> Album:
-        return Album(place=Place(tmp_path / "pictures", budget, fingerprint))
+        return Album(disk=on_disk(tmp_path / "pictures", budget, fingerprint))
 
     album, (first, second, third) = opened(), (Key("mine", name) for name in "abc")
     album.keep(first, "A", view(1), "one")

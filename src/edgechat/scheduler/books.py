@@ -1,13 +1,18 @@
-"""The file of what is kept (framing with a checksum): whose it is can be read without reading all.
+"""Files of what is kept (framing with a checksum), and a folder of them under a byte budget (an LRU cache).
 
 "EDGEKV1\\n" · checksum · length of the head · head (fingerprint, label, tokens) · state
+
+Whose a file is can be read without reading all of it.
 """
 
+import hashlib
+import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,6 +36,7 @@ class Head(msgspec.Struct, frozen=True):
     is_checkpoint: bool = False
 
 
+K = TypeVar("K")
 H = TypeVar("H", bound=Head)
 
 
@@ -71,3 +77,104 @@ def head_of(path: Path, size: int, kind: type[H]) -> H | None:
             return msgspec.msgpack.decode(file.read(length), type=kind)
     except (OSError, struct.error, msgspec.DecodeError):
         return None
+
+
+class File(NamedTuple, Generic[H]):
+    """A file, its head, its size in bytes."""
+
+    path: Path
+    head: H
+    size: int
+
+
+class Folder(Generic[K, H]):
+    """The files of one folder, by what `key` makes of their heads; least recently used out first.
+
+    The fingerprint tells what may go on from them: a foreign file is left alone until room is needed, a damaged one is
+    deleted. What cannot be read or written costs what it would have saved, never an answer.
+    """
+
+    def __init__(self, path: Path, budget: int, fingerprint: str, kind: type[H], key: Callable[[H], K]) -> None:
+        """Look at what is there. `budget` in bytes counts all files. Raises OSError where there can be no folder."""
+        self.files: dict[K, File[H]] = {}  # least recently used first
+        self.fingerprint = fingerprint
+        self._path = path
+        self._budget = budget
+        self._key = key
+        self._foreign: dict[Path, int] = {}
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for part in path.glob("*.part"):  # of a process that was killed
+            _delete(part)
+        for file, size in _oldest_first(path):
+            head = head_of(file, size, kind)
+            if head is None:
+                _delete(file)
+            elif head.fingerprint != fingerprint:
+                self._foreign[file] = size
+            else:
+                self.files[key(head)] = File(file, head, size)
+        self._make_room(0)
+
+    @property
+    def used(self) -> int:
+        """Size of all files."""
+        return sum(file.size for file in self.files.values()) + sum(self._foreign.values())
+
+    def put(self, head: H, state: bytes) -> None:
+        """Write a file in the place of the one with its key, if it fits at all."""
+        written = msgspec.msgpack.encode(head)
+        path = self._path / f"{hashlib.sha256(written).hexdigest()[:32]}.kv"
+        size = FRONT.size + len(written) + len(state)
+        if size > self._budget:
+            return
+        self.drop(key := self._key(head))
+        self._make_room(size)
+        with suppress(OSError):
+            write(path, written, state)
+            self.files[key] = File(path, head, size)
+
+    def read(self, key: K) -> bytes | None:
+        """The state in a file, which was used just now; None where there is none, or a damaged one."""
+        if (file := self.files.get(key)) is None:
+            return None
+        with suppress(OSError):
+            if (state := read(file.path)) is not None:
+                os.utime(file.path)
+                self.files[key] = self.files.pop(key)
+                return state
+        self.drop(key)
+        return None
+
+    def drop(self, key: K) -> None:
+        """Delete a file."""
+        if (file := self.files.pop(key, None)) is not None:
+            _delete(file.path)
+
+    def forget(self, conversation: str) -> None:
+        """Delete all of a conversation."""
+        for key in [key for key, file in self.files.items() if file.head.conversation == conversation]:
+            self.drop(key)
+
+    def _make_room(self, size: int) -> None:
+        """Delete until `size` more bytes fit: foreign files first, then the least recently used."""
+        while self._foreign and self.used + size > self._budget:
+            path = next(iter(self._foreign))
+            del self._foreign[path]
+            _delete(path)
+        while self.files and self.used + size > self._budget:
+            self.drop(next(iter(self.files)))
+
+
+def _oldest_first(folder: Path) -> list[tuple[Path, int]]:
+    """The files in `folder` with their sizes, by when they were used."""
+    found = []
+    for path in folder.glob("*.kv"):
+        with suppress(OSError):
+            about = path.stat()
+            found.append((about.st_mtime, path, about.st_size))
+    return [(path, size) for _, path, size in sorted(found)]
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()

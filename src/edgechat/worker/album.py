@@ -8,10 +8,7 @@ how fast an answer starts must not tell what somebody else has seen. On disk eac
 cache (scheduler/books.py), in a folder below it: what deletes a conversation there finds it, too.
 """
 
-import hashlib
-import os
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -42,27 +39,32 @@ class Cover(books.Head, frozen=True):
     name: str = ""  # of the file that it was first sent as
 
 
-class Place(NamedTuple):
-    """Where pictures outlive the process: at most `budget` bytes in `folder`; `fingerprint` tells the encoder."""
+Disk = books.Folder[Key, Cover]
 
-    folder: Path
-    budget: int
-    fingerprint: str
+
+def on_disk(folder: Path, budget: int, fingerprint: str) -> Disk | None:
+    """Where pictures outlive the process, in at most `budget` bytes; None where no folder can be.
+
+    `fingerprint` tells the encoder.
+    """
+    with suppress(OSError):
+        return Disk(folder, budget, fingerprint, Cover, lambda cover: Key(cover.realm, cover.pixels))
+    return None
 
 
 class Album:
     """What was seen. Any thread may call it."""
 
-    def __init__(self, most: int = BYTES, place: Place | None = None) -> None:
+    def __init__(self, most: int = BYTES, disk: Disk | None = None) -> None:
         """At most `most` bytes of vectors in memory."""
         self._most = most
         self._bytes = 0
         self._seen: dict[Key, Sight] = {}  # least recently used first
         self._shown: dict[Key, set[str]] = {}  # in which conversations
-        self._pixels: dict[Key, Key] = {}  # what a file shows
         self._unwritten: list[tuple[Key, Cover]] = []
-        self._disk = _Disk(place) if place else None
-        self._pixels |= self._disk.names() if self._disk else {}
+        self._disk = disk
+        here = disk.files.items() if disk else ()
+        self._pixels = {Key(key.realm, file.head.name): key for key, file in here}  # what a file shows
         self._lock = threading.Lock()
 
     def find(self, file: Key, conversation: str) -> Sight | None:
@@ -90,7 +92,7 @@ class Album:
         with self._lock:
             for key, cover in self._unwritten:
                 if self._disk is not None and key in self._seen:
-                    self._disk.put(key, cover, msgspec.msgpack.encode(self._seen[key]))
+                    self._disk.put(cover, msgspec.msgpack.encode(self._seen[key]))
             self._unwritten.clear()
 
     def forget(self, conversation: str) -> None:
@@ -106,7 +108,7 @@ class Album:
     def _note(self, file: Key, pixels: str) -> Key:
         """That `file` shows these. Names come from outside: of many, those of what is gone are forgotten."""
         if len(self._pixels) >= NAMES:
-            here = self._seen.keys() | (self._disk.keys() if self._disk else set())
+            here = self._seen.keys() | (self._disk.files.keys() if self._disk else set())
             self._pixels = {name: key for name, key in self._pixels.items() if key in here}
         self._pixels[file] = Key(file.realm, pixels)
         return self._pixels[file]
@@ -133,93 +135,6 @@ class Album:
         if sight is not None:
             self._bytes -= _size(sight)
             del self._shown[key]
-
-
-class _Disk:
-    """The files. What cannot be read or written costs a picture's encoding, never an answer."""
-
-    def __init__(self, place: Place) -> None:
-        self.fingerprint = place.fingerprint
-        self._place = place
-        self._files: dict[Key, tuple[Path, Cover, int]] = {}  # least recently used first
-        self._foreign: dict[Path, int] = {}
-        with suppress(OSError):
-            place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path, size in _oldest_first(place.folder.glob("*.kv")):
-            cover = books.head_of(path, size, Cover)
-            if cover is not None and cover.fingerprint == place.fingerprint:
-                self._files[Key(cover.realm, cover.pixels)] = (path, cover, size)
-            else:
-                self._foreign[path] = size
-
-    def keys(self) -> set[Key]:
-        """Which pictures there are."""
-        return set(self._files)
-
-    def names(self) -> dict[Key, Key]:
-        """What the files that pictures came as show."""
-        return {Key(key.realm, cover.name): key for key, (_, cover, _) in self._files.items()}
-
-    def put(self, key: Key, cover: Cover, state: bytes) -> None:
-        """Write a picture, where it fits."""
-        head = msgspec.msgpack.encode(cover)
-        path = self._place.folder / f"{hashlib.sha256(head).hexdigest()[:32]}.kv"
-        size = books.FRONT.size + len(head) + len(state)
-        if size > self._place.budget:
-            return
-        self.drop(key)
-        self._make_room(size)
-        with suppress(OSError):
-            books.write(path, head, state)
-            self._files[key] = (path, cover, size)
-
-    def read(self, key: Key) -> bytes | None:
-        """A picture's state; a damaged one is deleted."""
-        found = self._files.pop(key, None)
-        if found is None:
-            return None
-        with suppress(OSError):
-            state = books.read(found[0])
-            if state is not None:
-                self._files[key] = found
-                os.utime(found[0])
-                return state
-            found[0].unlink()
-        return None
-
-    def drop(self, key: Key) -> None:
-        """Delete a picture."""
-        if (found := self._files.pop(key, None)) is not None:
-            with suppress(OSError):
-                found[0].unlink()
-
-    def forget(self, conversation: str) -> None:
-        """Delete what was first shown in `conversation`."""
-        for key in [key for key, (_, cover, _) in self._files.items() if cover.conversation == conversation]:
-            self.drop(key)
-
-    def _make_room(self, size: int) -> None:
-        """Delete until `size` more bytes fit: what another encoder saw first, then the least recently used."""
-        left = self._place.budget - size - sum(size for _, _, size in self._files.values())
-        while self._foreign and left < sum(self._foreign.values()):
-            path = next(iter(self._foreign))
-            del self._foreign[path]
-            with suppress(OSError):
-                path.unlink()
-        while self._files and left < 0:
-            key = next(iter(self._files))
-            left += self._files[key][2]
-            self.drop(key)
-
-
-def _oldest_first(paths: Iterable[Path]) -> list[tuple[Path, int]]:
-    """`paths` with their sizes, by when they were used."""
-    found = []
-    for path in paths:
-        with suppress(OSError):
-            about = path.stat()
-            found.append((about.st_mtime, path, about.st_size))
-    return [(path, size) for _, path, size in sorted(found)]
 
 
 def _size(sight: Sight) -> int:

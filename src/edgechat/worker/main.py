@@ -48,7 +48,7 @@ from edgechat.scheduler.shelf import Shelf
 from edgechat.scheduler.threads import Threads
 from edgechat.types import AnyEvent, Loading, ModelInfo
 from edgechat.worker import vectors
-from edgechat.worker.album import SHARE, Album, Place
+from edgechat.worker.album import SHARE, Album, on_disk
 from edgechat.worker.intake import Intake, fatal
 from edgechat.worker.looking import Looker, Open
 from edgechat.worker.trial import Candidate, Trial
@@ -177,8 +177,8 @@ def _answering(first: Load, server: Server) -> Callable[[], None]:
         shelf = _shelf(first, engine, server.alive)
         threads = Threads(engine.info.threads, first.decode_threads, first.prefill_threads)
         loop = Loop(engine, server.tell, first.queue, shelf, threads, server.alive)
-        looker, album = _looker(first, engine, loop), Album(place=_place(first, engine))
-        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell, looker, album)
+        looker = _looker(first, engine, loop)
+        intake = Intake(prompter, Constrainer(engine.tokenizer), loop, server.tell, looker, _album(first, engine))
         reader = fatal(partial(_serve_letters, intake, loop))
         threading.Thread(target=reader, args=(server,), daemon=True).start()
         server.send(Ready(info=_described(engine, prompter.template)))
@@ -212,12 +212,12 @@ def _looker(load: Load, engine: Engine, loop: Loop) -> Looker | None:
     return Looker(opening, lambda: loop.spare_threads)
 
 
-def _place(load: Load, engine: Engine) -> Place | None:
-    """Where pictures outlive the process, unless nothing does."""
+def _album(load: Load, engine: Engine) -> Album:
+    """What was seen before, on disk too, where anything is kept there."""
     if "picture" not in engine.info.senses or not load.shelf or not load.shelf_bytes:
-        return None
+        return Album()
     fingerprint = _fingerprint(f"{load.digest} {load.projector_digest}", engine)  # tokens around it are the model's
-    return Place(Path(load.shelf) / "pictures", load.shelf_bytes // SHARE, fingerprint)
+    return Album(disk=on_disk(Path(load.shelf) / "pictures", load.shelf_bytes // SHARE, fingerprint))
 
 
 def _shelf(load: Load, engine: Engine, alive: Callable[[], None]) -> Shelf | None:
