@@ -116,3 +116,35 @@ def test_a_bad_call_in_the_past_loses_nobody_the_conversation(
     assert client.post(path, json=asked_before(path, arguments)).status_code == 200
     if told is not None:
         assert past_arguments(arguments) == told
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose model calls with half an emoji, as one does that is cut off in the middle of its escape."""
+    folder: Path = tmp_path_factory.mktemp("caller")
+    reply = '<tool_call>\n{"name": "clock", "arguments": {"zone": "\\ud83d"}}\n</tool_call>'
+    template = (
+        "{% if tools %}<tool_call>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{% for call in m.tool_calls or [] %}{{ call.function.arguments | tojson }}{% endfor %}<|im_end|>\n{% endfor %}"
+    )
+    (folder / "fake.json").write_text(json.dumps({"reply": reply, "template": template}))
+    with serving(folder / "fake.json", folder / "home") as base:
+        yield base
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_half_a_character_in_a_call_is_replaced_and_ends_no_worker(caller: str, path: str, stream: bool) -> None:
+    function = {"name": "clock", "parameters": FUNCTION}
+    tool: dict[str, Any] = {"type": "function", "function": function}
+    if path == "/v1/responses":
+        tool = {"type": "function", **function}
+    elif path == "/v1/messages":
+        tool = {"name": "clock", "input_schema": FUNCTION}
+    given: Any = {"zone": "x"} if path in ("/v1/messages", "/api/chat") else '{"zone": "\\ud83d"}'
+    body = asked_before(path, given) | {"tools": [tool], "stream": stream}
+    body |= {"max_tokens": 200} if path == "/v1/messages" else {}
+    answer = httpx.post(f"{caller}{path}", json=body, timeout=20)
+    assert answer.status_code == 200, answer.text
+    assert "clock" in answer.text
+    assert "\ufffd" in answer.text

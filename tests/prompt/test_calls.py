@@ -75,6 +75,41 @@ CASES: list[tuple[str, str, list[tuple[str, dict[str, Any]]]]] = [
     ("<function=nothing>", "<function=nothing>", []),
     ("Use <function=now> for it.", "Use <function=now> for it.", []),
     ("a <b> < c", "a <b> < c", []),
+    # Values that look like something else.
+    (call(city="007"), "", [("weather", {"city": "007"})]),
+    (call(city="null"), "", [("weather", {"city": "null"})]),
+    (call(city='{"a": [1]}'), "", [("weather", {"city": '{"a": [1]}'})]),
+    (call(city="<![CDATA[ x < y &amp; ]]>"), "", [("weather", {"city": "<![CDATA[ x < y &amp; ]]>"})]),
+    (call(city="\n\nx\n\n"), "", [("weather", {"city": "\n\nx\n\n"})]),
+    (call(days="1e400"), "", [("weather", {"days": "1e400"})]),
+    (call(where='{"lat": 1e400}'), "", [("weather", {"where": '{"lat": 1e400}'})]),
+    (call(rows='["\\ud83d"]'), "", [("weather", {"rows": ["\ufffd"]})]),
+    (
+        call(where='{"name": "</parameter></function></tool_call>", "in": {"b": [true, null]}}', city="x"),
+        "",
+        [
+            (
+                "weather",
+                {"where": {"name": "</parameter></function></tool_call>", "in": {"b": [True, None]}}, "city": "x"},
+            )
+        ],
+    ),
+    (call(rows='["a"]', city="x").replace('"]', "]"), "", [("weather", {"rows": ["a]"], "city": "x"})]),
+    # Ends that were forgotten, and arguments in another model's form.
+    (f"{call(city='a')}\nDone.".replace("</parameter>\n", ""), "Done.", [("weather", {"city": "a"})]),
+    (f"{call(days='1').replace('</parameter>', '')}{call('now')}", "", [("weather", {"days": 1}), ("now", {})]),
+    (
+        call(city="1").replace("</function>", "</function>\n<function=now>\n</function>\n<function=rm>"),
+        "<function=rm>\n</tool_call>",
+        [("weather", {"city": "1"}), ("now", {})],
+    ),
+    (
+        '<tool_call>\n<function=weather>\n{"city": "</function>", "days": 3}\n</function>\n</tool_call> Done.',
+        "Done.",
+        [("weather", {"city": "</function>", "days": 3})],
+    ),
+    ('<tool_call>\n<function=weather>\n{"days": 3', "", [("weather", {"days": 3})]),
+    ("<tool_call>\n<function=now>\n{}\n</function>\n</tool_call>", "", [("now", {})]),
 ]
 
 

@@ -23,12 +23,12 @@ TOOLS = ["f"]
     ],
 )
 def test_a_call_is_read(text: str) -> None:
-    assert mend.read(text, TOOLS, repair=True)[0] == ("f", '{"a": 1}')
+    assert mend.read(text, TOOLS, repair=True)[0] == [("f", '{"a": 1}')]
 
 
 def test_words_quotes_and_lines_are_mended_inside_too() -> None:
     text = "{'name': 'f', 'arguments': {'a': True, 'b': None, 'c': 'it\\'s \"so\"\nhere'}}"
-    call, mended = mend.read(text, TOOLS, repair=True)
+    (call,), mended = mend.read(text, TOOLS, repair=True)
     assert call == ("f", '{"a": true, "b": null, "c": "it\'s \\"so\\"\\nhere"}')
     assert mended
 
@@ -38,7 +38,7 @@ def test_words_quotes_and_lines_are_mended_inside_too() -> None:
     ["", "f(1)", '{"name": "g", "arguments": {}}', '{"name": "f", "arguments": [1]}', '{"arguments": {}}', "[", '"f"'],
 )
 def test_what_is_no_call_is_left_alone(text: str) -> None:
-    assert mend.read(text, TOOLS, repair=True) == (None, False)
+    assert mend.read(text, TOOLS, repair=True) == ([], False)
 
 
 def test_nothing_makes_it_slow() -> None:

@@ -11,6 +11,7 @@ from edgechat.types import Called, Delta, Reasoning
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "}\\""}}\n</tool_call>'
 NOW = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 BARE = '{"name": "now", "arguments": {}}'
+SUM = '{"name": "add", "arguments": {"a": 1, "b": "}\\""}}'
 TOOLS = {"add": "{}", "now": "{}"}
 Parts = tuple[str, str, list[tuple[str, str]]]  # thought, said, called
 
@@ -60,6 +61,19 @@ CASES: list[tuple[str, Parts]] = [
         ("", '<tool_call>{"name": "rm", "arguments": {}}</tool_call>', []),
     ),
     ('{"name": "Ada", "age": 3}', ("", '{"name": "Ada", "age": 3}', [])),
+    (f"<tool_call>\n{BARE}\n{SUM}\n</tool_call> so", ("", "so", [("now", "{}"), ("add", ARGUMENTS)])),
+    (f"<tool_call>\n{BARE}\n<tool_call>\n{SUM}\n</tool_call>", ("", "", [("now", "{}"), ("add", ARGUMENTS)])),
+    (f"<tool_call>\n[{SUM}, {BARE}]\n</tool_call>", ("", "", [("add", ARGUMENTS), ("now", "{}")])),
+    (f"<tool_call>\n{BARE}\n{BARE}\n</tool_call>", ("", "", [("now", "{}")])),
+    ('<tool_call>{"name": "now", "arguments": null}</tool_call>', ("", "", [("now", "{}")])),
+    (
+        '<tool_call>{"name": "now", "arguments": {"a": 1e400}}</tool_call>',
+        ("", '<tool_call>{"name": "now", "arguments": {"a": 1e400}}</tool_call>', []),
+    ),
+    (
+        '<tool_call>{"name": "now", "arguments": {"a": "\\ud83d", "b": "\\ud83d\\ude00"}}</tool_call>',
+        ("", "", [("now", '{"a": "\ufffd", "b": "😀"}')]),
+    ),
 ]
 
 
@@ -108,6 +122,10 @@ def test_a_guided_call_waits_until_it_is_none_that_was_made() -> None:
 
 def test_repeated_calls_are_passed_on_where_the_guard_is_off() -> None:
     assert taken_apart(f"{BARE}\n{BARE}", once=False) == ("", "", [("now", "{}")] * 2)
+
+
+def test_one_call_alone_is_passed_on_where_one_was_asked_for() -> None:
+    assert taken_apart(f"<tool_call>\n{BARE}\n{SUM}\n</tool_call>", several=False)[2] == [("now", "{}")]
 
 
 def test_an_answer_that_begins_inside_thinking() -> None:

@@ -7,7 +7,9 @@
            <parameter=days>\\n3\\n</parameter>        , "days": 3           anything else when it is whole,
            </function>                            }                       as the tool's schema types it
 
-A value may hold what looks like its end: that ends it only where another parameter, or the end of the call, follows.
+A value may hold what looks like its end: that ends it only where another parameter, or the end of the call, follows,
+and in a list or object only outside its strings. Mended are: a value that was not closed before its call was, and
+arguments that stand in the function as JSON.
 """
 
 import json
@@ -59,8 +61,8 @@ class Written:
         """Take in what of `text` is certain to belong to the arguments; the rest."""
         raise NotImplementedError
 
-    def close(self, text: str) -> None:
-        """End a call that was cut off at `text`, the rest of the last `take`."""
+    def close(self, text: str) -> str:
+        """End a call that was cut off at `text`, the rest of the last `take`; what of that is not its own."""
         raise NotImplementedError
 
 
@@ -99,8 +101,9 @@ class InJson(Written):
         self._taken += text
         return ""
 
-    def close(self, text: str) -> None:
+    def close(self, text: str) -> str:
         """It stays as it was cut: the grammar knows what it was to be, and nobody else does."""
+        return text
 
 
 class InXml(Written):
@@ -134,14 +137,25 @@ class InXml(Written):
             text = self._name_of_next(text) if self._value is None else self._more_of_value(text, last=False)
         return text
 
-    def close(self, text: str) -> None:
+    def close(self, text: str) -> str:
         if self._value is not None:
-            self._more_of_value(text, last=True)
+            text = self.take(self._more_of_value(text, last=True))
+        elif self._is_json(text):
+            self._take_json(text)
+            return ""
         if not self.ended:
             self._end()
+            return ""
+        return text
 
     def _name_of_next(self, text: str) -> str:
         """Between two parameters: what is neither the next one nor the end is passed over."""
+        if self._is_json(text):
+            end = next(_outside_strings(text, FUNCTIONED), next(_outside_strings(text, CALLED), None))
+            if end is None:
+                return text
+            self._take_json(text[:end])
+            return text[end:].removeprefix(FUNCTIONED)
         at = text.find("<")
         text = "" if at < 0 else text[at:]
         if text.startswith(PARAMETER):
@@ -160,11 +174,21 @@ class InXml(Written):
             return text
         return text if any(tag.startswith(text) for tag in _AFTER_VALUE) else text[1:]
 
+    def _is_json(self, text: str) -> bool:
+        """Whether an object stands where parameters should: arguments as other models are taught them."""
+        return not self._taken and text.lstrip().startswith("{")
+
+    def _take_json(self, text: str) -> None:
+        found = mend.value(text.strip(), repair=True)
+        if isinstance(found, dict) and found:
+            self._taken = mend.written(found).removesuffix("}")
+        self._end()
+
     def _more_of_value(self, text: str, last: bool) -> str:
         """Take what is certain to be the value, and its end where that has come."""
         assert self._value is not None
-        end, certain = _end_of_value(text, last)
         is_text = self._value == {"string"}
+        end, certain = _end_of_value(text, last, is_text)
         if end is None and not is_text:
             return text
         value = text[: certain if end is None else end]
@@ -176,7 +200,7 @@ class InXml(Written):
             self._taken += _inside(value)
             return text[certain:]
         value = value.removesuffix("\n")
-        self._taken += f'{_inside(value)}"' if is_text else json.dumps(typed(value, self._value), ensure_ascii=False)
+        self._taken += f'{_inside(value)}"' if is_text else mend.written(typed(value, self._value))
         self._value = None
         return text[end:].removeprefix(PARAMETERED)
 
@@ -185,18 +209,34 @@ class InXml(Written):
         self.ended = True
 
 
-def _end_of_value(text: str, last: bool) -> tuple[int | None, int]:
+def _end_of_value(text: str, last: bool, is_text: bool) -> tuple[int | None, int]:
     """Where the value that `text` goes on with ends, if that is certain; how many characters are certainly its own."""
-    at = -1
-    while (at := text.find(PARAMETERED, at + 1)) >= 0:
+    in_json = not is_text and text.lstrip().startswith(("{", "["))
+    for at in _outside_strings(text, PARAMETERED) if in_json else _every(text, PARAMETERED):
         after = text[at + len(PARAMETERED) :].lstrip()
         if after.startswith(_AFTER_VALUE) or (last and not after):
             return at, at
         if any(tag.startswith(after) for tag in _AFTER_VALUE) and not last:
             return None, at - text[:at].endswith("\n")
-    end = f"\n{PARAMETERED}"
-    certain = len(text) - max(overlap(text, end), overlap(text, PARAMETERED))
+    if last and in_json:
+        return _end_of_value(text, last, is_text=True)  # its quotes do not match
+    certain = len(text) - max(overlap(text, tag) for tag in (f"\n{PARAMETERED}", PARAMETERED, f"\n{FUNCTIONED}"))
+    for at in _every(text, f"\n{FUNCTIONED}"):
+        after = text[at + 1 + len(FUNCTIONED) :].lstrip()
+        if after.startswith(CALLED) or CALLED.startswith(after):  # maybe the value's own end was forgotten
+            certain = min(certain, at)
     return (certain if last else None), certain
+
+
+def _every(text: str, tag: str) -> Iterator[int]:
+    """The places of `tag` in `text`."""
+    return (found.start() for found in re.finditer(re.escape(tag), text))
+
+
+def _outside_strings(text: str, tag: str) -> Iterator[int]:
+    """Those that no JSON string holds."""
+    found = re.finditer(rf'"(?:[^"\\]|\\.)*"?|{re.escape(tag)}', text, re.DOTALL)
+    return (one.start() for one in found if one[0] == tag)
 
 
 def typed(text: str, allowed: frozenset[str]) -> Any:

@@ -1,15 +1,16 @@
 """Lenient parsing of tool calls as small models write them: read, and mended where only the syntax is broken. Pure,
 linear, no eval.
 
-Mended are: code fences, missing tags, single quotes, Python's True, False and None, commas before a closing bracket,
-brackets and quotes missing at the end, arguments written as a string. Never what is meant: a name that is no tool's or
-arguments that are no object are not a call.
+Mended are: code fences, missing tags, several calls between two tags, single quotes, Python's True, False and None,
+commas before a closing bracket, brackets and quotes missing at the end, arguments written as a string or left out.
+Never what is meant: a name that is no tool's or arguments that are no object are not a call.
 """
 
 import json
 import re
 from collections.abc import Collection
-from typing import Any
+from math import isfinite
+from typing import Any, NoReturn
 
 MOST = 1 << 16  # characters of one call
 _WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -18,15 +19,30 @@ _CLOSING = re.compile(r"\s*```")
 Call = tuple[str, str]  # name, arguments as JSON text
 
 
-def read(text: str, tools: Collection[str], repair: bool) -> tuple[Call | None, bool]:
-    """The call that `text` is, if any, and whether it had to be mended."""
+def read(text: str, tools: Collection[str], repair: bool) -> tuple[list[Call], bool]:
+    """The calls that `text` is, usually one, and whether it had to be mended."""
     if len(text) > MOST:
-        return None, False
+        return [], False
     call = _call(_loads(text.strip()), tools, strict=True)
     if call is not None or not repair:
-        return call, False
-    call = _call(_loads(_mended(_unfenced(text))), tools, strict=False)
-    return call, call is not None
+        return [call] if call else [], False
+    calls = _calls(_unfenced(text), tools)
+    return calls, bool(calls)
+
+
+def _calls(text: str, tools: Collection[str]) -> list[Call]:
+    """What `text` begins with: a call, or a list of calls; then those that follow it."""
+    found: list[Call] = []
+    while text:
+        json_text, rest = _mended(text)
+        value = _loads(json_text)
+        calls = [_call(one, tools, strict=False) for one in (value if isinstance(value, list) else [value])]
+        if not calls or None in calls:
+            break
+        found += [call for call in calls if call is not None]
+        at = rest.find("{")
+        text = "" if at < 0 else rest[at:]
+    return found
 
 
 def bare(text: str, tools: Collection[str]) -> int | None:
@@ -52,28 +68,46 @@ def bare(text: str, tools: Collection[str]) -> int | None:
 def value(text: str, repair: bool) -> Any:
     """What `text` is in JSON, mended where that is wanted and helps; None where it is nothing."""
     found = _loads(text)
-    return _loads(_mended(text)) if found is None and repair and len(text) <= MOST else found
+    return _loads(_mended(text)[0]) if found is None and repair and len(text) <= MOST else found
+
+
+def written(value: Any) -> str:
+    """`value` as JSON. Half a character, as an escape may be (an emoji cut in two), is replaced: UTF-8 has none."""
+    return whole(json.dumps(value, ensure_ascii=False))
+
+
+def whole(text: str) -> str:
+    """`text` with halves of characters replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
 
 
-def _refuse(word: str) -> None:
+def _refuse(word: str) -> NoReturn:
     """NaN and Infinity are Python's words, not JSON's."""
     raise ValueError(word)
+
+
+def _finite(digits: str) -> float:
+    """A number that JSON can tell again: 1e400 is Infinity to Python."""
+    number = float(digits)
+    return number if isfinite(number) else _refuse(digits)
 
 
 def _call(value: Any, tools: Collection[str], strict: bool) -> Call | None:
     if not isinstance(value, dict) or value.get("name") not in tools:
         return None
     arguments = value.get("arguments", None if strict else value.get("parameters", {}))
+    if not strict and arguments in (None, ""):
+        arguments = {}
     if isinstance(arguments, str) and not strict:
         arguments = _loads(arguments)
-    return (value["name"], json.dumps(arguments, ensure_ascii=False)) if isinstance(arguments, dict) else None
+    return (value["name"], written(arguments)) if isinstance(arguments, dict) else None
 
 
 def _unfenced(text: str, open_too: bool = False) -> str:
@@ -87,8 +121,8 @@ def _unfenced(text: str, open_too: bool = False) -> str:
     return text
 
 
-def _mended(text: str) -> str:
-    """`text` with its quotes, words, commas and ends as JSON wants them. One pass."""
+def _mended(text: str) -> tuple[str, str]:
+    """The value that `text` begins with, with quotes, words, commas and ends as in JSON, and the rest. One pass."""
     out: list[str] = []
     ends: list[str] = []  # brackets still to be closed
     at = 0
@@ -116,7 +150,7 @@ def _mended(text: str) -> str:
         if not ends and letter in "}]":
             break
     _drop_comma(out)
-    return "".join([*out, *reversed(ends)])
+    return "".join([*out, *reversed(ends)]), text[at:]
 
 
 def _string(text: str, at: int) -> tuple[str, int]:

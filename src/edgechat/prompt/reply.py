@@ -37,6 +37,7 @@ class Reply:
         guided: bool,
         repair: bool,
         once: bool = True,
+        several: bool = True,
         form: Form = "json",
         fits: Callable[[mend.Call], bool] | None = None,
     ) -> None:
@@ -44,6 +45,7 @@ class Reply:
 
         `guided` text is known to be well-formed, so that calls can be passed on as they come. `thinks`: the text begins
         inside thinking; `may_think`: it may begin with thinking. `once`: a repeated call is not passed on.
+        `several`: more than one may be passed on.
         `fits` tells whether a call that came without its tags follows its tool's schema, which no grammar held it to.
         """
         self._fits = fits
@@ -60,6 +62,7 @@ class Reply:
         self._begun = False  # something was said or called
         self._cut = False
         self._once = once
+        self._several = several
         self._made: set[mend.Call] = set()
         self.calls = 0
         self.mended = False
@@ -183,37 +186,45 @@ class Reply:
         self._begun = True
         self._held = stream.take(self._held)
         if last and not stream.ended and self._repair and not self._guided:
-            stream.close(self._held)
-            self._held, self.mended = "", True
+            self._held, self.mended = stream.close(self._held), True
         again = self._once and any(stream.may_become(call) for call in self._made)
         if not again or (last and not stream.ended):
             self.calls += not stream.told
             yield from stream.tell()
         rest = self._held.lstrip("} \n")
-        if stream.ended and (last or rest.startswith(CALLED) or not CALLED.startswith(rest)):
+        if stream.ended and (last or not self._may_go_on(rest)):
             self._note(stream.call)
             self._stream = None
-            self._enter("said", "" if CALLED.startswith(rest) else rest.removeprefix(CALLED))
+            if self._another(rest):
+                self._enter("call", rest)
+            else:
+                self._enter("said", "" if CALLED.startswith(rest) else rest.removeprefix(CALLED))
+
+    def _may_go_on(self, rest: str) -> bool:
+        """Whether `rest`, behind a call, may still become its closing tag, or another call between the same tags."""
+        closes = CALLED.startswith(rest) and rest != CALLED
+        return closes or (self._form == "xml" and InXml.may_begin(rest, self._tools))
+
+    def _another(self, rest: str) -> bool:
+        return self._form == "xml" and self._several and InXml.begun(rest, "", 0, self._tools) is not None
 
     def _read(self, inside: str, verbatim: str) -> Iterator[Piece]:
-        """The call that `inside` is; what is none is said `verbatim`."""
+        """The calls that `inside` is; what is none is said `verbatim`."""
         self._begun = True
-        call, mended = mend.read(inside, self._tools, self._repair)
+        calls, mended = mend.read(inside, self._tools, self._repair)
         half = self._cut and self._repair and inside != verbatim and CALLED not in verbatim
-        if half and (
-            call is None or call[1] == "{}"
-        ):  # the beginning of a call is no answer, and no call without arguments
-            self.mended = True
-            return
-        if call is None or (inside == verbatim and self._fits is not None and not self._fits(call)):
+        if half and (not calls or calls[-1][1] == "{}"):
+            self.mended = True  # the beginning of a call is no answer, and no call without arguments
+            calls = calls[:-1]
+        elif not calls or (inside == verbatim and self._fits is not None and not self._fits(calls[0])):
             yield Delta(verbatim)
             return
         self.mended |= mended or inside == verbatim
-        if self._note(call) and self._once:
-            return
-        name, arguments = call
-        yield Called(self.calls, f"{self._id}-{self.calls}", name, arguments)
-        self.calls += 1
+        for name, arguments in calls if self._several else calls[:1]:
+            if self._note((name, arguments)) and self._once:
+                continue
+            yield Called(self.calls, f"{self._id}-{self.calls}", name, arguments)
+            self.calls += 1
 
     def _note(self, call: mend.Call) -> bool:
         """Whether this answer made `call` before."""

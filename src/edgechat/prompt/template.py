@@ -28,6 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgechat.errors import InvalidRequest, TemplateInvalid
 from edgechat.prompt.calls import FUNCTION
+from edgechat.prompt.mend import whole
 from edgechat.prompt.tools import CALL, Form
 from edgechat.types import Attachment, Message, Tool, ToolCall
 
@@ -164,7 +165,7 @@ class _Marks(NamedTuple):
         """`value` from JSON with marks in every text that is more than plain words."""
         match value:
             case str():
-                return value if _HARMLESS.fullmatch(value) else self.put(value)
+                return value if _HARMLESS.fullmatch(value) else self.put(whole(value))
             case list():
                 return [self.put_into(item) for item in value]
             case dict():

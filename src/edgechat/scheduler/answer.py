@@ -265,6 +265,7 @@ def _reply(request: GenRequest, prompt: Prepared, grammar: Grammar | None) -> Re
         guided=grammar is not None,
         repair=request.guards.repair,
         once=request.guards.loop,
+        several=request.parallel_tool_calls,
         form=prompt.form,
         fits=grammar.fits if grammar else None,
     )
