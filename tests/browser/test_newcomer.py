@@ -1,7 +1,5 @@
 """What a new user meets: who answers, what can be undone, what was wrong with what was typed."""
 
-from typing import Any
-
 import pytest
 
 from tests.browser.conftest import Chat, Open
@@ -123,46 +121,6 @@ def test_a_restart_is_told_as_soon_as_the_server_is_there_again(chat: Chat, scri
     gate.set()
 
 
-def test_a_number_that_is_none_is_told(chat: Chat) -> None:
-    chat.button("Settings").click()
-    field = chat.page.get_by_label("Temperature")
-    field.fill("9")
-    expect(field).to_have_attribute("aria-invalid", "true")
-    expect(chat.page.get_by_text("Must be between 0 and 2; not saved.")).to_be_visible()
-    border = "node => getComputedStyle(node).borderTopColor"
-    assert field.evaluate(border) != chat.page.get_by_label("Longest answer").evaluate(border)
-    field.fill("1")
-    expect(chat.page.get_by_text("Must be between 0 and 2; not saved.")).to_be_hidden()
-
-
-def test_what_is_typed_stays_when_the_defaults_come(chat: Chat) -> None:
-    """They stand beside the fields as soon as the server tells them."""
-    held: list[Any] = []
-    chat.page.route("**/api/status", lambda route: held.append(route))
-    with chat.page.expect_request("**/api/status"):
-        chat.button("Settings").click()
-    field = chat.page.get_by_label("Temperature")
-    field.fill("9")
-    expect(field).to_have_attribute("aria-invalid", "true")
-    for route in held:
-        route.continue_()
-    expect(field).to_have_attribute("placeholder", "0.7")
-    expect(field).to_have_value("9")
-    expect(field).to_be_focused()
-    expect(field).to_have_attribute("aria-invalid", "true")
-
-
-def test_stop_words_are_parted_by_chinese_commas_too(chat: Chat, script: Script) -> None:
-    chat.button("Settings").click()
-    chat.page.locator(".answers summary").click()
-    chat.page.get_by_label("Stop words").fill("好的，完了、END, x")
-    chat.page.keyboard.press("Escape")
-    script.will_say("Yes.")
-    chat.ask("Hello")
-    expect(chat.answer).to_have_text("Yes.")
-    assert script.requests[0]["params"]["stop"] == ["好的", "完了", "END", "x"]
-
-
 def test_the_meter_follows_the_branch_that_is_shown(chat: Chat, script: Script) -> None:
     for used in (48, 159):
         script.will(delta(f"answer {used}"), *finish(used=used))
@@ -174,104 +132,9 @@ def test_the_meter_follows_the_branch_that_is_shown(chat: Chat, script: Script) 
     expect(chat.page.locator("#context-text")).to_have_text("48 / 4,096")
 
 
-def test_a_conversation_has_a_system_prompt_of_its_own(chat: Chat, script: Script) -> None:
-    """It is seen in it, is not said by the browser on top of it, and other conversations do without."""
-    own = chat.page.locator("#own")
-    expect(own).to_have_text("Settings of this chat")
-    own.click()
-    chat.page.get_by_label("System prompt").fill("You are a pirate.")
-    chat.page.get_by_label("Temperature").fill("0.2")
-    chat.page.keyboard.press("Escape")
-    expect(own).to_have_text("System prompt: You are a pirate. · temperature 0.2")
-    for _ in range(2):
-        script.will_say("Aye.")
-        chat.ask("Hello")
-        expect(chat.answer).to_have_text("Aye.")
-        expect(chat.page.locator("#send")).to_be_visible()
-    first, second = script.requests
-    assert first["settings"] == {"system": "You are a pirate.", "temperature": 0.2}
-    assert "params" not in first
-    assert "settings" not in second
-    own.click()
-    expect(chat.page.get_by_label("System prompt")).to_have_value("You are a pirate.")
-    chat.page.get_by_label("System prompt").fill("You are a cook.")
-    with chat.page.expect_request(lambda request: request.method == "PATCH") as sent:
-        chat.page.keyboard.press("Escape")
-    assert sent.value.post_data_json == {"settings": {"system": "You are a cook.", "temperature": 0.2}}
-    expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
-    chat.page.locator("#bar-new-chat, #new-chat").filter(visible=True).first.click()
-    expect(own).to_have_text("Settings of this chat")
-    chat.page.go_back()
-    expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
-
-
-def test_a_conversation_has_a_context_of_its_own(chat: Chat, script: Script) -> None:
-    chat.page.locator("#own").click()
-    chat.page.locator(".answers summary").click()
-    field = chat.page.get_by_label("Context (tokens read at most)")
-    field.fill("100")
-    expect(chat.page.get_by_text("Must be between 256 and 131072; not saved.")).to_be_visible()
-    field.fill("1024")
-    chat.page.keyboard.press("Escape")
-    expect(chat.page.locator("#own")).to_have_text("context 1024")
-    script.will_say("Yes.")
-    chat.ask("Hello")
-    expect(chat.answer).to_have_text("Yes.")
-    assert script.requests[0]["settings"] == {"context": 1024}
-
-
-def test_what_every_conversation_is_told_is_seen_in_each(chat: Chat) -> None:
-    chat.button("Settings").click()
-    chat.page.get_by_label("System prompt").fill("Be brief.")
-    chat.page.keyboard.press("Escape")
-    expect(chat.page.locator("#own")).to_have_text("System prompt: Be brief.")
-
-
 def test_an_empty_trash_says_so(chat: Chat) -> None:
     chat.button("Recently deleted").click()
     expect(chat.page.locator("#none")).to_have_text("Nothing was deleted in the last 30 days.")
-
-
-def test_a_search_leads_to_what_it_found(chat: Chat, script: Script) -> None:
-    turns = [text for n in range(20) for text in (f"question {n}", "word " * 300)]
-    turns[5] = "long " * 200 + "the **needle** is here " + "long " * 200
-    script.records.add("Hay", *turns)
-    chat.open()
-    chat.page.locator("#search").fill("needle")
-    expect(chat.rows.locator("mark")).to_have_text("needle")
-    chat.rows.locator("a").click()
-    expect(chat.page.locator("strong", has_text="needle")).to_be_in_viewport()
-    assert chat.page.evaluate("[...[...CSS.highlights.get('found')][0].toString()].join('')") == "needle"
-
-
-PLACES = """async ([url, text, words]) => {
-    const { has, marked } = await import(url);
-    const article = document.createElement("article");
-    const body = document.createElement("div");
-    body.className = "text";
-    body.textContent = text;
-    article.append(body);
-    CSS.highlights.delete("found");
-    marked(article, words);
-    return [has(text, words), [...(CSS.highlights.get("found") ?? [])].map((range) => range.toString()).join("")];
-}"""
-
-
-@pytest.mark.parametrize(
-    ("text", "words", "hit"),
-    [
-        ("مرحبا بالعالم", "العالم", "العالم"),
-        ("السيد مُحَمَّد ١٢", "محمد", "مُحَمَّد"),
-        ("年齢١٢歳", "12", "١٢"),
-        ("ﾍﾟｰｼﾞ ＡＢＣ", "ページ", "ﾍﾟｰｼﾞ"),
-        ("Съешь Ёжика", "ежик", "Ёжик"),
-        ("Die Straße dort", "STRASSE", "Straße"),
-        ("かき", "がき", ""),
-    ],
-)
-def test_the_page_finds_what_the_server_finds(chat: Chat, text: str, words: str, hit: str) -> None:
-    """In whatever form it is written; and marks what was written, to the letter."""
-    assert chat.page.evaluate(PLACES, [chat.module("found.js"), text, words]) == [bool(hit), hit]
 
 
 def test_one_can_log_out_and_come_in_with_another_key(new_chat: Open, script: Script) -> None:
