@@ -170,6 +170,11 @@ def test_what_fills_a_gap_is_translated_too() -> None:
     why = "hub.example:443 cannot be reached: it refuses the connection. Check the network and the proxy settings."
     with speaking("zh"):
         assert t(why) == "无法连接 hub.example:443：对方拒绝连接。请检查网络和代理设置。"
+        assert (
+            t(f"qwen stays as it is: {why}")
+            == "qwen 保持不变：无法连接 hub.example:443：对方拒绝连接。请检查网络和代理设置。"
+        )
+        assert t(f"Could not download qwen: {why}").startswith("无法下载 qwen：无法连接 hub.example:443：")
         assert t("No sentence of ours.") == "No sentence of ours."
     assert t(why) == why
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from edgechat import presence
 from edgechat.history import conversations
 from edgechat.history.store import History
 from tests.conftest import FakeModel, rambling
@@ -145,6 +146,13 @@ def test_what_nobody_looked_for_is_one_line_too(tmp_path: Path) -> None:
     )
     assert told.returncode == 1
     assert "Traceback" in ask("doctor", PYTHONPATH=str(tmp_path / "site"), EDGECHAT_LOG_LEVEL="debug").stderr
+
+
+def test_a_system_without_proc_is_told_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import psutil\npsutil.PROCFS_PATH = '/proc/nowhere'\n")
+    told = ask("doctor", PYTHONPATH=str(tmp_path))
+    assert told.stderr.startswith("edgechat: /proc is not there"), told.stderr
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
 
 
 def test_a_conversation_goes_on_from_a_pipe(model: str, tmp_path: Path) -> None:
@@ -305,11 +313,18 @@ def test_autostart_writes_a_user_s_service_and_takes_it_away(tmp_path: Path) -> 
     assert f'ExecStart="{EDGECHAT}" "serve" "--home" "{tmp_path / "home"}"' in printed.stdout
     assert ask("autostart", "--off", **there).returncode == 0
     assert not unit.exists()
+    again = ask("autostart", "--off", **there)
+    assert (again.returncode, "nothing to undo" in again.stdout + again.stderr) == (0, True)
     assert said.read_text().splitlines() == [
         "--user daemon-reload",
         "--user enable --now edgechat.service",
         "--user disable --now edgechat.service",
     ]
+    (tmp_path / "home").mkdir(exist_ok=True)
+    presence.leave(tmp_path / "home", "http://127.0.0.1:1")  # a server that runs has the home: another would end
+    told = ask("autostart", **there)
+    assert "goes on until then" in " ".join((told.stdout + told.stderr).split())
+    assert said.read_text().splitlines()[3:] == ["--user daemon-reload", "--user enable edgechat.service"]
     manager.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
     failed = ask("autostart", **there)
     assert failed.returncode == 1

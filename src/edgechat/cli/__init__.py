@@ -93,6 +93,9 @@ def main() -> None:
 
 def _unforeseen(error: Exception) -> int:
     """Tell of what nobody looked for. Returns the exit status."""
+    if isinstance(error, FileNotFoundError) and str(error.filename).startswith("/proc/"):
+        _complain("/proc is not there, and memory and processes are read from it. Mount it: mount -t proc proc /proc")
+        return EdgechatError.exit_status
     if not isinstance(error, OSError) or error.errno not in DISK:
         _complain(f"edgechat failed inside ({type(error).__name__}); EDGECHAT_LOG_LEVEL=debug shows where.")
         return EdgechatError.exit_status

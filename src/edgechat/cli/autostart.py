@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from edgechat import presence
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, ServiceError
@@ -43,16 +44,23 @@ def autostart(
     if show:
         out.print(text, end="", markup=False)
         return
+    if off and not path.exists():
+        out.say("edgechat does not start by itself here: there is nothing to undo.")
+        return
     if off:
         _manage(_off_mac(path) if mac else [["disable", "--now", f"{NAME}.service"]], mac)
         path.unlink(missing_ok=True)
         out.say("edgechat no longer starts by itself.")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     with options.writing():
+        path.parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(path, text.encode())
-    _manage(_on_mac(path) if mac else [["daemon-reload"], ["enable", "--now", f"{NAME}.service"]], mac)
-    out.say(f"edgechat runs now, and whenever you log in ({path}).")
+    now = [] if presence.find(settings.home) else ["--now"]  # a second server would find the home in use, and end
+    _manage(_on_mac(path) if mac else [["daemon-reload"], ["enable", *now, f"{NAME}.service"]], mac)
+    if now:
+        out.say(f"edgechat runs now, and whenever you log in ({path}).")
+    else:
+        out.say(f"edgechat starts whenever you log in ({path}). The server that runs already goes on until then.")
     out.say("State: edgechat status   Undo: edgechat autostart --off")
 
 

@@ -34,6 +34,10 @@ class _Sentence(NamedTuple):
     pattern: re.Pattern[str]
     translation: str
 
+    def begins(self, found: re.Match[str]) -> int:
+        """How far into what was `found` the first character stands that does not vary."""
+        return found.end(1) if self.pattern.pattern.startswith("(") else 0
+
 
 class _Table(NamedTuple):
     """A language: sentences without gaps, and those with some, the least general first.
@@ -57,10 +61,11 @@ def t(text: str) -> str:
     table = _table(_language.get())
     if text in table.exact:
         return table.exact[text]
-    for sentence in table.sentences:
-        if found := sentence.pattern.fullmatch(text):
-            return sentence.translation.format("", *map(table.gap, found.groups()))
-    return text
+    found = [(one, match) for one in table.sentences if (match := one.pattern.fullmatch(text))]
+    if not found:
+        return text
+    sentence, match = min(found, key=lambda pair: pair[0].begins(pair[1]))  # "Could not …: {why}" is around its reason
+    return sentence.translation.format("", *map(table.gap, match.groups()))
 
 
 def speak(language: str) -> None:
