@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from edgechat.errors import ConfigError, EngineFailed, ModelFileInvalid, NoSpace, UnknownName
-from edgechat.gguf import quantize as quantizing
 from edgechat.gguf.header import read_header
 from edgechat.gguf.quantize import Recipe, quantize
 from tests import ggufs
@@ -98,8 +97,8 @@ async def test_what_llama_cpp_refuses_is_one_line_and_leaves_nothing(tmp_path: P
 async def test_room_is_checked_before_the_first_byte(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantizing, "MARGIN", 1 << 60)
-    with pytest.raises(NoSpace, match="MB are free"):
+    monkeypatch.setattr("edgechat.process.disk.MARGIN", 1 << 60)
+    with pytest.raises(NoSpace, match="are free"):
         await quantize(source, tmp_path / "out.gguf", Recipe("Q8_0"), 1)
     assert names(tmp_path) == ["tiny.gguf"]
 

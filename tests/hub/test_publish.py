@@ -11,10 +11,10 @@ import pytest
 
 from edgechat.errors import HashMismatch, HubError, NoSpace, StorageError
 from edgechat.hub import versions
-from edgechat.hub.disk import MARGIN, writing
 from edgechat.hub.publish import check_room, missing, publish
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store
+from edgechat.process.disk import MARGIN, writing
 from tests.hub.conftest import CONTENT, NEW, made_up, manifest, published, sha256, staged, tree
 
 

@@ -26,10 +26,10 @@ from edgechat.engine.llama.memory import embeds
 from edgechat.errors import ConfigError, EdgechatError, ModelFileInvalid, ServiceError
 from edgechat.gguf.header import read_header
 from edgechat.hub.catalog import Catalog
-from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.store import Store
 from edgechat.i18n import t
 from edgechat.observe import bundle
+from edgechat.process.disk import megabytes, writing
 from edgechat.process.spawn import plain_environment
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from edgechat import registry
 from edgechat.errors import EngineFailed, ModelError
-from edgechat.hub.disk import writing
 from edgechat.hub.stored import Stored
 from edgechat.i18n import t
 from edgechat.models import projectors
+from edgechat.process.disk import writing
 
 
 def writer(model: Stored, threads: int, say: Callable[[str], None]) -> Callable[[Path], None] | None:

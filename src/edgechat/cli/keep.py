@@ -11,9 +11,9 @@ from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.hub import versions
 from edgechat.hub.blobs import Freed
-from edgechat.hub.disk import megabytes
 from edgechat.hub.store import Store
 from edgechat.i18n import t
+from edgechat.process.disk import megabytes
 from edgechat.types import Struct
 
 Name = Annotated[str, typer.Argument(help="Name of an installed model.", show_default=False)]

@@ -18,12 +18,12 @@ from edgechat.engine.llama import memory
 from edgechat.errors import ConfigError, ModelError, ModelFileInvalid, ModelUnsupported
 from edgechat.gguf.header import Header, read_header
 from edgechat.hub.catalog import Catalog, Entry
-from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Fetching, Published, PullEvent, Resolving, Verifying, pull
 from edgechat.hub.store import Kept, Store, Stored
 from edgechat.i18n import t
 from edgechat.models import projectors
 from edgechat.models.projectors import Projector
+from edgechat.process.disk import megabytes
 from edgechat.prompt.senses import EYES
 from edgechat.settings import Settings
 from edgechat.tune.advice import advice

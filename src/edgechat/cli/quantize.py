@@ -14,13 +14,13 @@ from edgechat.errors import StorageError
 from edgechat.gguf.quantize import BODIES, Recipe
 from edgechat.gguf.quantize import quantize as write
 from edgechat.hub.catalog import Catalog
-from edgechat.hub.disk import megabytes, writing
 from edgechat.hub.publish import publish
 from edgechat.hub.pull import Published, in_thread, pull
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store, Stored
 from edgechat.i18n import t
 from edgechat.models import projectors
+from edgechat.process.disk import megabytes, writing
 from edgechat.settings import Settings
 
 

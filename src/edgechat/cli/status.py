@@ -19,8 +19,8 @@ from edgechat import presence
 from edgechat.cli import options
 from edgechat.cli.follow import out
 from edgechat.errors import ConfigError, ServiceError
-from edgechat.hub.disk import megabytes
 from edgechat.i18n import t
+from edgechat.process.disk import megabytes
 
 EVERY_S = 1.0
 COLOURS = {"ready": "green", "failed": "red", "paused": "yellow", "draining": "yellow"}

@@ -20,11 +20,11 @@ from edgechat.cli.follow import err, out
 from edgechat.cli.tuning import check
 from edgechat.errors import UnknownName
 from edgechat.hub.catalog import Catalog
-from edgechat.hub.disk import megabytes
 from edgechat.hub.pull import Published, pull
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 from edgechat.i18n import t
+from edgechat.process.disk import megabytes
 from edgechat.settings import Settings
 from edgechat.tune import picture, plot
 from edgechat.tune.choice import FLOORS, QUALITIES, Candidate, pareto

@@ -22,6 +22,7 @@ from edgechat.errors import ConfigError, EngineFailed, NoSpace, UnknownName
 from edgechat.gguf.header import TENSOR_TYPES, read_header
 from edgechat.process import atomic
 from edgechat.process.child import Child
+from edgechat.process.disk import MARGIN, check_room, full
 from edgechat.process.spawn import spawn
 from edgechat.types import Struct
 
@@ -33,7 +34,6 @@ BODIES = {
 }  # fmt: skip
 HEADS = {name: id for id, (name, _, _) in TENSOR_TYPES.items() if not name.startswith(("I8", "I16", "I32", "F32"))}
 WHOLE = frozenset({"F32", "F16", "BF16", "Q8_0"})  # types that lose nothing worth telling
-MARGIN = 64 << 20  # bytes left free on the disk for everyone else
 
 _STEP = re.compile(r"\[\s*\d+/\s*\d+\][^\[]*\[([\d,\s]+)\]")
 _SIZE = re.compile(r"quant size\s*=\s*([\d.]+) MiB")
@@ -114,10 +114,7 @@ async def quantize(
 def _check_room(folder: Path, said: list[str]) -> None:
     """Raise NoSpace if what the dry run said does not fit into `folder`."""
     sizes = [float(found[1]) for line in said if (found := _SIZE.search(line))]
-    needed = int(sizes[-1] * (1 << 20)) + MARGIN if sizes else MARGIN
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise NoSpace(f"{folder}: {needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} MB are free. Make room.")
+    check_room(folder, int(sizes[-1] * (1 << 20)) if sizes else 0)
 
 
 async def _run(job: Job, hear: Callable[[str], None] | None = None) -> list[str]:
@@ -143,5 +140,5 @@ def _failure(job: Job, status: int, said: list[str]) -> EngineFailed | NoSpace:
     why = next((found[1] for line in reversed(said) if (found := _WHY.search(line))), f"it ended with {status}")
     folder = Path(job.target).parent
     if "iostream error" in why and shutil.disk_usage(folder).free < MARGIN:
-        return NoSpace(f"{folder}: the disk is full. Make room and try again.")
+        return full(folder)
     return EngineFailed(f"llama.cpp could not quantise {Path(job.source).name}: {why[:200]}.")

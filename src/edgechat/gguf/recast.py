@@ -12,6 +12,7 @@ The header is written by ggml itself, from the source's own keys.
 """
 
 import ctypes
+import errno
 import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,15 +23,15 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from edgechat.errors import EngineFailed, NoSpace, StorageError
+from edgechat.errors import EngineFailed
 from edgechat.gguf.header import TENSOR_TYPES, Header, Tensor, Value, read_header
 from edgechat.gguf.shape import DRAFTS
 from edgechat.process import atomic
+from edgechat.process.disk import check_room, writing
 from edgechat_engine import lib
 from edgechat_engine.structures import ggml_type_traits
 
 CHUNK = 1 << 20  # values that are rounded at once: bounds memory to some megabytes per thread
-MARGIN = 64 << 20  # bytes left free on the disk for everyone else
 SECTIONS = ".rope.dimension_sections"  # four, however many layers there are
 ALIGNMENT = 32  # of tensors in the target, ggml's default
 IDS = {name: (id, block, width) for id, (name, block, width) in TENSOR_TYPES.items()}
@@ -139,8 +140,8 @@ def _store(
 ) -> None:
     """Header, then every tensor's pieces, padded; under another name until all is there."""
     total, done = sum(one.size for one in wanted), 0
-    try:
-        _check_room(target.parent, total)
+    with writing(target.parent):
+        check_room(target.parent, total)
         with atomic.replacing(target, durable=False) as part:
             _write_header(source, part, wanted, numbers, lists)
             with part.open("ab") as file:
@@ -150,20 +151,6 @@ def _store(
                         done += len(piece)
                         told(done, total)
                     _pad(file)
-    except OSError as error:
-        raise _refused(target, error) from error
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    stat = os.statvfs(folder)
-    free = stat.f_bavail * stat.f_frsize
-    if needed + MARGIN > free:
-        raise NoSpace(f"{folder}: {(needed + MARGIN) / 1e6:,.0f} MB are needed, and {free / 1e6:,.0f} MB are free.")
-
-
-def _refused(target: Path, error: OSError) -> StorageError:
-    kind = NoSpace if error.errno in (28, 122) else StorageError
-    return kind(f"{target.parent} does not take the file: {error.strerror}. Make room there and try again.")
 
 
 def _pad(file: BinaryIO) -> None:
@@ -193,7 +180,7 @@ def _write_header(
             lib.gguf_add_tensor(new, lib.ggml_get_tensor(shapes, name))
             lib.gguf_set_tensor_type(new, name, IDS[one.type][0])
         if not lib.gguf_write_to_file(new, os.fsencode(target), True):
-            raise OSError(28, "the header could not be written")
+            raise OSError(errno.ENOSPC, "the header could not be written")
     finally:
         lib.gguf_free(new)
         lib.gguf_free(old)

@@ -7,7 +7,6 @@ room as it frees; because no start checks, and no turn waits behind, what is lar
 twice: who deletes a file cannot hit a newer one.
 """
 
-import errno
 import hashlib
 import secrets
 import sqlite3
@@ -22,6 +21,7 @@ from edgechat.errors import InvalidRequest, NoSpace, StorageError
 from edgechat.media.size import size_of
 from edgechat.media.sniff import HEAD, MEDIA_TYPES, refusal, sniff
 from edgechat.process import atomic
+from edgechat.process.disk import is_full
 from edgechat.types import Attachment, Kind
 
 LONGEST_NAME = 255  # characters
@@ -195,6 +195,6 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise NoSpace("the disk is full: nothing more is saved until there is space again.") from error
         raise StorageError(f"{folder} cannot be written: {error.strerror}.") from error

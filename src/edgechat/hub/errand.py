@@ -8,12 +8,12 @@ from typing import Self
 import msgspec
 
 from edgechat.errors import HubError, from_code
-from edgechat.hub.disk import writing
 from edgechat.hub.letters import AnyAnswer, Failed, Fetched, Go, Order, Resolved, from_child
 from edgechat.hub.reference import Remote
 from edgechat.hub.source import Manifest
 from edgechat.hub.stage import Stage
 from edgechat.process.child import Child
+from edgechat.process.disk import writing
 from edgechat.process.spawn import spawn
 
 PATIENCE = 2.0  # seconds between asking the child to end and ending it

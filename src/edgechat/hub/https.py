@@ -4,7 +4,6 @@ The hash is part of the reference, so the server need not be trusted; it may sti
 what it sends. A part that is there is gone on with, if the server says by its ETag that the file is still the same.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from edgechat.errors import EdgechatError, HashMismatch, HubUnreachable, NoSpace, NotOnHub, UnsafeListing
-from edgechat.hub.disk import MARGIN, megabytes
+from edgechat.errors import EdgechatError, HashMismatch, HubUnreachable, NotOnHub, UnsafeListing
 from edgechat.hub.reference import Link, name_from, parse
 from edgechat.hub.source import File, Manifest
+from edgechat.process.disk import check_room
 
 TRIES = 6
 REDIRECTS = 5
@@ -79,7 +78,7 @@ def _transfer(reference: Link, file: File, part: Path, etag: Path) -> None:
         total = have + int(length) if length.isdigit() else file.size
         if file.size is not None and total != file.size:
             raise HashMismatch(f"{reference.url}: the server sends {total} bytes, not {file.size}.")
-        _check_room((total or 0) - have, part)
+        check_room(part.parent, (total or 0) - have)
         if strong := _strong(answer.headers.get("ETag", "")):
             etag.write_text(strong)
         else:
@@ -120,12 +119,6 @@ def _refuse(answer: httpx.Response, reference: Link) -> None:
     wait = answer.headers.get("Retry-After", "")
     error.pause_s = min(float(wait), LONGEST_PAUSE) if wait.isdigit() else None
     raise error
-
-
-def _check_room(needed: int, part: Path) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed + MARGIN > free:
-        raise NoSpace(f"{part.parent} needs {megabytes(needed + MARGIN)}, and {megabytes(free)} are free. Free some.")
 
 
 def _strong(etag: str) -> str | None:

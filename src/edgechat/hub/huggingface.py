@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from edgechat.errors import ConfigError, EdgechatError, HubError, HubUnreachable, NotOnHub
 from edgechat.hub.choice import check, choose, manifest_of
-from edgechat.hub.disk import writing
 from edgechat.hub.reference import Repo, is_safe_path, parse
 from edgechat.hub.source import Manifest
+from edgechat.process.disk import writing
 
 OWN_HOST = "huggingface.co"
 _FORCED = {

@@ -6,6 +6,7 @@ hub ───────────────► candidate ─────�
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -79,6 +80,11 @@ class Markers:
     def _path(self, name: str) -> Path:
         assert is_name(name)
         return self.folder / f"{name}.json"
+
+
+def now() -> str:
+    """The time as it is kept: ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def refuse(marker: Marker, version: Version) -> tuple[str, ...]:

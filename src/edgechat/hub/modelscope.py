@@ -5,7 +5,6 @@ listing for success, compares hashes by case, keeps a session id and reads pickl
 So it gets a home of its own, one checked file at a time, and every byte's size and hash beforehand.
 """
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from edgechat.errors import (
 from edgechat.hub.choice import check, choose, manifest_of
 from edgechat.hub.reference import Repo, is_safe_path, parse
 from edgechat.hub.source import Manifest
+from edgechat.process.disk import is_full
 
 # Privacy is set, whatever the environment says; patience is only proposed.
 _FORCED = {
@@ -137,7 +137,7 @@ def translate(error: Exception, reference: str) -> EdgechatError:
             return type(inner)(f"{reference}: {inner}")
         seen.add(id(inner))
         inner = inner.__cause__ or inner.__context__
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and is_full(error):
         return NoSpace(f"{reference}: the disk is full. Free some space and pull again; it goes on where it stopped.")
     for ancestor in type(error).__mro__:
         if ancestor.__name__ in ERRORS:

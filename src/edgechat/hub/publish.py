@@ -11,12 +11,12 @@ from threading import Event
 import msgspec
 
 from edgechat.errors import HashMismatch, HubError, NoSpace
-from edgechat.hub.disk import MARGIN, megabytes, now, writing
-from edgechat.hub.marker import Marker, Version
+from edgechat.hub.marker import Marker, Version, now
 from edgechat.hub.reference import is_safe_path
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage
 from edgechat.hub.store import Store, Stored
+from edgechat.process.disk import MARGIN, megabytes, writing
 
 
 def missing(store: Store, manifest: Manifest) -> tuple[File, ...]:

@@ -17,7 +17,6 @@ import structlog
 from edgechat.errors import HubError, ModelDamaged, Offline, StorageError, UnknownName
 from edgechat.hub import local, outbound
 from edgechat.hub.catalog import Catalog, Entry
-from edgechat.hub.disk import writing
 from edgechat.hub.publish import check_room, publish
 from edgechat.hub.reference import Local, Named, Reference, Remote, parse
 from edgechat.hub.store import Store, Stored
@@ -32,6 +31,7 @@ from edgechat.hub.transfer import (
     in_thread,
     patience,
 )
+from edgechat.process.disk import writing
 from edgechat.settings import Settings
 
 __all__ = ["AnyPullEvent", "Fetching", "Published", "PullEvent", "Resolving", "Verifying", "in_thread", "pull"]

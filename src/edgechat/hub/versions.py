@@ -12,10 +12,10 @@ import msgspec
 
 from edgechat.errors import ConfigError, ModelDamaged
 from edgechat.hub.blobs import Freed
-from edgechat.hub.disk import now, writing
-from edgechat.hub.marker import Marker, refuse
+from edgechat.hub.marker import Marker, now, refuse
 from edgechat.hub.stage import sweep_stages
 from edgechat.hub.store import Store, Stored
+from edgechat.process.disk import writing
 
 
 def pin(store: Store, name: str, pinned: bool) -> None:

@@ -1,4 +1,4 @@
-"""Processes of ours, and files that appear whole.
+"""Processes of ours, files that appear whole, and the disk that they lie on.
 
     parent: spawn.py ─► child.py ──── letters, framed (frames.py) ────► parent.py :child
                                  ◄──────────────────────────────────

@@ -16,8 +16,8 @@ from edgechat.errors import ModelUnsupported
 from edgechat.gguf.header import read_header
 from edgechat.gguf.recast import twin
 from edgechat.gguf.shape import attending, depth
-from edgechat.hub.disk import writing
 from edgechat.process import atomic
+from edgechat.process.disk import writing
 from edgechat.tune.divergence import Floats, compare, log_probabilities
 from edgechat.tune.letters import PASSAGES, SCORED
 from edgechat.tune.quality import Row

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgechat.errors import ConfigError
-from edgechat.hub.disk import writing
 from edgechat.hub.publish import publish as take_in
 from edgechat.hub.source import File, Manifest
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
+from edgechat.process.disk import writing
 
 
 async def publish(model: Stored, recipe: str, paths: Sequence[Path], store: Store) -> Stored:

@@ -16,11 +16,11 @@ import msgspec
 from filelock import FileLock
 
 from edgechat import machine
-from edgechat.hub.disk import writing
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
 from edgechat.process import atomic
 from edgechat.process.cached import Cached
+from edgechat.process.disk import writing
 from edgechat.tune.choice import Candidate, QualityName
 from edgechat.tune.quality import Row
 from edgechat.tune.speed import Cost, Pair

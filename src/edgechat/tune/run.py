@@ -18,9 +18,9 @@ from edgechat.engine.llama import memory as memory_plan
 from edgechat.errors import ConfigError, EngineFailed
 from edgechat.gguf.header import Header, read_header
 from edgechat.gguf.shape import depth
-from edgechat.hub.disk import writing
 from edgechat.hub.store import Store
 from edgechat.hub.stored import Stored
+from edgechat.process.disk import writing
 from edgechat.tune import choice, letters, recipes, speed
 from edgechat.tune.choice import FLOORS, Candidate, QualityName
 from edgechat.tune.lab import Asks
