@@ -16,6 +16,10 @@ from edgechat.hub.outbound import check, check_proxies, is_public, places, proxi
         "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "224.0.0.1", "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "fc00::1",
         "2002:7f00:1::", "ff02::1", "a name", "",
+        # What leads home by a translator: NAT64, its local prefix, 6to4, Teredo, IPv4-compatible, SIIT; site-local.
+        "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "64:ff9b::224.0.0.1", "64:ff9b:1::10.0.0.1",
+        "64:ff9b:1::808:808", "2002:a00:1::1", "2002:c0a8:101::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        "::127.0.0.1", "::8.8.8.8", "::ffff:0:127.0.0.1", "fec0::1", "100::1", "5f00::1",
     ],
 )  # fmt: skip
 def test_home_is_not_public(host: str) -> None:
@@ -24,7 +28,10 @@ def test_home_is_not_public(host: str) -> None:
         check((host, 80), set())
 
 
-@pytest.mark.parametrize("host", ["8.8.8.8", "47.92.1.1", "2400:3200::1", "198.18.0.7"])
+@pytest.mark.parametrize(
+    "host",
+    ["8.8.8.8", "47.92.1.1", "2400:3200::1", "198.18.0.7", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"],
+)
 def test_public_addresses_and_a_local_proxys_stand_ins_are_asked(host: str) -> None:
     check((host, 443), set())
 

@@ -20,6 +20,8 @@ PROXIES = {"http", "https", "socks5", "socks5h"}  # schemes that the hubs' own l
 PORTS = {"http": 80, "https": 443}
 # Not public, but nobody's home either: proxies on the user's own machine answer names with addresses of this net.
 _STAND_IN = ipaddress.ip_network("198.18.0.0/15")
+_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given to networks; what translators keep lies outside
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: a network without IPv4 reaches it so
 
 Place = tuple[str, int]  # address, port
 
@@ -46,16 +48,19 @@ def check(address: tuple[Any, ...], allowed: set[Place]) -> None:
 
 
 def is_public(host: str) -> bool:
-    """Whether `host`, an address, is one of the public network."""
+    """Whether `host`, an address, is one of the public network. One with an IPv4 address in it is what that one is."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or address
-    if isinstance(address, ipaddress.IPv4Address) and address in _STAND_IN:
-        return True
-    return address.is_global and not address.is_multicast
+        within = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            within = ipaddress.IPv4Address(address.packed[-4:])
+        if within is None:
+            return address in _UNICAST and address.is_global
+        address = within
+    return address in _STAND_IN or (address.is_global and not address.is_multicast)
 
 
 def places(url: str) -> set[Place]:
