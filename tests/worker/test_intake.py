@@ -11,35 +11,41 @@ from edgechat.engine.fake import TEMPLATE, Bytes
 from edgechat.letters import Ask, Cancel, Generate
 from edgechat.prompt.sight import Sight
 from edgechat.prompt.template import Template
-from edgechat.prompt.tokens import Prompter
+from edgechat.prompt.tokens import Prepared, Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
 from edgechat.types import Answered, AnyQuestion, Failed, GenRequest, Message, Tokenize
-from edgechat.worker.intake import Intake
+from edgechat.worker.intake import LONG, Intake
 
 WAIT_S = 20  # for a thread's turn on a busy machine
 HELD = GenRequest((Message.of("user", "x"),), schema='{"type":"object"}')
+LONG_ONE = GenRequest((Message.of("user", "x" * (LONG + 1)),))
 
 
 class Slow(Prompter):
     """A prompter whose questions take until they are let go."""
 
-    def __init__(self) -> None:
-        super().__init__(Template(TEMPLATE), Bytes(), 4096)
+    def __init__(self, context: int = 4096) -> None:
+        super().__init__(Template(TEMPLATE), Bytes(), context)
         self.go = threading.Event()
 
     def answer(self, question: AnyQuestion, sights: Mapping[str, Sight] = {}) -> Answered:
         self.go.wait(WAIT_S)
         return super().answer(question, sights)
 
+    def prepare(self, request: GenRequest, sights: Mapping[str, Sight] = {}) -> Prepared:
+        if request.messages == LONG_ONE.messages:
+            self.go.wait(WAIT_S)
+        return super().prepare(request, sights)
+
 
 class Door:
     """An intake, what it posts to its loop, and what it tells."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: int = 4096) -> None:
         self.posted: SimpleQueue[Any] = SimpleQueue()
         self.told: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-        self.prompter = Slow()
+        self.prompter = Slow(context)
         loop = cast(Loop, self)
         self.intake = Intake(self.prompter, Constrainer(Bytes()), loop, lambda id, event: self.told.put((id, event)))
 
@@ -61,6 +67,27 @@ def test_a_long_question_holds_up_no_answer(door: Door) -> None:
     assert door.told.empty()
     door.prompter.go.set()
     assert door.told.get(timeout=WAIT_S) == (1, Answered(tokens=(97, 98)))
+
+
+def test_a_long_prompt_holds_up_nobody_whether_it_fits_or_not(door: Door) -> None:
+    door.intake.take(Generate(1, LONG_ONE))
+    for id, request in ((2, GenRequest((Message.of("user", "hi"),))), (3, HELD)):
+        door.intake.take(Generate(id, request))
+        assert door.posted.get(timeout=WAIT_S).id == id
+    assert door.told.empty()
+    door.prompter.go.set()
+    id, event = door.told.get(timeout=WAIT_S)
+    assert (id, getattr(event, "code", "")) == (1, "context_length_exceeded")
+
+
+def test_who_leaves_while_a_long_prompt_is_read_never_reaches_the_loop() -> None:
+    door = Door(context=LONG * 2)
+    door.intake.take(Generate(1, LONG_ONE))
+    door.intake.cancel(Cancel(1))
+    door.prompter.go.set()
+    door.intake.take(Generate(2, LONG_ONE))
+    posted = [door.posted.get(timeout=WAIT_S), door.posted.get(timeout=WAIT_S)]
+    assert [(type(letter), letter.id) for letter in posted] == [(Cancel, 1), (Submit, 2)]
 
 
 def test_who_leaves_while_a_grammar_is_made_never_reaches_the_loop(door: Door) -> None:

@@ -2,7 +2,8 @@
 are answered.
 
 Generate ─► prompt ─► loop                      at once, in the thread that reads the letters
-         ├► prompt, grammar ─► loop             in a thread of its own: a grammar may take a while
+         ├► long prompt ─► loop                 in a thread of its own: 4 MB of one letter take seconds
+         ├► prompt, grammar ─► loop             in another: a grammar may take a while
          └► pictures ─► prompt, grammar ─► loop   looked at in another one, fairly (looking.py)
 Ask      ─► answer                              in another: a text may be long, and no request waits behind it
 """
@@ -28,6 +29,7 @@ from edgechat.worker.album import Album, Key
 from edgechat.worker.looking import Looker, pictures_of
 
 MOST_CLIENTS = 1024  # whose time is remembered when they are away
+LONG = 1 << 16  # characters of a request; fewer are tokens in a moment
 
 T = TypeVar("T")
 
@@ -79,8 +81,9 @@ class Intake:
         self._looker = looker
         self._clock = clock
         self._lock = threading.Lock()
-        self._coming: set[int] = set()  # ids whose grammar is being made, or whose pictures are looked at
+        self._coming: set[int] = set()  # ids that are long, whose grammar is being made or pictures are looked at
         self._later = ThreadPoolExecutor(1, "grammars")
+        self._long = ThreadPoolExecutor(1, "prompts")
         self._aside = ThreadPoolExecutor(1, "questions")
         self._looks = Looks()
         self._album = album or Album()
@@ -89,8 +92,8 @@ class Intake:
 
     def take(self, letter: Generate) -> None:
         """Bring a request to the loop, or tell why not."""
-        looks = self._looker is not None and bool(pictures_of(letter.request))
-        if not (looks or constrained(letter.request)):
+        looks, long = self._looker is not None and bool(pictures_of(letter.request)), _length(letter.request) > LONG
+        if not (looks or long or constrained(letter.request)):
             self._loop_or_refuse(letter)
             return
         with self._lock:
@@ -98,7 +101,7 @@ class Intake:
         if looks:
             self._looks.put(letter.request.client, letter)
         else:
-            self._later.submit(fatal(self._loop_or_refuse), letter)
+            (self._long if long else self._later).submit(fatal(partial(self._loop_or_refuse, later=True)), letter)
 
     def cancel(self, letter: Cancel) -> None:
         """Nobody reads the answer any more, wherever its request is now."""
@@ -143,7 +146,7 @@ class Intake:
                     self._coming.discard(letter.id)
                 self._aside.submit(fatal(partial(self._answer_or_refuse, looked=looked)), letter)
             else:
-                self._later.submit(fatal(partial(self._loop_or_refuse, looked=looked)), letter)
+                self._later.submit(fatal(partial(self._loop_or_refuse, looked=looked, later=True)), letter)
             self._album.write()  # nobody waits for the disk
 
     def _looked(self, looker: Looker, id: int, request: GenRequest) -> Looked | None:
@@ -189,14 +192,14 @@ class Intake:
             self._coming.discard(id)
         self._tell(id, failed_of(error))
 
-    def _loop_or_refuse(self, letter: Generate, looked: Looked = BLIND) -> None:
+    def _loop_or_refuse(self, letter: Generate, looked: Looked = BLIND, later: bool = False) -> None:
         try:
             submit = self._prepared(letter, looked)
         except EdgechatError as error:
             self._refuse(letter.id, error)
             return
         with self._lock:  # a cancel comes before, and nothing is posted, or after
-            if letter.id in self._coming or not (looked.media or constrained(letter.request)):
+            if letter.id in self._coming or not later:
                 self._loop.post(submit)
             self._coming.discard(letter.id)
 
@@ -245,6 +248,12 @@ class Looks:
             if letters:
                 self._clients[client] = letters
             return letter
+
+
+def _length(request: GenRequest) -> int:
+    """Characters, or tokens, of what was said and what may be called."""
+    said = sum(len(message.text) for message in request.messages)
+    return said + len(request.prompt or ()) + sum(len(tool.parameters) for tool in request.tools)
 
 
 def _request_of(letter: Generate | Ask) -> GenRequest:
