@@ -95,3 +95,47 @@ def test_a_newest_turn_that_cannot_fit_is_refused_with_both_numbers() -> None:
     with pytest.raises(ContextLengthExceeded, match=r"has 2\d\d\d tokens.* here is 1000 ") as caught:
         prompter(1000).prepare(GenRequest(messages))
     assert caught.value.param == "messages"
+
+
+class Counting(Bytes):
+    """A tokenizer that knows how much it was given."""
+
+    read = 0
+
+    def encode(self, text: str) -> list[int]:
+        self.read += len(text)
+        return super().encode(text)
+
+
+HUGE = "a" * (4 << 20)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GenRequest((Message.of("user", HUGE),)),
+        GenRequest((Message.of("system", HUGE), Message.of("user", "hi"))),
+        GenRequest((Message.of("user", HUGE), Message.of("user", "hi")), truncation="disabled"),
+        GenRequest((), prompt=HUGE),
+    ],
+)
+def test_what_is_far_too_long_is_refused_before_all_of_it_is_read(request_: GenRequest) -> None:
+    tokenizer = Counting()
+    prompter = Prompter(Template(CHATML), tokenizer, 4096)
+    with pytest.raises(ContextLengthExceeded, match=r"has more than 8192 tokens.* here is 4096 ") as caught:
+        prompter.prepare(request_)
+    assert caught.value.param == ("prompt" if request_.prompt else "messages")
+    assert tokenizer.read < 1 << 18
+
+
+def test_a_far_too_long_turn_of_long_ago_is_dropped_without_reading_all_of_it() -> None:
+    tokenizer = Counting()
+    talk = (SYSTEM, Message.of("user", HUGE), Message.of("assistant", "so"), Message.of("user", "last"))
+    prepared = Prompter(Template(CHATML), tokenizer, 4096).prepare(GenRequest(talk))
+    assert prepared.dropped == 2
+    assert tokenizer.read < 1 << 19
+
+
+def test_a_long_conversation_that_fits_stays_whole() -> None:
+    prepared = prompter(1 << 18).prepare(GenRequest((SYSTEM, Message.of("user", "x" * (1 << 17)))))
+    assert (prepared.dropped, len(prepared.tokens) > 1 << 17) == (0, True)

@@ -87,3 +87,19 @@ def test_a_model_is_known_by_its_file(script: Path, tmp_path: Path) -> None:
     plain.write_text("{}")
     assert embeds(Load(engine="fake", path=str(script), context=0, threads=1))
     assert not embeds(Load(engine="fake", path=str(plain), context=0, threads=1))
+
+
+def test_a_text_that_is_far_too_long_is_refused_before_all_of_it_is_read(script: Path) -> None:
+    class Counting(FakeEmbedder):
+        read = 0
+
+        def tokens(self, text: str) -> list[int]:
+            self.read += len(text)
+            return super().tokens(text)
+
+    embedder = Counting(script, 0, 0, 1, lambda _: None)
+    [(_, told)] = told_by(embedder, Ask(1, Embed(("a" * (4 << 20),))))
+    assert isinstance(told, Failed)
+    assert (told.code, told.param) == ("context_length_exceeded", "input")
+    assert "more than 32 tokens" in told.message
+    assert embedder.read < 1 << 18

@@ -18,6 +18,8 @@ from edgechat.types import Message
 
 BLOCK = 1 / 4  # of the room
 OVERHEAD = 8  # tokens that a template writes around a message, about
+SHORT = 1 << 16  # characters that are tokens in a moment, whatever they are
+FAR = 2  # rooms: what has more tokens is not even tried
 
 
 class Fitted(NamedTuple):
@@ -36,18 +38,19 @@ def fit(
 ) -> Fitted:
     """The most of `messages` whose prompt, as `encode` makes it, has at most `room` tokens.
 
-    `count` gives the tokens of a message alone. What must stay is returned even where it has more.
+    `count` gives the tokens of a message alone, or as many as are far too much. What must stay is returned even where
+    it has more.
     """
-    whole = encode(messages)
-    if len(whole) <= room:
-        return Fitted(list(messages), 0, whole)
-    head = [message for message in messages if message.role == "system"]
-    turns = _turns([message for message in messages if message.role != "system"])
+    fitted = Fitted(list(messages), 0, [])
+    if sum(len(message.text) for message in messages) <= SHORT or sum(map(count, messages)) <= FAR * room:
+        fitted = Fitted(list(messages), 0, encode(messages))
+        if len(fitted.tokens) <= room:
+            return fitted
+    head, turns = _parted(messages)
     sizes = [sum(count(message) + OVERHEAD for message in turn) for turn in turns]
-    fitted = Fitted(list(messages), 0, whole)
     for cut in _cuts(sizes, max(1, int(room * BLOCK))):
-        if sum(sizes[cut:]) > 2 * room and cut < len(turns) - 1:
-            continue  # far too much: do not even try
+        if sum(sizes[cut:]) > FAR * room and cut < len(turns) - 1:
+            continue
         kept = [*head, *(message for turn in turns[cut:] for message in turn)]
         fitted = Fitted(kept, len(messages) - len(kept), encode(kept))
         if len(fitted.tokens) <= room:
@@ -55,13 +58,33 @@ def fit(
     return fitted
 
 
-def _turns(messages: Sequence[Message]) -> list[list[Message]]:
+def counted(text: str, encode: Callable[[str], list[int]], enough: int) -> int:
+    """The tokens of `text`; of a long one those of its parts, until they are more than `enough`."""
+    count = 0
+    for at in range(0, len(text), SHORT):
+        count += len(encode(text[at : at + SHORT]))
+        if count > enough:
+            break
+    return count
+
+
+def staying(messages: Sequence[Message]) -> list[Message]:
+    """Those that are never dropped."""
+    head, turns = _parted(messages)
+    return [*head, *(turns[-1] if turns else ())]
+
+
+def _parted(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
+    """The system messages, and the turns."""
+    head = [message for message in messages if message.role == "system"]
     turns: list[list[Message]] = []
     for message in messages:
+        if message.role == "system":
+            continue
         if message.role == "user" or not turns:
             turns.append([])
         turns[-1].append(message)
-    return turns
+    return head, turns
 
 
 def _cuts(sizes: Sequence[int], block: int) -> list[int]:

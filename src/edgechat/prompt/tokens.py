@@ -90,6 +90,7 @@ class Prompter:
         """
         wanted, unheld = self._wanted_thinking(request)
         senses.check(request.messages, self._senses)
+        self._check_length(request)
         if request.prompt is not None:
             ids = self._checked(self._raw(request.prompt), "prompt", self._context)
             return Prepared(ids, turns=(len(ids) - 1,))
@@ -114,7 +115,7 @@ class Prompter:
 
         def count(message: Message) -> int:
             shown = (len(_seen(part, sights)[0]) for part in message.attachments)
-            return self._count(message.text) + sum(shown)
+            return budget.counted(message.text, self._tokenizer.encode, budget.FAR * context) + sum(shown)
 
         context = min(self._context, request.context or self._context)
         may_think, form = self.template.thinks and thinking is not False, self.template.form
@@ -190,8 +191,26 @@ class Prompter:
             )
         return ids
 
-    def _count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text))
+    def _check_length(self, request: GenRequest) -> None:
+        """Refuse what is far too long before the whole of it is read: one letter four million times takes long.
+
+        Raises ContextLengthExceeded.
+        """
+        stays = request.messages if request.truncation == "disabled" else budget.staying(request.messages)
+        texts = [message.text for message in stays]
+        if isinstance(request.prompt, str):
+            texts = [request.prompt]
+        far = budget.FAR * self._context
+        if sum(map(len, texts)) <= budget.SHORT:
+            return
+        for text in texts:
+            far -= budget.counted(text, self._tokenizer.encode, far)
+            if far < 0:
+                raise ContextLengthExceeded(
+                    f"the conversation has more than {budget.FAR * self._context} tokens, this model's context here is "
+                    f"{self._context} including the answer: send less, or serve it with a larger --context.",
+                    "messages" if request.prompt is None else "prompt",
+                )
 
     def _read(self, prompt: Prompt, sights: Mapping[str, Sight]) -> Ids:
         """The ids of `prompt`, and how many there are up to the end of each turn.

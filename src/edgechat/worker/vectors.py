@@ -12,6 +12,7 @@ from edgechat import registry
 from edgechat.engine.base import Embedder, Progress
 from edgechat.errors import ContextLengthExceeded, EdgechatError, InvalidRequest
 from edgechat.letters import AnyToWorker, Ask, Cancel, Cores, Generate, Load
+from edgechat.prompt.budget import FAR, SHORT, counted
 from edgechat.types import Answered, AnyEvent, Detokenize, Embed, Failed, Prefill, Tokenize
 
 NO_ANSWERS = "this model gives embeddings; it does not answer."
@@ -120,10 +121,15 @@ def _take(embedder: Embedder, turns: Turns, letter: AnyToWorker, tell: Callable[
 
 
 def _fitting(embedder: Embedder, text: str | tuple[int, ...]) -> list[int]:
-    tokens = embedder.tokens(text) if isinstance(text, str) else list(text)
-    if len(tokens) > embedder.info.context:
+    context = embedder.info.context
+    if isinstance(text, str) and len(text) > SHORT and counted(text, embedder.tokens, FAR * context) > FAR * context:
         raise ContextLengthExceeded(
-            f"a text has {len(tokens)} tokens, this model reads at most {embedder.info.context} at once: cut it.",
+            f"a text has more than {FAR * context} tokens, this model reads at most {context} at once: cut it.", "input"
+        )
+    tokens = embedder.tokens(text) if isinstance(text, str) else list(text)
+    if len(tokens) > context:
+        raise ContextLengthExceeded(
+            f"a text has {len(tokens)} tokens, this model reads at most {context} at once: cut it.",
             "input",
         )
     if not tokens:
