@@ -10,14 +10,15 @@ from edgechat.settings import Settings
 from edgechat.tune import advice
 from tests.scripts import publish, tuned
 
+GB = 1_000_000_000
 CATALOG = Catalog.read(
     'default = "d"\nfallback = "d"\nnewcomers = ["large", "small", "unknown"]\n'
     + "".join(
-        f'[[model]]\nname = "{name}"\nsources = ["modelscope:A/{name}"]\n' + (f"size = {size}\n" if size else "")
+        f'[[model]]\nname = "{name}"\nsources = ["modelscope:A/{name}"]\nbeside = {GB}\nleast = {GB // 4}\n'
+        + (f"size = {size}\n" if size else "")
         for name, size in (("d", 1), ("large", 3_000_000_000), ("small", 500_000_000), ("unknown", 0))
     )
 )
-GB = 1_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -33,9 +34,26 @@ def test_the_best_that_fits_and_is_fast_enough(memory: int, bandwidth: float, na
         assert found.speed >= advice.PACE
 
 
+@pytest.mark.parametrize(("memory", "told"), [(2 * GB, 1.5), (GB, 1), (0.8 * GB, 0.8), (0.7 * GB, None)])
+def test_a_small_machine_is_told_of_a_model_that_serves_one_person_at_a_time(memory: float, told: float | None) -> None:
+    found = advice.advised(CATALOG, int(memory), 20 * GB)
+    assert (found.memory / GB if found else None) == told
+
+
+def test_a_busy_moment_is_not_what_the_memory_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = iter([2.0, 1.0, 3.0])
+    monkeypatch.setattr("edgechat.tune.bandwidth.measured", lambda _: next(speeds))
+    monkeypatch.setattr(advice, "AGAIN", 0)
+    roof = advice._Roof()
+    assert [roof.now(), roof.now()] == [2.0, 2.0]
+    monkeypatch.setattr(advice, "AGAIN", 3600)
+    assert [roof.now(), roof.now()] == [3.0, 3.0]
+
+
 def test_what_was_tuned_here_tells_how_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, store = Settings(home=tmp_path, memory="8GB"), Store(tmp_path)  # type: ignore[arg-type]
-    monkeypatch.setattr(advice, "_measured", lambda _: 20.0 * GB)
+    monkeypatch.setattr("edgechat.tune.bandwidth.measured", lambda _: 20.0 * GB)
+    monkeypatch.setattr(advice, "_roof", advice._Roof())
     measured = advice.advice(settings, store, CATALOG)
     assert measured is not None
     assert measured.speed == pytest.approx(20)

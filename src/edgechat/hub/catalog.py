@@ -34,7 +34,9 @@ class Entry(Struct, frozen=True):
     context: int = 0  # tokens it was trained to read
     languages: tuple[str, ...] = ()
     senses: tuple[Kind, ...] = ()  # what it takes beside text, with its projector
-    beside: int = 350 << 20  # bytes that serving takes beside the weights, about: vocabulary, cache, states
+    # Bytes that serving takes beside the weights, about: vocabulary, cache, states, projector.
+    least: int = 350 << 20  # for one conversation of 4,096 tokens
+    beside: int | None = None  # for several at once, if that is more
     sampling: Sampling = Sampling()
     thinking: bool | None = None  # before it answers, where nobody says; None: as its template has it
 
@@ -65,8 +67,13 @@ class Entry(Struct, frozen=True):
 
     @property
     def memory(self) -> int | None:
-        """Bytes that serving it takes, about, where its size is known."""
-        return None if self.size is None else self.size + self.beside
+        """Bytes that serving one conversation takes, about, where its size is known."""
+        return None if self.size is None else self.size + self.least
+
+    @property
+    def most_memory(self) -> int | None:
+        """Bytes that it takes where there are enough, for several at once."""
+        return None if self.size is None else self.size + (self.beside or self.least)
 
     @property
     def total(self) -> int | None:

@@ -98,7 +98,8 @@ def _advised(row: Row, found: Advice | None) -> Row:
     """`row`, with what to expect where it is the one to take here."""
     if found is None or row.name != found.name:
         return row
-    return msgspec.structs.replace(row, ram=row.ram or found.memory, speed=round(found.speed, 1))
+    ram = found.memory if row.state == "available" else row.ram
+    return msgspec.structs.replace(row, ram=ram, speed=round(found.speed, 1))
 
 
 def _absent(entry: Entry, downloads: Downloads, runtime: Runtime) -> Row:
