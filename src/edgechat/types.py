@@ -1,7 +1,6 @@
 """The nouns everyone uses.
 
-Values only: no input, no output, no import from the package. All are frozen msgspec structures: they travel over pipes
-(letters.py).
+Values only: no input, no output, no import from the package. Frozen msgspec structures: letters.py sends them.
 """
 
 from collections.abc import AsyncGenerator
@@ -121,6 +120,7 @@ class GenRequest(Struct, frozen=True):
     media: dict[str, bytes] = {}  # what the messages' attachments are, by their SHA-256
     picture_tokens: dict[str, int] = {}  # that a picture may take at most, by its SHA-256; others: the usual number
     prompt: str | tuple[int, ...] | None = None
+    goes_on: bool = False  # the last message is the beginning of this answer, the assistant's (assistant prefill)
     truncation: Literal["auto", "disabled"] = "auto"  # drop the oldest turns when they do not fit, or refuse
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"

@@ -32,6 +32,8 @@ class Records:
 
     def begin(self, body: dict[str, Any], held: list[dict[str, Any]]) -> dict[str, Any]:
         """What POST /api/runs stores; a question holds what is `held`."""
+        if "continues" in body:
+            return self._reopen(body["conversation_id"], body["continues"])
         id = body["conversation_id"] or self._create(body["content"].split("\n")[0][:60])
         if "settings" in body:
             self.conversations[id]["settings"] = body["settings"]
@@ -49,7 +51,12 @@ class Records:
         """Keep an answer as its events made it."""
         message = self._find(id, answer)
         for key, name in (("content", "delta"), ("reasoning", "reasoning")):
-            message[key] = "".join(data["t"] for event, data in told if event == name)
+            message[key] = ""
+            for event, data in told:
+                if event == "snapshot":
+                    message[key] = data[key]
+                elif event == name:
+                    message[key] += data["t"]
         message["usage"] = next((data for event, data in told if event == "usage"), None)
         event, data = told[-1]
         message["finish_reason"] = data.get("finish_reason")
@@ -58,6 +65,19 @@ class Records:
         message["status"] = "error" if event == "error" else stopped
         message["run_id"] = None
         self._touch(id)
+
+    def _reopen(self, id: str, answer: str) -> dict[str, Any]:
+        """Let an answer go on."""
+        message = self._find(id, answer)
+        message.update(status="running", run_id=self._new(f"r-{answer}"))
+        self._touch(id)
+        run = message["run_id"]
+        return {"run_id": run, "conversation_id": id, "message_id": message["parent_id"], "answer_id": answer}
+
+    def text_of(self, id: str, answer: str) -> dict[str, str]:
+        """All that is stored of an answer, as a `snapshot` tells it."""
+        message = self._find(id, answer)
+        return {key: message[key] for key in ("content", "reasoning")}
 
     def interrupt(self) -> None:
         """No running answer will ever be whole."""

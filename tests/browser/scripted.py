@@ -44,7 +44,8 @@ class Cut:
     """Breaks the readers' connections; the run goes on."""
 
 
-Part = tuple[str, dict[str, Any]] | Gate | Cut
+Told = tuple[str, dict[str, Any]]
+Part = Told | Gate | Cut
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Script:
     keys: list[str] = field(default_factory=list)
     records: Records = field(default_factory=Records)
     runs: dict[str, Run] = field(default_factory=dict)
+    stored: dict[str, Run] = field(default_factory=dict)  # that are over for minutes: only the store knows them
     stopped: list[str] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)  # what comes of lists of conversations
     imported: list[Any] = field(default_factory=list)  # these lists
@@ -126,7 +128,7 @@ def thought(text: str) -> Part:
     return "reasoning", {"t": text}
 
 
-def finish(tokens: int = 412, speed: float | None = 6.23, reason: str = "stop", used: int = 432) -> tuple[Part, Part]:
+def finish(tokens: int = 412, speed: float | None = 6.23, reason: str = "stop", used: int = 432) -> tuple[Told, Told]:
     """The last events of a whole answer."""
     usage = {"prompt": 20, "cached": 0, "completion": tokens, "ttft_ms": 1800.0, "tps": speed}
     return ("usage", usage | {"ctx_used": used, "ctx_max": 4096}), ("done", {"finish_reason": reason})
@@ -179,6 +181,8 @@ def create_app(script: Script) -> FastAPI:
         ]
         started = script.records.begin(body, held)
         run = script.runs[started["run_id"]] = Run(started["conversation_id"], started["answer_id"])
+        if "continues" in body:
+            run.told.append(("snapshot", script.records.text_of(run.conversation, run.answer)))
         app.state.tasks = [*getattr(app.state, "tasks", []), asyncio.create_task(_perform(script, run, answer))]
         return JSONResponse(started, 201)
 
@@ -186,6 +190,8 @@ def create_app(script: Script) -> FastAPI:
     async def events(id: str, request: Request) -> Response:
         last = request.headers.get("last-event-id")
         script.resumed.append(last)
+        if id in script.stored:
+            return StreamingResponse(_stored(script, script.stored[id]), media_type="text/event-stream")
         if id not in script.runs:
             return Response(problem("not_found", f"there is no run {id!r}"), 404)
         return StreamingResponse(_told(script.runs[id], int(last or 0)), media_type="text/event-stream")
@@ -195,6 +201,7 @@ def create_app(script: Script) -> FastAPI:
         script.stopped.append(id)
         run = script.runs[id]
         if not run.over:
+            run.told.append(finish(tokens=7)[0])
             _end(script, run, ("done", {"finish_reason": "stopped"}))
 
     @app.put("/api/attachments")
@@ -340,6 +347,13 @@ def _end(script: Script, run: Run, last: tuple[str, dict[str, Any]]) -> None:
     run.told.append(last)
     run.over = True
     script.records.finish(run.conversation, run.answer, run.told)
+
+
+async def _stored(script: Script, run: Run) -> AsyncIterator[bytes]:
+    """The events without numbers that the real server makes of what it has stored."""
+    yield b": here it comes\n\n"
+    for name, data in (("snapshot", script.records.text_of(run.conversation, run.answer)), *run.told[-2:]):
+        yield f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 async def _told(run: Run, last: int) -> AsyncIterator[bytes]:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.conftest import Chat
-from tests.browser.scripted import Gate, Script, delta, failed, finish
+from tests.browser.scripted import Gate, Script, delta, failed, finish, problem
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -67,11 +67,53 @@ def test_stop_keeps_the_text(chat: Chat, script: Script, way: str) -> None:
     expect(chat.answer).to_have_text("Once upon a time")
     expect(chat.button("Send")).to_be_visible()
     assert len(script.stopped) == 1
-    script.will_say("And they lived.")
+    expect(chat.answers.last.locator(".figures")).to_contain_text("7 tokens")
+
+
+@pytest.mark.parametrize("how", ["here", "after a reload"])
+def test_an_answer_goes_on_where_it_was_stopped(chat: Chat, script: Script, how: str) -> None:
+    """In the same answer: no question is shown, and none is stored. What stands there does not move."""
+    script.will(delta("- One\n- Two, th"), Gate(), *finish())
+    chat.ask("Count")
+    expect(chat.answer.locator("li")).to_have_text(["One", "Two, th"])
+    chat.button("Stop the answer").click()
+    if how == "after a reload":
+        chat.page.reload()
+    gate = Gate()
+    script.will(delta("ree\n- Four"), gate, delta("\n- Five"), *finish(tokens=20))
     chat.button("Continue").click()
-    expect(chat.button("Continue")).to_have_count(0)  # the next question stands behind it
-    expect(chat.answer).to_have_text("And they lived.")
-    assert script.requests[1]["content"] == "Please continue."
+    expect(chat.answer.locator("li")).to_have_text(["One", "Two, three", "Four"])
+    expect(chat.button("Continue")).to_have_count(0)
+    expect(chat.input).to_be_focused()
+    chat.page.reload()
+    expect(chat.answer.locator("li")).to_have_text(["One", "Two, three", "Four"])
+    gate.set()
+    expect(chat.answer.locator("li")).to_have_text(["One", "Two, three", "Four", "Five"])
+    expect(chat.answers.last.locator(".figures")).to_contain_text("20 tokens")
+    expect(chat.questions).to_have_count(1)
+    (conversation,) = script.records.conversations.values()
+    _, answer = conversation["messages"]
+    assert answer["content"] == "- One\n- Two, three\n- Four\n- Five"
+    last = script.requests[-1]
+    assert (last["conversation_id"], last["continues"]) == (conversation["id"], answer["id"])
+    assert not {"content", "parent_id"} & set(last)
+
+
+def test_what_cannot_go_on_now_stays_and_can_later(chat: Chat, script: Script) -> None:
+    script.will_say("Once upon", reason="length")
+    chat.ask("Tell me a story")
+    script.will_refuse(503, problem("model_not_ready", "it is loaded again"))
+    chat.button("Continue").click()
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The model is not ready.")
+    expect(chat.answer).to_have_text("Once upon")
+    script.will(delta(" a"), failed("engine_failed", "gone"))
+    chat.button("Continue").click()
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("The model stopped in the middle.")
+    expect(chat.answer).to_have_text("Once upon a")
+    script.will_say(" time.")
+    chat.button("Continue").click()
+    expect(chat.answer).to_have_text("Once upon a time.")
+    expect(chat.answers.last.get_by_role("alert")).to_have_count(0)
 
 
 def test_what_is_sent_meanwhile_waits_for_the_end(chat: Chat, script: Script) -> None:

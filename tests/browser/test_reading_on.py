@@ -4,6 +4,7 @@ import pytest
 
 from tests.browser.conftest import Chat
 from tests.browser.scripted import Cut, Gate, Script, delta, finish
+from tests.browser.test_look import until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 expect = sync_api.expect
@@ -84,3 +85,22 @@ def test_the_back_button_goes_through_the_conversations(chat: Chat, script: Scri
     expect(chat.page.locator("#empty")).to_be_visible()
     chat.page.go_back()
     expect(chat.answer).to_have_text("One.")
+
+
+def test_an_answer_that_ended_while_nobody_could_be_reached_is_told_hours_later(chat: Chat, script: Script) -> None:
+    """Only the store knows of the run by then; what it tells has no numbers."""
+    cut, gate = Gate(), Gate()
+    script.will(delta("Half of"), cut, Cut(), gate, delta(" it."), *finish())
+    chat.ask("Go")
+    expect(chat.answer).to_have_text("Half of")
+    chat.page.route("**/events", lambda route: route.abort())
+    cut.set()
+    expect(chat.status).to_have_text("Connection lost. The answer goes on; reconnecting…")
+    (run,) = script.runs.values()
+    gate.set()
+    until(lambda: run.over)
+    script.stored, script.runs = script.runs, {}
+    chat.page.unroute("**/events")
+    expect(chat.answer).to_have_text("Half of it.")
+    expect(chat.answers.last.locator(".figures")).to_contain_text("412 tokens")
+    expect(chat.button("Send")).to_be_visible()

@@ -85,6 +85,36 @@ def test_what_a_turn_hangs_on_is_checked(history: History) -> None:
     assert len(history.read(conversations.get, "", c).result().messages) == 2
 
 
+def test_an_answer_that_ended_early_is_gone_on_with(history: History) -> None:
+    first = ask(history)
+    c = first.conversation_id
+    go_on = Turn(conversation_id=c, content=None, continues=first.answer_id)
+    with pytest.raises(InvalidRequest, match="already"):
+        history.write(turns.begin, "", go_on, "lease").result()
+    history.write(turns.finish, first.answer_id, Outcome("stopped", "One, two", finish_reason="stopped")).result()
+    again, new = history.write(turns.begin, "", go_on, "lease", "key").result()
+    assert new
+    assert (again.message_id, again.answer_id) == (first.message_id, first.answer_id)
+    assert history.write(turns.begin, "", go_on, "lease", "key").result() == (again, False)
+    question, answer = history.read(conversations.get, "", c).result().messages
+    assert (answer.content, answer.status, answer.run_id) == ("One, two", "running", again.run_id)
+    assert history.read(turns.leases).result() == {"lease"}, "the process of its first run has nothing to do with it"
+    assert history.write(turns.abandon, {history.lease}).result() == 0
+    assert history.write(turns.abandon, {"lease"}).result() == 1
+    _, answer = history.read(conversations.get, "", c).result().messages
+    assert (answer.content, answer.status) == ("One, two", "interrupted")
+    for turn, error in [
+        (Turn(conversation_id=c, continues=question.id), NotFound),
+        (Turn(conversation_id=c, continues="m-0"), NotFound),
+        (Turn(conversation_id=answered(history).conversation_id, continues=answer.id), NotFound),
+    ]:
+        with pytest.raises(error):
+            history.write(turns.begin, "", turn, "lease").result()
+    ask(history, "more", conversation_id=c, parent_id=answer.id)
+    with pytest.raises(InvalidRequest, match="end of its conversation"):
+        history.write(turns.begin, "", go_on, "lease").result()
+
+
 def test_a_key_makes_a_turn_happen_once(history: History) -> None:
     turn = Turn(content="once")
     first, new = history.write(turns.begin, "", turn, "lease", "key").result()

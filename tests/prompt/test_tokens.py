@@ -64,6 +64,48 @@ def test_a_prompt_that_leaves_no_room_names_both_numbers() -> None:
         prompter(50).prepare(asked(Message.of("user", "x" * 100)))
 
 
+def test_an_answer_that_is_begun_is_gone_on_with() -> None:
+    ask, begun = Message.of("user", "hi"), Message.of("assistant", "Hello <|im_end|>, how ")
+    made = prompter().prepare(asked(ask, begun, goes_on=True))
+    assert made.tokens == [*prompter().prepare(asked(ask)).tokens, *begun.text.encode()]
+    assert made.turns[-1] == len(made.tokens) - 1
+    empty = prompter().prepare(asked(ask, Message("assistant", ()), goes_on=True))
+    assert empty.tokens == prompter().prepare(asked(ask)).tokens
+
+
+def test_the_oldest_turns_make_room_for_an_answer_that_is_gone_on_with() -> None:
+    old, said = Message.of("user", "old" * 20), Message.of("assistant", "x" * 100)
+    ask, begun = Message.of("user", "hi"), Message.of("assistant", "y" * 100)
+    made = prompter(300).prepare(asked(old, said, ask, begun, goes_on=True))
+    assert made.dropped == 2
+    assert made.tokens == prompter(300).prepare(asked(ask, begun, goes_on=True)).tokens
+
+
+@pytest.mark.parametrize(
+    ("opens", "thinking", "thought", "said", "end", "thinks"),
+    [
+        ("", None, "hm", "So", "<think>\nhm\n</think>\n\nSo", False),
+        ("", None, "hm", "", "<think>\nhm", True),
+        ("", None, "", "So", "So", False),
+        ("", False, "hm", "So", "<think>\n\n</think>\n\nSo", False),
+        ("<think>\n", None, "hm", "So", "<think>\nhm\n</think>\n\nSo", False),
+        ("<think>\n", None, "hm", "", "<think>\nhm", True),
+    ],
+)
+def test_a_thought_that_is_begun_is_gone_on_with(
+    opens: str, thinking: bool | None, thought: str, said: str, end: str, thinks: bool
+) -> None:
+    """As the template would have written it: where it opens the thought itself, and where the model does."""
+    off = "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+    source = CHATML + off + (opens and "{{ '<think>\\n' }}")
+    begun = Message("assistant", (said,) if said else (), reasoning=thought)
+    made = Prompter(Template(source), Bytes(), 4096).prepare(asked(ASK, begun, goes_on=True, thinking=thinking))
+    text = bytes(token for token in made.tokens if token < 256).decode()
+    assert text.endswith(f"assistant\n{end}")
+    assert made.thinks == thinks
+    assert not (made.may_think and said)
+
+
 def test_the_begin_token_is_added_once() -> None:
     class WithBos(Bytes):
         bos = 258

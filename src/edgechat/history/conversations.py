@@ -147,9 +147,10 @@ def nodes(db: sqlite3.Connection, conversation_id: str) -> list[Node]:
     """All messages that are not deleted, in sequence. An answer's run is named while it runs."""
     rows = db.execute(
         f"""SELECT m.id, seq, parent_id, role, content, status, created, reasoning, model, finish_reason, usage, params,
-                   error, CASE status WHEN 'running' THEN run.id END, {attachments.OF_MESSAGE}
-            FROM message m LEFT JOIN run ON run.answer_id = m.id WHERE m.conversation_id = ? AND m.deleted IS NULL
-            ORDER BY seq""",  # noqa: S608 - only our own words
+                   error, CASE status WHEN 'running'
+                              THEN (SELECT id FROM run WHERE answer_id = m.id ORDER BY rowid DESC LIMIT 1) END,
+                   {attachments.OF_MESSAGE}
+            FROM message m WHERE m.conversation_id = ? AND m.deleted IS NULL ORDER BY seq""",  # noqa: S608 - only our own words
         (conversation_id,),
     )
     return [node(row) for row in rows]

@@ -137,6 +137,7 @@ class Turn(Struct, frozen=True):
     # The message's, by their SHA-256. Unset, it is no part of what an Idempotency-Key stands for, as it never was.
     attachments: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     settings: Settings | msgspec.UnsetType = msgspec.UNSET  # of a new conversation
+    continues: str | msgspec.UnsetType = msgspec.UNSET  # an answer that ended early: this goes on with it
 
 
 class Started(Struct, frozen=True):

@@ -1,7 +1,8 @@
 """One turn: the question and the empty answer, stored together; the answer's checkpoints; its end.
 
 begin ─► running ─► complete · stopped · error        set by the run that produces it, once
-             └────► interrupted                       its process is gone: `abandon`, with the text so far
+           ▲ └────► interrupted                       its process is gone: `abandon`, with the text so far
+           └──────── whichever of them                a turn that `continues` it: another run, the same message
 """
 
 import hashlib
@@ -35,13 +36,18 @@ def begin(db: sqlite3.Connection, owner: str, turn: Turn, lease: str, key: str |
         return known, False
     full = conversations.completed(db, owner, turn)
     conversation_id = turn.conversation_id or _create(db, owner, turn)
-    parent = _parent(db, owner, conversation_id, turn)
-    if turn.content is None:
-        assert parent is not None
-        message_id = parent
+    _check_alive(db, owner, conversation_id)
+    if turn.continues:
+        message_id, answer_id = _reopen(db, conversation_id, turn.continues, lease), turn.continues
     else:
-        message_id = _add(db, conversation_id, parent, "user", turn.content, "complete", holds=turn.attachments or ())
-    answer_id = _add(db, conversation_id, message_id, "assistant", "", "running", full)
+        parent = _parent(db, conversation_id, turn)
+        if turn.content is None:
+            assert parent is not None
+            message_id = parent
+        else:
+            held = turn.attachments or ()
+            message_id = _add(db, conversation_id, parent, "user", turn.content, "complete", holds=held)
+        answer_id = _add(db, conversation_id, message_id, "assistant", "", "running", full)
     started = Started(new_id("r"), conversation_id, message_id, answer_id)
     db.execute(
         "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -77,11 +83,33 @@ def _create(db: sqlite3.Connection, owner: str, turn: Turn) -> str:
     return id
 
 
-def _parent(db: sqlite3.Connection, owner: str, conversation_id: str, turn: Turn) -> str | None:
-    """What the turn hangs on, checked: a message of this conversation, of the other role."""
+def _check_alive(db: sqlite3.Connection, owner: str, conversation_id: str) -> None:
     alive = "SELECT 1 FROM conversation WHERE id = ? AND owner = ? AND deleted IS NULL"
     if not db.execute(alive, (conversation_id, owner)).fetchone():
         raise NotFound(f"there is no conversation {conversation_id!r}.", "conversation_id")
+
+
+def _reopen(db: sqlite3.Connection, conversation_id: str, answer_id: str, lease: str) -> str:
+    """Let an answer run again, with the text that it has; the id of its question."""
+    row = db.execute(
+        """SELECT parent_id, status, EXISTS (SELECT 1 FROM message n WHERE n.parent_id = m.id AND n.deleted IS NULL)
+           FROM message m WHERE id = ? AND conversation_id = ? AND role = 'assistant' AND deleted IS NULL""",
+        (answer_id, conversation_id),
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no answer {answer_id!r} in this conversation.", "continues")
+    question_id, status, is_followed = row
+    if status == "running":
+        raise InvalidRequest("this answer is being written already.", "continues")
+    if is_followed or question_id is None:
+        raise InvalidRequest("only an answer at the end of its conversation is gone on with.", "continues")
+    db.execute("UPDATE message SET status = 'running', finish_reason = NULL, error = NULL WHERE id = ?", (answer_id,))
+    db.execute("UPDATE run SET lease = ? WHERE answer_id = ?", (lease, answer_id))  # none of them is a dead process's
+    return str(question_id)
+
+
+def _parent(db: sqlite3.Connection, conversation_id: str, turn: Turn) -> str | None:
+    """What the turn hangs on, checked: a message of this conversation, of the other role."""
     if turn.after_latest:
         latest = """SELECT id FROM message WHERE conversation_id = ? AND role IN (?, 'system') AND deleted IS NULL
                     ORDER BY seq DESC LIMIT 1"""

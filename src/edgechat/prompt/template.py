@@ -55,8 +55,25 @@ class Prompt(NamedTuple):
     @property
     def thinks(self) -> bool:
         """Whether the answer begins inside the model's thinking."""
-        written = self.contents[-1][1] if self.contents else 0
-        return self.text[written:].rstrip().endswith(THINK)
+        return self._own.rstrip().endswith(THINK)
+
+    @property
+    def _own(self) -> str:
+        """What the template wrote after everything else."""
+        return self.text[self.contents[-1][1] if self.contents else 0 :]
+
+    def begun(self, answer: Message) -> "Prompt":
+        """The prompt with what is there of the `answer` already: content like any other, its tags the template's."""
+        pieces: list[tuple[str, bool]] = [(answer.text, True)]
+        if self.thinks or (answer.reasoning and UNTHINK not in self._own):
+            closing = f"\n{UNTHINK}\n\n" if answer.text else ""
+            pieces = [("" if self.thinks else f"{THINK}\n", False), (answer.reasoning, True), (closing, False), *pieces]
+        text, contents = self.text, list(self.contents)
+        for piece, is_content in pieces:
+            if piece and is_content:
+                contents.append((len(text), len(text) + len(piece)))
+            text += piece
+        return Prompt(text, tuple(contents), self.pictures)
 
 
 class _Generation(Extension):

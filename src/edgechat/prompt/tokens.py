@@ -33,6 +33,7 @@ from edgechat.types import (
 )
 
 MARKUP = {THINK, UNTHINK, CALL, CALLED, "<tool_response>", "</tool_response>"}
+NOTHING = Message("assistant", ())
 ANSWER = 1 / 4  # of the context, at most, that dropping turns makes free for the answer
 
 
@@ -101,6 +102,7 @@ class Prompter:
         def encode(messages: Sequence[Message]) -> list[int]:
             nonlocal thinks, read
             turns, known = list(messages), tools
+            answer = turns.pop() if request.goes_on else NOTHING
             if not self.template.knows_tools:
                 turns, known = spelled_out(turns, tools), ()
             if not self._has_system:
@@ -109,8 +111,8 @@ class Prompter:
                 turns = system_first(turns)
             prompt = self.template.render(turns, known, thinking)
             _check_shown(messages, prompt)
-            thinks = prompt.thinks
-            read = self._read(prompt, sights)
+            thinks = not answer.text and (prompt.thinks or bool(answer.reasoning))
+            read = self._read(prompt.begun(answer) if request.goes_on else prompt, sights)
             return read.tokens
 
         def count(message: Message) -> int:
@@ -118,7 +120,8 @@ class Prompter:
             return budget.counted(message.text, self._tokenizer.encode, budget.FAR * context) + sum(shown)
 
         context = min(self._context, request.context or self._context)
-        may_think, form = self.template.thinks and thinking is not False, self.template.form
+        is_said = request.goes_on and bool(request.messages[-1].text)
+        may_think, form = self.template.thinks and thinking is not False and not is_said, self.template.form
         if request.truncation == "disabled":
             ids, dropped = encode(request.messages), 0
         else:

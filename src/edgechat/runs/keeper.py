@@ -72,7 +72,9 @@ class Runs:
         await self._check_senses(caller, full)
         started, new = await wrap_future(self.history.write(turns.begin, caller.realm, turn, self.history.lease, key))
         if new:
-            run = Run(self._runtime, self.history, started, full, caller)
+            read = self.history.read
+            begun = await wrap_future(read(turns.answer_of, caller.realm, started.run_id)) if turn.continues else None
+            run = Run(self._runtime, self.history, started, full, caller, begun)
             former = self._latest.get(started.conversation_id)
             self._runs[started.run_id] = self._latest[started.conversation_id] = run
             self._spawn(self._see_through(run, former))

@@ -80,7 +80,7 @@ class Unsaved(Event, frozen=True):
 
 class Usage(Event, frozen=True):
     """Tokens and speed, as measured. `ctx_used` of `ctx_max` tokens of context are taken; the `dropped` oldest messages
-    of the conversation did not fit, and were not read."""
+    of the conversation did not fit, and were not read (None: of an answer that was stopped nobody knows)."""
 
     prompt: int
     cached: int
@@ -89,7 +89,7 @@ class Usage(Event, frozen=True):
     tps: float | None
     ctx_used: int
     ctx_max: int
-    dropped: int = 0
+    dropped: int | None = 0
 
 
 class Done(Event, frozen=True):
@@ -126,8 +126,14 @@ class Log:
         self._changed = asyncio.Event()
 
     def text(self, kind: type[Delta] | type[Reasoning] = Delta) -> str:
-        """The whole text so far."""
-        return "".join(event.t for event in self._events if type(event) is kind)
+        """The whole text so far; that of a continued answer begins with a snapshot."""
+        said = []
+        for event in self._events:
+            if type(event) is kind:
+                said.append(event.t)
+            elif isinstance(event, Snapshot):
+                said.append(event.content if kind is Delta else event.reasoning)
+        return "".join(said)
 
     def since(self, number: int) -> list[tuple[int, Event]]:
         """What came after event `number`: neighbours of one kind as one event, under the last one's number."""

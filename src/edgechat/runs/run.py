@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from edgechat import types
 from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, error_of
 from edgechat.history import held, turns
-from edgechat.history.records import Failure, Outcome, Started, Status, Turn
+from edgechat.history.records import Failure, Node, Outcome, Started, Status, Turn
 from edgechat.history.store import History
 from edgechat.media.size import size_of
 from edgechat.models.library import sampled
@@ -26,12 +26,13 @@ from edgechat.prompt.sight import usual
 from edgechat.runs import log
 from edgechat.runs.log import Log
 from edgechat.runtime import Runtime
-from edgechat.types import Caller, GenRequest, Message, Model, Sampling, Served
+from edgechat.types import Caller, GenRequest, Message, Model, Sampling, Served, Tokenize
 
 CHECKPOINT_S = 0.8
 CHECKPOINT_PIECES = 50  # of text, of about a token each
 OWN = "runs"  # the name of those whom runs ask for: beside what the same caller asks by the API
 AWAY_S = 0.5  # between looks at an engine that is starting again
+COUNT_S = 1.0  # for a stopped answer's tokens to be counted
 
 logger = structlog.get_logger("runs")
 
@@ -39,7 +40,10 @@ logger = structlog.get_logger("runs")
 class Run:
     """One answer, its log and its way into the store. `produce` once; `stop` at any time."""
 
-    def __init__(self, runtime: Runtime, history: History, started: Started, turn: Turn, caller: Caller) -> None:
+    def __init__(
+        self, runtime: Runtime, history: History, started: Started, turn: Turn, caller: Caller, begun: Node | None
+    ) -> None:
+        """`begun`: the answer that this goes on with, as it is."""
         self.started = started
         self.caller = caller
         self.owner = caller.realm
@@ -49,7 +53,12 @@ class Run:
         self._history = history
         self.turn = turn
         self._begun = time.monotonic()
+        self._begun_with = begun
+        if begun is not None:
+            self.log.append(log.Snapshot(begun.content, begun.reasoning))
         self._first: float | None = None  # when the first piece of text came
+        self._last = 0.0  # and the last one
+        self._read: types.Prefill | None = None  # the prompt
         self._fresh = 0  # pieces of text since the last checkpoint
         self._due = asyncio.Event()  # there are enough of them for the next one
         self._served: Served | None = None
@@ -82,6 +91,8 @@ class Run:
         await asyncio.wait({self._work})
         keeping.cancel()
         await asyncio.wait({keeping})
+        if self._stopped:
+            self._usage = await self._counted()
         outcome = self._outcome(self._work)
         await self._settle(outcome)
 
@@ -94,6 +105,9 @@ class Run:
             self.log.append(log.Queued(position=1))
             await former.log.ended.wait()
         messages = await wrap_future(self._history.read(turns.path, self.started.message_id))
+        if begun := self._begun_with:
+            said = (begun.content,) if begun.content else ()
+            messages.append(Message("assistant", said, reasoning=begun.reasoning))
         self.media = await asyncio.to_thread(held.contents, self._history, self.owner, messages)
         model = await self._ready()
         self._served = model.served
@@ -112,6 +126,7 @@ class Run:
                     case types.Media(sha256=sha256, stage=stage, done=done, total=total):
                         self.log.append(log.Media(sha256, stage, done, total, looking.eta_s(done, total)))
                     case types.Prefill(done=done, total=total):
+                        self._read = event
                         self.log.append(log.Prefill(done, total, reading.eta_s(done, total)))
                     case types.Queued(position=position, eta_s=eta_s):
                         self.log.append(log.Queued(position, eta_s))
@@ -136,6 +151,7 @@ class Run:
             messages = [Message.of("system", system), *(one for one in messages if one.role != "system")]
         return GenRequest(
             messages=tuple(messages),
+            goes_on=self._begun_with is not None,
             media=self.media,
             picture_tokens=sharpness(messages, self.media, served.info.patch),
             sampling=sampled(served.sampling, **{name: params.get(name) for name in Sampling.__struct_fields__}),
@@ -148,7 +164,8 @@ class Run:
         )
 
     def _text(self, piece: log.Delta | log.Reasoning) -> None:
-        self._first = self._first or time.monotonic()
+        self._last = time.monotonic()
+        self._first = self._first or self._last
         self.log.append(piece)
         self._fresh += 1
         if self._fresh >= CHECKPOINT_PIECES:
@@ -177,9 +194,11 @@ class Run:
     def _outcome(self, work: "asyncio.Task[types.Done]") -> Outcome:
         """How it ended, with the text that is there."""
         model = self._served.name if self._served else None
-        told = Outcome("complete", self.log.text(), self.log.text(log.Reasoning), model)
+        before = self._begun_with.usage if self._begun_with else None
+        told = Outcome("complete", self.log.text(), self.log.text(log.Reasoning), model, usage=before)
         if work.cancelled() and self._stopped:
-            return replace(told, status="stopped", finish_reason="stopped")
+            usage = log.payload(self._usage) if self._usage else before
+            return replace(told, status="stopped", finish_reason="stopped", usage=usage)
         if work.cancelled():
             ending = ShuttingDown("the server is being stopped: ask again soon.")
             return replace(told, status="interrupted", error=failure_of(ending))
@@ -188,24 +207,46 @@ class Run:
                 logger.error("a bug", exc_info=error)
             status: Status = "interrupted" if isinstance(error, ShuttingDown) else "error"
             return replace(told, status=status, error=failure_of(error))
-        self._usage = self._measured(work.result())
         done = work.result()
+        self._usage = self._measured(done.usage, done.timing.decode_tok_s, done.dropped_messages)
         reason = "loop" if done.stop_reason == "loop" else done.finish_reason  # the dialects know no word for it
         return replace(told, finish_reason=reason, usage=log.payload(self._usage))
 
-    def _measured(self, done: types.Done) -> log.Usage:
+    async def _counted(self) -> log.Usage | None:
+        """What a stopped answer took: the engine tells that of whole ones only. Its text is counted again."""
+        if self._served is None or self._read is None or self._first is None:
+            return None
+        begun = self._begun_with
+        new = self.log.text(log.Reasoning)[len(begun.reasoning) if begun else 0 :]
+        new += self.log.text()[len(begun.content) if begun else 0 :]
+        try:
+            async with asyncio.timeout(COUNT_S):
+                found = await self._runtime.find(self.turn.model, self.caller).ask(Tokenize(new))
+        except (EdgechatError, TimeoutError):
+            return None
+        usage = types.Usage(self._read.total, len(found.tokens), self._read.cached)
+        seconds = self._last - self._first
+        return self._measured(usage, round((len(found.tokens) - 1) / seconds, 2) if seconds else None, None)
+
+    def _measured(self, usage: types.Usage, speed: float | None, dropped: int | None) -> log.Usage:
+        """The figures of the whole answer: where it was gone on with, tokens of all its parts, the first one's wait."""
         assert self._served is not None
-        usage, context = done.usage, self._served.info.context
-        return log.Usage(
+        context = self._served.info.context
+        measured = log.Usage(
             prompt=usage.prompt_tokens,
             cached=usage.cached_tokens,
             completion=usage.completion_tokens,
             ttft_ms=round((self._first - self._begun) * 1000, 1) if self._first else None,
-            tps=done.timing.decode_tok_s,
+            tps=speed,
             ctx_used=usage.total_tokens,
             ctx_max=min(context, self.turn.params.get("context") or context),
-            dropped=done.dropped_messages,
+            dropped=dropped,
         )
+        if self._begun_with is None or not self._begun_with.usage:
+            return measured
+        before = log.Usage(**self._begun_with.usage)
+        completion = before.completion + measured.completion
+        return replace(measured, completion=completion, ttft_ms=before.ttft_ms)
 
     async def _settle(self, outcome: Outcome) -> None:
         """Store the end, then tell it. A disk that does not take it is asked again until it does."""

@@ -136,6 +136,38 @@ def test_only_a_stop_ends_a_run_and_keeps_what_it_has(slow: httpx.Client) -> Non
     assert again.status_code == 204, "stopping what has ended is no mistake"
 
 
+def test_a_stopped_answer_has_figures_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "fake.json").write_text(json.dumps({"reply": LONG, "step_ms": 2}))
+    with serving(tmp_path / "fake.json", tmp_path / "home") as base, httpx.Client(base_url=base, timeout=30) as client:
+        started = begin(client)
+        first = []
+        for event in events(client, started["run_id"]):
+            first.append(event)
+            if len(text_of(first)) > 20 and first[-1][1] == "delta":
+                client.delete(f"/api/runs/{started['run_id']}", headers={"Content-Type": "application/json"})
+        assert [name for _, name, _ in first[-2:]] == ["usage", "done"]
+        usage, text = first[-2][2], text_of(first)
+        assert usage["completion"] == len(text.encode()), "a token of the fake is a byte"
+        assert usage["ctx_used"] == usage["prompt"] + usage["completion"]
+        assert usage["tps"] > 0
+        assert usage["dropped"] is None
+        id, answer_id = started["conversation_id"], started["answer_id"]
+        assert tree(client, id)[1]["usage"] == usage
+        again = begin(client, None, conversation_id=id, continues=answer_id)
+        assert again == started | {"run_id": again["run_id"]}
+        more = list(events(client, again["run_id"]))
+        assert more[0][1:] == ("snapshot", {"content": text, "reasoning": ""})
+        _, answer = tree(client, id)
+        assert (answer["status"], answer["content"]) == ("complete", text + text_of(more))
+        whole = more[-2][2]
+        assert whole["prompt"] == usage["ctx_used"]
+        assert whole["completion"] - usage["completion"] >= len(text_of(more).encode())
+        assert whole["ttft_ms"] == usage["ttft_ms"]
+        for body in ({"content": "x"}, {"parent_id": started["message_id"]}, {"conversation_id": None}):
+            asked = {"conversation_id": id, "continues": answer_id, **body}
+            assert client.post("/api/runs", json=asked).status_code == 400
+
+
 def test_a_second_message_waits_for_the_first_answer(slow: httpx.Client) -> None:
     first = begin(slow)
     second = begin(slow, "quick", conversation_id=first["conversation_id"])

@@ -58,7 +58,8 @@ class RunRequest(Strict):
 
     With `content`: a new message behind `parent_id` (an answer of this conversation); null is the beginning, so that an
     edited message hangs where the first version hangs; left out, behind the newest answer. Without `content`: the
-    message `parent_id` is answered again. `attachments` are uploaded before, and named by their SHA-256; a message that
+    message `parent_id` is answered again, or the answer `continues`, which ended before its end, is gone on with: same
+    message, no question. `attachments` are uploaded before, and named by their SHA-256; a message that
     has some may have no words. `settings` are those that a new conversation has of its own.
     """
 
@@ -69,6 +70,7 @@ class RunRequest(Strict):
     model: str | None = None
     params: Params = Params()
     settings: OwnSettings | None = None
+    continues: str | None = None
 
     @model_validator(mode="after")
     def _something_is_said(self) -> Self:
@@ -76,6 +78,8 @@ class RunRequest(Strict):
             raise ValueError("content is empty, and there are no attachments")
         if self.content is None and self.attachments:
             raise ValueError("attachments belong to a new message, which has content")
+        if self.continues and (self.content is not None or self.parent_id or self.conversation_id is None):
+            raise ValueError("continues goes on with an answer of conversation_id: without content and parent_id")
         if self.settings and self.conversation_id is not None:
             raise ValueError("settings come with a new conversation; change them by PATCH /api/conversations/{id}")
         return self
@@ -91,6 +95,7 @@ class RunRequest(Strict):
             params=self.params.model_dump(exclude_none=True),
             attachments=tuple(self.attachments) if self.attachments else msgspec.UNSET,
             settings=self.settings.kept() if self.settings else msgspec.UNSET,
+            continues=self.continues or msgspec.UNSET,
         )
 
 

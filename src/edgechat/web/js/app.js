@@ -32,7 +32,6 @@ function room() {
     chat.addEventListener("stored", ({ detail }) => stored(detail));
     chat.addEventListener("finished", ({ detail }) => finished(detail));
     chat.addEventListener("gone", () => (toast("chat.gone"), open(null, { focus: false })));
-    chat.addEventListener("continue", () => composer.send(i18n.t("action.continue_text")));
     chat.addEventListener("models", models);
     chat.addEventListener("typing", () => composer.focus());
     chat.addEventListener("back", ({ detail }) => back(detail));

@@ -25,7 +25,7 @@ export class Chat extends EventTarget {
   #list = byId("messages");
   #locals = 0;
 
-  /** Dispatches "stored" (a change), "state", "finished", "gone", "shown" and "typing"; as wished, "continue", "models", "back", "over". */
+  /** Dispatches "stored" (a change), "state", "finished", "gone", "shown" and "typing"; as wished, "models", "back", "over". */
   constructor({ follower, status, readiness }) {
     super();
     Object.assign(this, { follower, status, readiness });
@@ -165,22 +165,36 @@ export class Chat extends EventTarget {
     const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running", model: this.#model });
     this.#render();
     const running = this.#begin(answer);
-    return this.#carry(running, async () => {
-      const { settings } = this.thread;
-      const own = !this.id && Object.keys(settings).length ? { settings } : {};
-      const body = { conversation_id: this.id, ...wanted, ...own, ...preferences.wanted(settings) };
-      const step = (stage) => this.#step(running, { stage });
-      const started = await offer(body, { signal: running.control.signal, step, readiness: this.readiness, status: this.status });
-      const { conversation_id: id, message_id: stored, answer_id: known, run_id: run } = started;
-      const isNew = this.id !== id;
-      this.thread.id = id;
+    return this.#carry(running, () => this.#offer(running, wanted, ({ message_id: stored, answer_id: known }) => {
       if (wanted.content !== undefined) this.#known(question, stored);
       if (known) this.#known(answer.id, known);
-      this.#tell("stored", { id, isNew });
-      if (running.control.signal.aborted) await runs.stop(run).catch(() => {});
-      running.run = new Run(run);
-      return this.#read(running);
-    });
+    }));
+  }
+
+  /** Go on with the answer `id`, which ended before its end: the same answer, longer. */
+  #goOn(id) {
+    if (this.busy) return this.status.hint("status.busy");
+    const running = this.#begin(this.thread.get(id), "goOn");
+    this.follower.toEnd();
+    this.#tell("typing"); // what was pressed is gone
+    return this.#carry(running, () => this.#offer(running, { continues: id }));
+  }
+
+  /** Offer what is `wanted` to the server and read what comes; `known` is told under which names it was taken. */
+  async #offer(running, wanted, known = () => {}) {
+    const { settings } = this.thread;
+    const own = !this.id && Object.keys(settings).length ? { settings } : {};
+    const body = { conversation_id: this.id, ...wanted, ...own, ...preferences.wanted(settings) };
+    const step = (stage) => this.#step(running, { stage });
+    const started = await offer(body, { signal: running.control.signal, step, readiness: this.readiness, status: this.status });
+    const { conversation_id: id, run_id: run } = started;
+    const isNew = this.id !== id;
+    this.thread.id = id;
+    known(started);
+    this.#tell("stored", { id, isNew });
+    if (running.control.signal.aborted) await runs.stop(run).catch(() => {});
+    running.run = new Run(run);
+    return this.#read(running);
   }
 
   /** Read on an answer that was begun before this page was loaded, or in another tab. */
@@ -196,9 +210,9 @@ export class Chat extends EventTarget {
     return preferences.chosen() ?? this.readiness.now.model;
   }
 
-  #begin(answer) {
+  #begin(answer, how = "start") {
     const view = this.#views.get(answer.id);
-    view.start();
+    view[how]();
     this.#running = { answer: answer.id, view, run: null, control: new AbortController(), usage: null };
     this.#tell("state");
     return this.#running;
@@ -228,7 +242,7 @@ export class Chat extends EventTarget {
   #settle({ answer, view, usage }, end) {
     const { error, ...rest } = end;
     const known = this.thread.get(answer);
-    const message = { ...known, model: known.model ?? this.#model, content: view.text, usage, ...rest };
+    const message = { ...known, model: known.model ?? this.#model, content: view.text, usage: usage ?? known.usage, ...rest };
     this.thread.put(message);
     const question = this.thread.get(message.parent_id);
     const withdraw = () => [message, question].forEach(({ id }) => this.thread.drop(id));
@@ -364,7 +378,7 @@ export class Chat extends EventTarget {
     held: (id) => this.thread.get(id)?.attachments ?? [],
     regenerate: (id) => this.regenerate(id),
     revise: (id) => this.#views.get(this.thread.get(id)?.parent_id)?.edit(),
-    continue: () => this.#tell("continue"),
+    goOn: (id) => this.#goOn(id),
     models: () => this.#tell("models"),
     branch: (id) => this.#branch(id),
     remove: (id) => this.#remove(id),
@@ -415,7 +429,7 @@ export class Chat extends EventTarget {
   /** Bring the list in line with the thread's path, touching only what differs. */
   #render() {
     const path = this.#path;
-    const dropped = path.findLast((message) => message.usage)?.usage.dropped ?? 0;
+    const dropped = path.findLast((message) => message.usage?.dropped != null)?.usage.dropped ?? 0;
     const wanted = path.slice(this.#left).map((message) => {
       const view = this.#view(message);
       const versions = this.thread.versions(message.id);

@@ -29,7 +29,7 @@ class View {
   #branches = h("div", { class: "branches" });
   #place = h("span", { class: "place" });
 
-  /** `actions`: step(id, ±1) to another version, grown, edit, held(id), regenerate, continue, branch, remove, models. */
+  /** `actions`: step(id, ±1) to another version, grown, edit, held(id), regenerate, goOn, branch, remove, models. */
   constructor(message, actions) {
     this.message = message;
     this.actions = actions;
@@ -176,12 +176,24 @@ export class Answer extends View {
 
   /** Nothing is there yet; it comes. */
   start() {
-    this.#problem?.remove();
-    this.#problem = null;
     this.#thoughts?.element.remove();
     this.#thoughts = null;
     this.#body.set("");
     this.#said = "";
+    this.#await();
+  }
+
+  /** There is some of it, and more comes. */
+  goOn() {
+    if (!this.text) return this.start();
+    this.#body.reopen();
+    this.#said = null;
+    this.#await();
+  }
+
+  #await() {
+    this.#problem?.remove();
+    this.#problem = null;
     this.#model.textContent = this.message.model ?? "";
     this.#foot.replaceChildren();
     this.#wait.hidden = false;
@@ -218,6 +230,11 @@ export class Answer extends View {
 
   /** All of the answer so far, as the server has it. */
   replace({ content, reasoning }) {
+    const [shown, answer] = [this.text.trimStart(), apart(content).answer.replaceAll("\r", "").trimStart()];
+    if (shown && answer.startsWith(shown)) {
+      if (answer !== shown) this.push(answer.slice(shown.length)); // what is read stays where it is
+      return;
+    }
     this.start();
     if (reasoning) this.think(reasoning);
     if (content) this.push(content);
@@ -239,10 +256,11 @@ export class Answer extends View {
     this.article.removeAttribute("aria-busy");
     this.#foot.replaceChildren(...this.#footer(message));
     this.#place(message);
-    if (message.status === "interrupted") this.fail({ code: "interrupted" }, { retry: () => this.actions.regenerate(message.id) });
+    const retry = () => this.actions.regenerate(message.id);
+    if (message.status === "interrupted") this.fail({ code: "interrupted" }, { retry });
     else if (message.status === "error" && !this.#problem) {
       const { code = "internal_error", message: raw = "" } = message.error ?? {};
-      this.fail({ code, message: raw }, { retry: () => this.actions.regenerate(message.id) });
+      this.fail({ code, message: raw }, { retry });
     }
     this.actions.grown();
   }
@@ -260,6 +278,7 @@ export class Answer extends View {
     const again = isTooLong ? ["edit", "message.edit", () => this.actions.revise(this.message.id)] : ["retry", "action.retry", retry];
     const row = h("div", { class: "row" }, textButton(...again));
     if (isTooLong && startOver) row.append(textButton("plus", "action.start_over", startOver));
+    if (this.text && !isTooLong) row.append(textButton("forward", "action.continue", () => this.actions.goOn(this.message.id), "button go-on"));
     if (OF_MODELS.has(name)) row.append(textButton(null, "action.models", this.actions.models));
     this.#problem?.remove();
     this.#problem = h(
@@ -290,7 +309,7 @@ export class Answer extends View {
     const badge = status === "stopped" ? "stopped" : reason === "length" || reason === "loop" ? reason : null;
     if (badge) parts.push(put(h("span", { class: "badge" }), `badge.${badge}`));
     if (badge && badge !== "loop") {
-      parts.push(textButton("forward", "action.continue", () => this.actions.continue(), "button quiet small"));
+      parts.push(textButton("forward", "action.continue", () => this.actions.goOn(this.message.id), "button quiet small go-on"));
     }
     if (usage?.completion) parts.push(figures(usage));
     return parts;

@@ -98,8 +98,8 @@ export class Run extends EventTarget {
       if (this.#misses) this.dispatchEvent(new Event("back"));
       this.#misses = 0;
       for await (const { event, data, id } of readEvents(body, () => (this.#heard = Date.now()))) {
-        if (data === undefined || Number(id) <= this.#last) continue; // a comment, or told before
-        this.#last = Number(id);
+        if (data === undefined || (id && Number(id) <= this.#last)) continue; // a comment, or told before
+        if (id) this.#last = Number(id); // what the store tells of a run that is long over has none
         yield { event, data: JSON.parse(data) };
         if (event === "done" || event === "error") return void (this.#misses = -1);
       }

@@ -55,6 +55,15 @@ export class Body {
     this.#grown();
   }
 
+  /** What was complete is not: the last block may grow again. */
+  reopen() {
+    this.#stable = 0;
+    this.#last = this.#open = null;
+    this.element.replaceChildren();
+    this.#dirty = true;
+    this.flush();
+  }
+
   /** Show `source` and nothing else, as complete. */
   set(source) {
     cancelAnimationFrame(this.#frame);
