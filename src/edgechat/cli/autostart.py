@@ -52,7 +52,7 @@ def autostart(
         path.unlink(missing_ok=True)
         out.say("edgechat no longer starts by itself.")
         return
-    with options.writing():
+    with options.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(path, text.encode())
     now = [] if presence.find(settings.home) else ["--now"]  # a second server would find the home in use, and end

@@ -227,12 +227,12 @@ def _keep(found: Report, page: Path | None, png: Path | None) -> None:
     if page is not None:
         _write(page, markdown(found))
     if png is not None:
-        with options.writing():
+        with options.writing(png):
             picture.draw(found, png)
 
 
 def _write(page: Path, text: str) -> None:
-    with options.writing():
+    with options.writing(page):
         page.write_text(text, encoding="utf-8")
 
 

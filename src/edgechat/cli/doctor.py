@@ -29,7 +29,7 @@ from edgechat.hub.catalog import Catalog
 from edgechat.hub.store import Store
 from edgechat.i18n import t
 from edgechat.observe import bundle
-from edgechat.process.disk import megabytes, writing
+from edgechat.process.disk import megabytes
 from edgechat.process.spawn import plain_environment
 from edgechat.settings import Settings
 from edgechat.tune import bandwidth
@@ -170,7 +170,7 @@ def _write(path: Path, settings: Settings, checks: list[Check]) -> None:
     packed = bundle.packed(parts)
     if path.exists():
         raise ConfigError(f"{path} is there already: take another name.")
-    with writing(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+    with options.writing(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
         sink.write(packed)
 
 

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 
 from edgechat.cli import options
 from edgechat.cli.follow import out, show_table
-from edgechat.errors import ConfigError, NotFound, StorageError
+from edgechat.errors import ConfigError, NotFound
 from edgechat.history import conversations, exchange, intake, rescue
 from edgechat.history.beside import asset_of
 from edgechat.history.records import Head
@@ -139,11 +139,8 @@ def export(
         if output is None or output == DASH:
             sys.stdout.buffer.writelines(data)
             return
-        try:
-            with output.open("wb") as file:
-                file.writelines(data)
-        except OSError as error:
-            raise StorageError(f"{output} cannot be written: {error.strerror}.") from None
+        with options.writing(output), output.open("wb") as file:
+            file.writelines(data)
     out.say(f"Wrote {output}.")
 
 
@@ -253,11 +250,8 @@ def backup(
     """Back up all conversations into one file. Whole and consistent, also while a server runs."""
     if file.exists():
         raise ConfigError(f"{file} exists: take another name.")
-    with opened(home, config) as (history, *_):
-        try:
-            history.read(export_copy, file, history.attachments).result()
-        except OSError as error:
-            raise StorageError(f"{file} cannot be written: {error.strerror}.") from None
+    with opened(home, config) as (history, *_), options.writing(file):
+        history.read(export_copy, file, history.attachments).result()
     out.say(f"Wrote {file}. To restore it: edgechat history recover --from {file}")
 
 

@@ -41,12 +41,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 
 
 @contextmanager
-def writing() -> Iterator[None]:
-    """What the disk refuses of a file that a person named becomes one of our errors."""
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses of the file at `path`, which a person named, becomes one of our errors."""
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{error.filename} cannot be written: {error.strerror}.") from error
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def load(config: Path | None = None, **flags: Any) -> Settings:

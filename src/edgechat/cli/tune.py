@@ -84,7 +84,7 @@ def tune_model(
         err.say("Stopped; what was measured is kept. To go on, run the same command.")
         raise typer.Exit(130) from None
     if png is not None:
-        with options.writing():
+        with options.writing(png):
             picture.draw(found, png)
     if as_json:
         typer.echo(msgspec.json.encode(_document(found)).decode())

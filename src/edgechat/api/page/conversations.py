@@ -1,6 +1,7 @@
 """Conversations: list, search, read, rename, pin, delete and undo (the page's own API)."""
 
 from asyncio import wrap_future
+from concurrent.futures import Future
 from typing import Annotated, Any
 
 import msgspec
@@ -39,8 +40,7 @@ async def page(
     deleted: bool = False,
     limit: Annotated[int, Query(ge=1, le=200)] = conversations.PAGE,
 ) -> dict[str, Any]:
-    heads = await wrap_future(runs.history.read(conversations.page, owner, cursor, q, deleted, limit))
-    return msgspec.to_builtins(heads)  # type: ignore[no-any-return]
+    return await _told(runs.history.read(conversations.page, owner, cursor, q, deleted, limit))
 
 
 @router.get("/deleted-messages", Facts(Need.KEY), "Single messages that were deleted, the newest deletion first")
@@ -52,7 +52,7 @@ async def deleted_messages(
 
 @router.get("/{id}", Facts(Need.KEY), "One conversation with its whole tree")
 async def get(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    return msgspec.to_builtins(await wrap_future(runs.history.read(conversations.get, owner, id)))  # type: ignore[no-any-return]
+    return await _told(runs.history.read(conversations.get, owner, id))
 
 
 @router.patch("/{id}", Facts(Need.KEY), "Rename, pin, or give it settings of its own")
@@ -62,8 +62,7 @@ async def change(id: str, body: Change, runs: TheRuns, owner: Owner) -> dict[str
         changes["settings"] = body.settings.kept() if body.settings else None
     if not changes:
         raise InvalidRequest("nothing to change: give title, pinned or settings.", "title")
-    changed = await wrap_future(runs.history.write(conversations.change, owner, id, body.version, changes))
-    return msgspec.to_builtins(changed)  # type: ignore[no-any-return]
+    return await _told(runs.history.write(conversations.change, owner, id, body.version, changes))
 
 
 @router.delete("/{id}", Facts(Need.KEY), "Delete; restore takes it back, purge does not wait for that", status_code=204)
@@ -78,19 +77,23 @@ async def delete_all(runs: TheRuns, owner: Owner, purge: bool = False) -> dict[s
 
 @router.post("/{id}/restore", Facts(Need.KEY), "Undo a deletion")
 async def restore(id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    return msgspec.to_builtins(await wrap_future(runs.history.write(conversations.restore, owner, id)))  # type: ignore[no-any-return]
+    return await _told(runs.history.write(conversations.restore, owner, id))
 
 
 @router.delete("/{id}/messages/{message_id}", Facts(Need.KEY), "Delete a message with what follows it")
 async def delete_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    left = await wrap_future(runs.history.free(removal.delete, owner, id, message_id))
-    return msgspec.to_builtins(left)  # type: ignore[no-any-return]
+    return await _told(runs.history.free(removal.delete, owner, id, message_id))
 
 
 @router.post("/{id}/messages/{message_id}/restore", Facts(Need.KEY), "Undo that")
 async def restore_message(id: str, message_id: str, runs: TheRuns, owner: Owner) -> dict[str, Any]:
-    whole = await wrap_future(runs.history.write(removal.restore, owner, id, message_id))
-    return msgspec.to_builtins(whole)  # type: ignore[no-any-return]
+    return await _told(runs.history.write(removal.restore, owner, id, message_id))
+
+
+async def _told(found: Future[Any]) -> dict[str, Any]:
+    """What the store finds, as JSON has it."""
+    told: dict[str, Any] = msgspec.to_builtins(await wrap_future(found))
+    return told
 
 
 async def _delete(runs: TheRuns, owner: str, id: str | None, purge: bool) -> int:
