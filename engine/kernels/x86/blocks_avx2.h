@@ -111,9 +111,10 @@ inline __m256i start(const ForBlock &row) {
     return SIGNS<Kind> ? _mm256_setzero_si256() : _mm256_set1_epi32(row.starts[Kind::ADDED]);
 }
 
-// Adds to sums, COLUMNS of each row, what `blocks` blocks of columns and rows give. The rows lie side by side.
+// Adds to sums, COLUMNS of each row, what `blocks` blocks of columns and rows give. The rows lie side by side. A
+// function of its own has registers of its own.
 template <int ROWS, class Kind>
-void tile(int blocks, const Unpacked<Kind> *columns, const ForBlock *rows, float *into) {
+[[gnu::noinline]] void tile(int blocks, const Unpacked<Kind> *columns, const ForBlock *rows, float *into) {
     for (int b = 0; b < blocks; b++, columns++, rows += ROWS) {
         __m256i dots[ROWS];
 #pragma GCC unroll 8
@@ -130,7 +131,7 @@ void tile(int blocks, const Unpacked<Kind> *columns, const ForBlock *rows, float
             for (int q = 0; q < 8; q++)
 #pragma GCC unroll 8
                 for (int row = 0; row < ROWS; row++)
-                    dots[row] = multiply(dots[row], columns->quads[q], fours_of(rows[row].values + 4 * q), false);
+                    dots[row] = multiply(dots[row], columns->quads[q], fours_of(rows[row].values + 4 * q));
 #else
 #pragma GCC unroll 2
             for (int at = 0; at < 8; at += 4) {  // as many products as fit: 31496 at most
@@ -139,8 +140,8 @@ void tile(int blocks, const Unpacked<Kind> *columns, const ForBlock *rows, float
                 for (int q = 0; q < 4; q++)
 #pragma GCC unroll 8
                     for (int row = 0; row < ROWS; row++)
-                        sums[row] = multiply(q ? sums[row] : dots[row], columns->quads[at + q],
-                                             fours_of(rows[row].values + 4 * (at + q)), q == 0);
+                        sums[row] = multiply(q ? sums[row] : _mm256_setzero_si256(), columns->quads[at + q],
+                                             fours_of(rows[row].values + 4 * (at + q)));
 #pragma GCC unroll 8
                 for (int row = 0; row < ROWS; row++) dots[row] = doubled(dots[row], sums[row]);
             }
@@ -194,7 +195,7 @@ void strip(int blocks, const char *columns, size_t stride, const ForBlock *row, 
             __m256i dot;
             if constexpr (SIGNS<Kind>) dot = multiply_signed(_mm256_setzero_si256(), weights, values);
 #ifdef VNNI
-            else dot = multiply(first, weights, values, false);
+            else dot = multiply(first, weights, values);
 #else
             else dot = doubled(first, _mm256_maddubs_epi16(weights, values));
 #endif

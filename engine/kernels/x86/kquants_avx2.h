@@ -1,8 +1,9 @@
 // Tiles of a product of matrices of K-quants, for AVX2, and for AVX-VNNI: eight columns of weights, some rows.
 //
 // AVX2 multiplies bytes and adds two products in 16 bits. As many such sums are added up as fit, and only then multiplied
-// by the whole number that scales them, which is that instruction's sister for 16 bits: all exact. With AVX-VNNI a sum of
-// four products is one instruction, and each group is scaled as AVX-512 does it.
+// by the whole number that scales them, which is that instruction's sister for 16 bits: all exact. What weights have added
+// is taken off before the first product: sums on the way may leave the 16 bits, since the last one is back within them.
+// With AVX-VNNI a sum of four products is one instruction, and each group is scaled as AVX-512 does it.
 
 #pragma once
 
@@ -24,7 +25,7 @@ constexpr int LIMIT = Kind::GROUP / 4;  // quads whose products are added up bef
 using Part = __m256;   // of a super-block's sum
 using Scale = __m256;  // of a group, times the super-block's
 
-inline __m256i multiply(__m256i dot, __m256i quads, __m256i four, bool) {
+inline __m256i multiply(__m256i dot, __m256i quads, __m256i four) {
 #ifdef __AVXVNNI__
     return _mm256_dpbusd_avx_epi32(dot, quads, four);
 #else
@@ -38,14 +39,16 @@ inline Part nothing() { return _mm256_setzero_ps(); }
 #else
 
 template <class Kind>
-constexpr int LIMIT = Kind::GROUP == 16 ? 2 : Kind::PAIRS ? 8 : 4;  // of 6, 4 and 5 bits: 32004, 30480, 31496 at most
+constexpr int LIMIT = Kind::PAIRS ? 8 : 4;  // of 4, 5 and 6 bits, these without what is added: 30480, 31496, 32512 at most
 
 using Part = __m256i;
 using Scale = __m256i;  // of a group, twice in 16 bits
 
-inline __m256i multiply(__m256i dot, __m256i quads, __m256i four, bool first) {
-    const __m256i products = _mm256_maddubs_epi16(quads, four);
-    return first ? products : _mm256_add_epi16(dot, products);
+// Compilers that may add up products in another order keep all of them until the end, in memory.
+inline __m256i multiply(__m256i dot, __m256i quads, __m256i four) {
+    dot = _mm256_add_epi16(dot, _mm256_maddubs_epi16(quads, four));
+    asm("" : "+x"(dot));
+    return dot;
 }
 inline Part scaled(__m256i dot, Scale scale, Part part) { return _mm256_add_epi32(part, _mm256_madd_epi16(dot, scale)); }
 inline Scale scale_of(__m256i whole, __m256) {
@@ -59,18 +62,15 @@ template <class Kind>
 struct Unpacked {  // a super-block of eight columns
     __m256i quads[SUPER / 4];
     Scale scales[SUPER / Kind::GROUP];
-    __m256i mins[SUPER / Kind::GROUP / 2];  // of groups 0 and 1, 2 and 3, …: two halves of 16 bits
-    __m256 d, least;                        // what to multiply sums by, and what mins
+    __m256i mins[4];  // of groups 0 and 1, 2 and 3, …: two halves of 16 bits
+    __m256 d, least;  // what to multiply sums by, and what mins
 };
 
 struct Activations {  // a row's super-block
     int8_t values[SUPER];
-    int32_t starts[SUPER / 16];           // -32 times the sums of sixteen
-    int16_t sums[SUPER / 32 + SUPER / 16];  // of thirty-two, then of sixteen
+    int32_t starts[SUPER / 16];  // -32 times the sums of sixteen; in halves of 16 bits where products are
+    int16_t sums[SUPER / 32], sixteens[SUPER / 16];  // of so many
     float scale;
-
-    template <class Kind>
-    const int16_t *sums_of() const { return sums + (Kind::GROUP == 16 ? SUPER / 32 : 0); }
 };
 
 struct Columns {  // eight, `stride` bytes apart
@@ -166,41 +166,31 @@ inline __m256i fours_of(const void *four) {  // bytes: four weights, or two sums
 template <class Kind>
 inline __m256i less(const Unpacked<Kind> &columns, const Activations &row) {
     __m256i sum = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int i = 0; i < SUPER / Kind::GROUP / 2; i++)
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(columns.mins[i], fours_of(row.template sums_of<Kind>() + 2 * i)));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(columns.mins[i], fours_of(row.sums + 2 * i)));
     return sum;
 }
 
 // Where the sum of a group begins, and what all of a super-block's sums come to.
-#ifdef VNNI
-
 template <class Kind>
 inline __m256i start(const Activations &row, int group) {
     return Kind::MINS ? _mm256_setzero_si256() : _mm256_set1_epi32(row.starts[group]);
 }
 template <class Kind>
 inline __m256 total(Part part, const Unpacked<Kind> &columns, const Activations &row) {
-    return Kind::MINS ? _mm256_fnmadd_ps(_mm256_cvtepi32_ps(less(columns, row)), columns.least, part) : part;
-}
-
+#ifdef VNNI
+    const __m256 sum = part;
 #else
-
-template <class Kind>
-inline __m256i start(const Activations &, int) { return _mm256_setzero_si256(); }
-template <class Kind>
-inline __m256 total(Part part, const Unpacked<Kind> &columns, const Activations &row) {
-    const __m256i mins = less(columns, row);
-    if constexpr (!Kind::MINS) return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(part, mins)), columns.d);
     const __m256 sum = _mm256_mul_ps(_mm256_cvtepi32_ps(part), columns.d);
-    return _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), columns.least, sum);
-}
-
 #endif
+    return Kind::MINS ? _mm256_fnmadd_ps(_mm256_cvtepi32_ps(less(columns, row)), columns.least, sum) : sum;
+}
 
 // Adds to sums, COLUMNS of each row, what `supers` super-blocks of columns and rows give. The rows lie side by side.
+// A function of its own has registers of its own.
 template <int ROWS, class Kind>
-void tile(int supers, const Unpacked<Kind> *columns, const Activations *rows, float *into) {
+[[gnu::noinline]] void tile(int supers, const Unpacked<Kind> *columns, const Activations *rows, float *into) {
     for (int b = 0; b < supers; b++, columns++, rows += ROWS) {
         Part part[ROWS];
         for (int row = 0; row < ROWS; row++) part[row] = nothing();
@@ -213,7 +203,7 @@ void tile(int supers, const Unpacked<Kind> *columns, const Activations *rows, fl
                 const __m256i quads = columns->quads[at + q];
 #pragma GCC unroll 8
                 for (int row = 0; row < ROWS; row++)
-                    dots[row] = multiply(dots[row], quads, fours_of(rows[row].values + 4 * (at + q)), q == 0);
+                    dots[row] = multiply(dots[row], quads, fours_of(rows[row].values + 4 * (at + q)));
             }
 #pragma GCC unroll 8
             for (int row = 0; row < ROWS; row++) part[row] = scaled(dots[row], columns->scales[group], part[row]);
@@ -324,14 +314,18 @@ inline void quantise(const float *from, Activations *into) {
     for (int i = 0; i < SUPER; i += 32) {
         const __m256i all = whole(from + i, inverse);
         _mm256_storeu_si256((__m256i *)(into->values + i), all);
-        const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), all);
-        __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-        sums = _mm256_hadd_epi32(sums, sums);
-        sums = _mm256_hadd_epi32(sums, sums);
-        const int first = _mm256_cvtsi256_si32(sums), second = _mm_cvtsi128_si32(_mm256_extracti128_si256(sums, 1));
-        int16_t *of_sixteen = into->sums + SUPER / 32 + i / 16;
+        __m256i sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), all);  // of every other two
+        sums = _mm256_add_epi16(sums, _mm256_shuffle_epi32(sums, 0x4E));
+        sums = _mm256_add_epi16(sums, _mm256_shuffle_epi32(sums, 0xB1));
+        const __m256i both = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+        const int first = _mm256_cvtsi256_si32(both), second = _mm256_extract_epi32(both, 4);
+#ifdef VNNI
         into->starts[i / 16] = -32 * first, into->starts[i / 16 + 1] = -32 * second;
-        of_sixteen[0] = (int16_t)first, of_sixteen[1] = (int16_t)second;
+#else
+        const __m256i starts = _mm256_slli_epi16(_mm256_sub_epi16(_mm256_setzero_si256(), sums), 5);
+        into->starts[i / 16] = _mm256_cvtsi256_si32(starts), into->starts[i / 16 + 1] = _mm256_extract_epi32(starts, 4);
+#endif
+        into->sixteens[i / 16] = (int16_t)first, into->sixteens[i / 16 + 1] = (int16_t)second;
         into->sums[i / 32] = (int16_t)(first + second);
     }
     into->scale = 1 / inverse;

@@ -7,20 +7,13 @@
 
 namespace {
 
-// Scales of sixteen groups that have signs. Weights have 32 added, which takes as much from each sum as a min would.
+// Scales of sixteen groups that have signs.
 template <class Kind>
 inline void signed_scales(const __m256i *bytes, Unpacked<Kind> &into) {
 #pragma GCC unroll 16
     for (int g = 0; g < 16; g++)
         into.scales[g] =
             scale_of(_mm256_srai_epi32(_mm256_slli_epi32(bytes[g / 4], 24 - 8 * (g % 4)), 24), into.d);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        const __m256i words = _mm256_shuffle_epi8(bytes[i / 2], _mm256_broadcastsi128_si256(_mm_add_epi8(
-            _mm_setr_epi8(-128, 0, -128, 1, -128, 4, -128, 5, -128, 8, -128, 9, -128, 12, -128, 13),
-            _mm_set1_epi16(i % 2 * 2 << 8))));
-        into.mins[i] = _mm256_slli_epi16(_mm256_srai_epi16(words, 8), 5);
-    }
 }
 
 inline void unpack(const Columns &from, Unpacked<Q6_K> &into) {
@@ -92,7 +85,7 @@ struct SignedScales {  // of sixteen groups; weights have 1 << BITS added
         return _mm256_shuffle_epi8(half, _mm256_add_epi8(first, _mm256_set1_epi16((int16_t)(0x0100 + 0x0404 * (i % 4)))));
     }
     __m256i less(const Activations &row) const {
-        const __m256i sums = _mm256_loadu_si256((const __m256i *)row.sums_of<Q6_K>());
+        const __m256i sums = _mm256_loadu_si256((const __m256i *)row.sixteens);
         return _mm256_slli_epi32(_mm256_madd_epi16(scales, sums), BITS);
     }
 };
