@@ -34,6 +34,7 @@ SEQUENCES = 32  # running and kept conversations; each costs about half a megaby
 ANSWERED = (8, 4, 2, 1)  # at once, where each has a running state: the most that there is memory for
 CHECKPOINTS = (2, 6)  # of a conversation, and in its whole context beside them, or one in SPARSE tokens if that is less
 SPARSE = 256
+ON_ITS_WAY = 1  # running state that is copied, to the disk or back
 EMBEDDING_CONTEXT = 512  # tokens of a text where nobody asked; they are computed at once
 
 PROCESS = 44 << 20  # Python, numpy, the libraries, the books of the scheduler
@@ -141,7 +142,7 @@ def checkpoint_bytes(header: Header) -> int:
 def growing(header: Header, planned: Planned) -> int:
     """Bytes of `planned` that are taken only as conversations grow."""
     sequences, checkpoints = planned.room
-    states = sequences * state_bytes(header) + checkpoints * checkpoint_bytes(header)
+    states = (sequences + ON_ITS_WAY) * state_bytes(header) + checkpoints * checkpoint_bytes(header)
     return planned.cells * (kv_bytes(header) or 0) + states
 
 
@@ -157,7 +158,7 @@ def fixed_bytes(header: Header, room: Room | None = None) -> int:
     again = sum(tensor.size or 0 for tensor in repacked(header) if tensor.name == EMBEDDING or not pages.MAPS.exists())
     outputs = room.sequences * header.vocabulary * 4
     step = UBATCH * 4 * max(5 * (header.number("embedding_length") or 0), 2 * inner_width(header))
-    states = (1 if embeds(header) else room.sequences) * state_bytes(header)
+    states = (1 if embeds(header) else room.sequences + ON_ITS_WAY) * state_bytes(header)
     states += room.checkpoints * checkpoint_bytes(header)
     return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step) + states
 
