@@ -5,14 +5,25 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import StringConstraints
+from pydantic import Discriminator, StringConstraints
 
+from edgechat.api.fields import Foreign
+from edgechat.api.parts import type_of
 from edgechat.errors import InvalidRequest
 from edgechat.types import GenRequest, Message, Tool, ToolCall
 
 UNREADABLE = "INVALID_JSON"  # under which arguments that are no object are passed on as the text they are
 Arguments = dict[str, Any] | list[Any] | str  # of a past call: a text in some dialects, an object in others
 ToolName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,128}$")]
+
+
+class OtherTool(Foreign):
+    """A tool that somebody else runs or knows, such as a search of the web: it is not offered to the model."""
+
+
+def by_type(*ours: str | None) -> Discriminator:
+    """Tells tools of the types that a dialect's own have, `our tool`, from any `other tool`."""
+    return Discriminator(lambda tool: "our tool" if type_of(tool) in ours else "other tool")
 
 
 def checked(wanted: GenRequest, results: str | None = None, choice: str = "tool_choice") -> GenRequest:
@@ -25,7 +36,9 @@ def checked(wanted: GenRequest, results: str | None = None, choice: str = "tool_
     _once(wanted.tools)
     unknown = [name for name in wanted.tool_names if name not in {tool.name for tool in wanted.tools}]
     if unknown:
-        raise InvalidRequest(f"tool_choice names {unknown[0]!r}, which is not in tools.", choice)
+        raise InvalidRequest(
+            f"tool_choice names {unknown[0]!r}, which is no tool that the model may call here.", choice
+        )
     if wanted.tool_choice == "required" and not wanted.tools:
         raise InvalidRequest("tool_choice asks for a call, and there are no tools.", "tool_choice")
     return wanted if results is None else msgspec.structs.replace(wanted, messages=_named(wanted.messages, results))

@@ -98,7 +98,16 @@ def test_max_tokens_and_model_may_be_left_out(client: httpx.Client) -> None:
         ({"stop_sequences": [""]}, "stop_sequences.0"),
         ({"mcp_servers": [{}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
-        ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools.0.type"),
+        ({"tools": [{"type": "function", "function": {"name": "w"}}]}, "tools.0.type"),
+        ({"tools": [{"name": "w"}]}, "tools.0.input_schema"),
+        (
+            {
+                "tools": [{"type": "web_search_20250305", "name": "w"}, TOOL],
+                "tool_choice": {"type": "tool", "name": "w"},
+            },
+            "tool_choice.name",
+        ),
+        ({"tools": [{"type": "bash_20250124", "name": "bash"}], "tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tools": [TOOL | {"name": "a b"}]}, "tools.0.name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tools": [TOOL, TOOL]}, "tools"),

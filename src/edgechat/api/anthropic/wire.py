@@ -33,7 +33,7 @@ from edgechat.api.parts import (
     tag_of,
     type_of,
 )
-from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
+from edgechat.api.tools import Arguments, OtherTool, ToolName, by_type, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.media.inline import Sent
 from edgechat.models.library import sampled
@@ -233,6 +233,12 @@ class ToolParam(Body):
         return Tool(self.name, self.description, json_text(self.input_schema), self.strict)
 
 
+# A tool of OpenAI's is no server's tool, and is told so: it was meant to be called.
+AnyTool = Annotated[
+    Annotated[ToolParam, Tag("our tool")] | Annotated[OtherTool, Tag("other tool")], by_type("custom", "function", None)
+]
+
+
 class Choice(Body):
     """Which tools may or must be called."""
 
@@ -285,7 +291,7 @@ class Prompt(Body):
     messages: Annotated[Many[Turn], Field(min_length=1, max_length=10_000)]
     model: str | None = None
     system: Annotated[Texts | None, BeforeValidator(as_blocks, str | list[Text] | None)] = None
-    tools: Many[ToolParam] | None = None
+    tools: Many[AnyTool] | None = None
     tool_choice: Choice | None = None
     thinking: ThinkingChoice | None = None
     output_config: OutputConfig | None = None
@@ -311,7 +317,7 @@ class Prompt(Body):
                 *(message for turn in self.messages for message in turn.values()),
             ),
             media=media_of(self.messages),
-            tools=tuple(tool.value() for tool in self.tools or ()),
+            tools=tuple(tool.value() for tool in self.tools or () if isinstance(tool, ToolParam)),
             tool_choice=CHOICES[choice.type],
             tool_names=() if choice.name is None else (choice.name,),
             parallel_tool_calls=not choice.disable_parallel_tool_use,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt, Tag
 
 from edgechat.api.fields import (
     ANY_OBJECT,
@@ -25,7 +25,7 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.parts import Picture, content_of, media_of
-from edgechat.api.tools import Arguments, ToolName, checked, past_arguments
+from edgechat.api.tools import Arguments, OtherTool, ToolName, by_type, checked, past_arguments
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.settings import Seconds
@@ -95,6 +95,11 @@ class ToolParam(Body):
         function = self.function
         tool = Tool(function.name, function.description or "")
         return msgspec.structs.replace(tool, parameters=json_text(function.parameters)) if function.parameters else tool
+
+
+AnyTool = Annotated[
+    Annotated[ToolParam, Tag("our tool")] | Annotated[OtherTool, Tag("other tool")], by_type("function", None)
+]
 
 
 class Options(Body):
@@ -212,11 +217,11 @@ class ChatRequest(Asked):
     """Body of POST /api/chat."""
 
     messages: Annotated[Many[Turn], Field(max_length=10_000)] = Field(default_factory=list)
-    tools: Many[ToolParam] | None = None
+    tools: Many[AnyTool] | None = None
 
     def generation(self, defaults: Sampling) -> GenRequest:
         """What the engine is asked for."""
-        tools = tuple(tool.value() for tool in self.tools or ())
+        tools = tuple(tool.value() for tool in self.tools or () if isinstance(tool, ToolParam))
         wanted = GenRequest(tuple(messages_of(self.messages)), media=media_of(self.messages), tools=tools)
         return self._finished(checked(wanted), defaults)
 

@@ -3,10 +3,10 @@
 import json
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints, Tag
 
 from edgechat.api.fields import ANY_OBJECT, Body, Many, Schema
-from edgechat.api.tools import Arguments, ToolName, past_arguments
+from edgechat.api.tools import Arguments, OtherTool, ToolName, by_type, past_arguments
 from edgechat.types import Tool, ToolCall, ToolChoice
 
 MOST = 128  # tools of one request
@@ -34,7 +34,10 @@ class FunctionTool(Body):
         return Tool(given.name, given.description or "", json.dumps(schema, ensure_ascii=False), bool(given.strict))
 
 
-Tools = Annotated[Many[FunctionTool], Field(max_length=MOST)]
+AnyTool = Annotated[
+    Annotated[FunctionTool, Tag("our tool")] | Annotated[OtherTool, Tag("other tool")], by_type("function", None)
+]
+Tools = Annotated[Many[AnyTool], Field(max_length=MOST)]
 
 
 class Named(Body):

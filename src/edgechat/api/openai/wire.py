@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StrictBool, field_validator
 
 from edgechat.api.fields import Body, Choices, Drawn, Many, MaxTokens, Neutral, Strict, TopLogprobs, User
-from edgechat.api.openai.functions import Choice, ResponseFormat, Tools, choice_of
+from edgechat.api.openai.functions import Choice, FunctionTool, ResponseFormat, Tools, choice_of
 from edgechat.api.openai.turns import ChatMessage
 from edgechat.api.parts import media_of, picture_tokens_of
 from edgechat.api.tools import checked
@@ -140,7 +140,7 @@ class ChatRequest(Drawn):
             max_tokens=self._limit(),
             stop=self.stops(),
             truncation=self.truncation or "auto",
-            tools=tuple(tool.value() for tool in self.tools or ()),
+            tools=tuple(tool.value() for tool in self.tools or () if isinstance(tool, FunctionTool)),
             tool_choice=choice,
             tool_names=names,
             parallel_tool_calls=self.parallel_tool_calls is not False,

@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
     StrictBool,
     Tag,
@@ -16,7 +15,6 @@ from edgechat.api.fields import (
     ANY_OBJECT,
     FORMAT,
     Body,
-    Foreign,
     Many,
     MaxTokens,
     Schema,
@@ -27,13 +25,9 @@ from edgechat.api.fields import (
     json_text,
 )
 from edgechat.api.openai.wire import UNHEARD, Effort
-from edgechat.api.parts import (
-    media_of,
-    picture_tokens_of,
-    type_of,
-)
+from edgechat.api.parts import media_of, picture_tokens_of
 from edgechat.api.responses.items import Item, Known, as_items, turns_of
-from edgechat.api.tools import ToolName, checked
+from edgechat.api.tools import OtherTool, ToolName, by_type, checked
 from edgechat.errors import InvalidRequest
 from edgechat.models.library import sampled
 from edgechat.types import GenRequest, ModelInfo, Sampling, Tool, ToolChoice
@@ -56,13 +50,8 @@ class ToolParam(Body):
         return tool if self.parameters is None else msgspec.structs.replace(tool, parameters=json_text(self.parameters))
 
 
-class OtherTool(Foreign):
-    """A tool that somebody else runs, such as a search of the web: it is not offered to the model."""
-
-
 AnyTool = Annotated[
-    Annotated[ToolParam, Tag("function block")] | Annotated[OtherTool, Tag("other block")],
-    Discriminator(lambda tool: "function block" if type_of(tool) == "function" else "other block"),
+    Annotated[ToolParam, Tag("our tool")] | Annotated[OtherTool, Tag("other tool")], by_type("function")
 ]
 
 
