@@ -1,34 +1,25 @@
-// The open conversation: its thread, what is shown of it, and the one answer that may be under way.
+// The open conversation: its thread, and the one answer that may be under way; messages.js shows it.
 
 import { ApiError, conversations, runs } from "./api.js";
-import { textButton, toast } from "./controls.js";
-import { byId, h } from "./dom.js";
-import { put, wordsIn } from "./i18n.js";
-import { Answer, Question } from "./message.js";
+import { toast } from "./controls.js";
+import { wordsIn } from "./i18n.js";
+import { Messages } from "./messages.js";
 import * as preferences from "./preferences.js";
 import { offer, Run } from "./run.js";
 import { Thread } from "./thread.js";
 
-const AT_ONCE = 8; // messages that a conversation opens with; earlier ones follow, so that nobody waits for them
-const FEW = 4; // of them in one go
-const MOST_SHOWN = 60; // of more than
-const MANY = 200;
-
 export class Chat extends EventTarget {
   thread = new Thread();
-  #views = new Map(); // id -> Question | Answer
+  #messages;
   #running = null; // {answer, run: Run | null, control}
   #missed = false; // whether something changed on the server that could not be shown then
-  #left = 0; // how many of the oldest messages are not in the page
-  #forgotten = put(h("li", { class: "forgotten" }), "list.forgotten"); // above it is what the last answer did not see
-  #earlier = h("li", {}, textButton("up", "list.earlier", () => this.#fill(0)));
-  #list = byId("messages");
   #locals = 0;
 
   /** Dispatches "stored" (a change), "state", "finished", "gone", "shown" and "typing"; as wished, "models", "back", "over". */
   constructor({ follower, status, readiness }) {
     super();
     Object.assign(this, { follower, status, readiness });
+    this.#messages = new Messages(this.thread, this.#actions, follower, () => this.#tell("shown"));
     readiness.addEventListener("reached", () => {
       this.#running?.run?.wake();
       if (this.#missed) this.refresh();
@@ -53,26 +44,11 @@ export class Chat extends EventTarget {
   /** Show a stored conversation and read on what is being written in it; at the words to `find`, else at its end. */
   open(conversation, find = "") {
     this.#leave();
-    this.#left = Infinity;
-    this.#show(new Thread(conversation, preferences.leafOf(conversation.id)));
+    this.#show(new Thread(conversation, preferences.leafOf(conversation.id)), Infinity);
     this.follower.toEnd();
     this.#resume();
-    const { length } = this.#path;
-    this.#fill(length > MANY ? length - MOST_SHOWN : 0);
-    if (find) this.#find(find);
-  }
-
-  /** Lead to the newest message that has these words, and mark the first of them there. */
-  async #find(words) {
-    const { id } = this;
-    const { marked, has } = await import("./found.js");
-    const at = this.#path.findLastIndex(({ content, attachments = [] }) => has([content, ...attachments.map(({ name }) => name)].join("\n"), words));
-    if (this.id !== id || at < 0) return;
-    this.#left = Math.min(this.#left, at);
-    this.#render();
-    const view = this.#views.get(this.#path[at].id);
-    view.fold?.(false);
-    (marked(view.article, words) ?? view.article).scrollIntoView({ block: "center" });
+    this.#messages.fillUp();
+    if (find) this.#messages.find(find);
   }
 
   /** The conversation changed elsewhere: take it as it is on the server, after the answer that is being written here. */
@@ -132,15 +108,12 @@ export class Chat extends EventTarget {
   /** Edit the last question. */
   editLast() {
     const last = this.thread.path().findLast((message) => message.role === "user");
-    this.#views.get(last?.id)?.edit();
+    this.#messages.view(last?.id)?.edit();
   }
 
   /** Move the focus to the message before or after the focused one. */
   walk(by) {
-    const articles = [...this.#list.querySelectorAll("article")];
-    const here = articles.indexOf(document.activeElement?.closest("article"));
-    const next = here < 0 ? articles.at(-1) : articles[here + by];
-    next?.focus();
+    this.#messages.walk(by);
   }
 
   /** Let the conversation have `settings` of its own; a new one takes them along with its first question. */
@@ -163,7 +136,7 @@ export class Chat extends EventTarget {
 
   #answer(question, wanted) {
     const answer = this.#local({ role: "assistant", parent_id: question, content: "", status: "running", model: this.#model });
-    this.#render();
+    this.#messages.render();
     const running = this.#begin(answer);
     return this.#carry(running, () => this.#offer(running, wanted, ({ message_id: stored, answer_id: known }) => {
       if (wanted.content !== undefined) this.#known(question, stored);
@@ -211,7 +184,7 @@ export class Chat extends EventTarget {
   }
 
   #begin(answer, how = "start") {
-    const view = this.#views.get(answer.id);
+    const view = this.#messages.view(answer.id);
     view[how]();
     this.#running = { answer: answer.id, view, run: null, control: new AbortController(), usage: null };
     this.#tell("state");
@@ -248,7 +221,7 @@ export class Chat extends EventTarget {
     const withdraw = () => [message, question].forEach(({ id }) => this.thread.drop(id));
     if (question?.local && end.status === "stopped") {
       withdraw();
-      this.#render();
+      this.#messages.render();
       return this.#tell("back", question); // it never reached the server, and shall not
     }
     if (error) {
@@ -263,7 +236,7 @@ export class Chat extends EventTarget {
       return;
     }
     view.settle(message);
-    if (usage?.dropped) this.#render();
+    if (usage?.dropped) this.#messages.render();
     this.status.context(usage);
     if (end.status === "stopped") this.status.announce("badge.stopped");
     else this.status.announce("announce.finished", { n: wordsIn(view.text) });
@@ -332,11 +305,9 @@ export class Chat extends EventTarget {
 
   // ── what is shown ──
 
-  #show(thread) {
+  #show(thread, left) {
     this.thread = thread;
-    this.#left = Math.min(this.#left, Math.max(0, this.#path.length - AT_ONCE));
-    this.#views.clear();
-    this.#render();
+    this.#messages.show(thread, left);
     this.#meter();
   }
 
@@ -354,21 +325,10 @@ export class Chat extends EventTarget {
   }
 
   #known(local, id) {
-    const view = this.#views.get(local);
     this.thread.rename(local, id);
     this.thread.put({ ...this.thread.get(id), local: false });
     if (this.#running?.answer === local) this.#running.answer = id;
-    this.#views.delete(local);
-    this.#views.set(id, view);
-    if (view) view.message = this.thread.get(id);
-  }
-
-  #view(message) {
-    if (!this.#views.has(message.id)) {
-      const View = message.role === "user" ? Question : Answer;
-      this.#views.set(message.id, new View(message, this.#actions));
-    }
-    return this.#views.get(message.id);
+    this.#messages.rename(local, id);
   }
 
   #actions = {
@@ -377,7 +337,7 @@ export class Chat extends EventTarget {
     edit: (id, text) => this.ask(text, this.thread.get(id).parent_id ?? null, this.thread.get(id).attachments),
     held: (id) => this.thread.get(id)?.attachments ?? [],
     regenerate: (id) => this.regenerate(id),
-    revise: (id) => this.#views.get(this.thread.get(id)?.parent_id)?.edit(),
+    revise: (id) => this.#messages.view(this.thread.get(id)?.parent_id)?.edit(),
     goOn: (id) => this.#goOn(id),
     models: () => this.#tell("models"),
     branch: (id) => this.#branch(id),
@@ -391,7 +351,7 @@ export class Chat extends EventTarget {
     const { leaf } = thread;
     const show = () => {
       if (this.thread !== thread) return;
-      this.#render();
+      this.#messages.render();
       this.#tell("typing");
     };
     thread.end(id);
@@ -420,43 +380,9 @@ export class Chat extends EventTarget {
     const next = versions[versions.indexOf(id) + by];
     if (!next) return;
     this.thread.choose(next);
-    this.#render();
+    this.#messages.render();
     preferences.rememberLeaf(this.id, this.thread.leaf);
     this.#meter();
-    this.#views.get(next)?.tools.querySelector(`.branches button:${by < 0 ? "first" : "last"}-child`)?.focus({ preventScroll: true });
-  }
-
-  /** Bring the list in line with the thread's path, touching only what differs. */
-  #render() {
-    const path = this.#path;
-    const dropped = path.findLast((message) => message.usage?.dropped != null)?.usage.dropped ?? 0;
-    const wanted = path.slice(this.#left).map((message) => {
-      const view = this.#view(message);
-      const versions = this.thread.versions(message.id);
-      view.place(versions.indexOf(message.id) + 1, versions.length);
-      return view.element;
-    });
-    if (dropped > this.#left) wanted.splice(dropped - this.#left, 0, this.#forgotten);
-    if (this.#left) wanted.unshift(this.#earlier);
-    put(this.#earlier.querySelector("span"), "list.earlier", { n: this.#left });
-    const { children } = this.#list;
-    for (const node of [...children]) if (!wanted.includes(node)) node.remove();
-    for (const [at, node] of wanted.entries()) if (children[at] !== node) this.#list.insertBefore(node, children[at] ?? null);
-    this.#tell("shown");
-  }
-
-  get #path() {
-    return this.thread.path().filter((message) => message.role !== "system");
-  }
-
-  /** Bring in earlier messages until `left` are left, a few between two frames. */
-  async #fill(left) {
-    const { id } = this;
-    for (;;) {
-      await new Promise((resolve) => setTimeout(resolve));
-      if (this.id !== id || this.#left <= left) return;
-      this.#left = Math.max(left, this.#left - FEW);
-      this.follower.hold(this.#list.lastChild, () => this.#render());
-    }
+    this.#messages.view(next)?.tools.querySelector(`.branches button:${by < 0 ? "first" : "last"}-child`)?.focus({ preventScroll: true });
   }
 }
