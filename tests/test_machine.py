@@ -77,6 +77,24 @@ def test_a_memory_limit_cuts_what_the_machine_has(tmp_path: Path) -> None:
     assert machine.memory_limit(tmp_path) == whole
 
 
+@pytest.mark.parametrize(
+    ("most", "held", "files"),
+    [
+        ("memory.max", "memory.current", "anon 5\ninactive_file 100000\n"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "inactive_file 7\ntotal_inactive_file 100000\n"),
+    ],
+)
+def test_what_a_control_group_leaves_is_free(tmp_path: Path, most: str, held: str, files: str) -> None:
+    assert machine.memory_free(tmp_path) > 1_000_000
+    for name, text in {most: "1000000", held: "700000", "memory.stat": files}.items():
+        (tmp_path / name).write_text(text)
+    assert machine.memory_free(tmp_path) == 400_000
+    (tmp_path / held).write_text("1200000")
+    assert machine.memory_free(tmp_path) == 0
+    (tmp_path / most).write_text("max")
+    assert machine.memory_free(tmp_path) > 1_000_000
+
+
 def test_the_processor_is_named(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("model name\t: Some CPU\nflags\t\t: avx2 fma\n")

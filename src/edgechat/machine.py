@@ -96,6 +96,26 @@ def memory_limit(root: Path = CGROUP, own: Path = OWN) -> int:
     return min(limits)
 
 
+def memory_free(root: Path = CGROUP, own: Path = OWN) -> int:
+    """Bytes that are free for the asking: the machine's, cut by what each control group's limit leaves.
+
+    What a group holds of files that were read goes where it is wanted for something else: it counts as free.
+    """
+    free = [int(psutil.virtual_memory().available)]
+    for group in groups("memory", root, own):
+        for most, held in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            with suppress(OSError, ValueError):
+                limit, used = (int((group / name).read_text()) for name in (most, held))
+                free.append(max(0, limit - used + _of_files(group)))
+    return min(free)
+
+
+def _of_files(group: Path) -> int:
+    lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+    found = {name: int(value) for name, value in lines}
+    return found.get("total_inactive_file", found.get("inactive_file", 0))
+
+
 def network_filesystem(place: Path) -> str | None:
     """The kind of the network file system that `place` lies on, such as nfs4; None where it lies on none."""
     place = place.expanduser().absolute()

@@ -126,6 +126,23 @@ def test_two_pictures_are_one_question(seeing: Chat, script: Script) -> None:
     seeing.shot("pictures-changed")
 
 
+def test_places_alone_are_a_drawing_and_their_json_is_folded(seeing: Chat, script: Script) -> None:
+    places = '```json\n[{"bbox_2d": [500, 0, 1000, 1000], "label": "red"}]\n```'
+    script.will_say(places, reason="length")
+    choose(seeing, file("flag.png"))
+    seeing.ask("Where is it red?")
+    expect(seeing.answers.get_by_role("img", name="red").locator("rect")).to_be_attached()
+    json = seeing.answers.locator("pre")
+    expect(json).to_be_hidden()
+    seeing.answers.get_by_text("Details").click()
+    expect(json).to_be_visible()
+    script.will_say("\nOne field.")
+    seeing.button("Continue").click()
+    expect(seeing.answer).to_contain_text("One field.")
+    expect(json).to_be_visible()
+    expect(seeing.answers.get_by_text("Details")).to_have_count(0)
+
+
 def test_a_question_may_be_a_picture_alone(seeing: Chat, script: Script) -> None:
     script.will_say("A flag.")
     choose(seeing, file("flag.png"))

@@ -98,6 +98,15 @@ def test_a_running_server_tells_what_it_does(command: Command, server: str, tmp_
         assert word in shown.said
 
 
+def test_what_the_server_answers_with_is_not_removed(command: Command, server: str) -> None:
+    ran = command("remove", "fake.json")
+    assert ran.status == 1
+    said = f"edgechat: the server at {server} answers with fake.json: stop it first, with edgechat stop."
+    assert ran.complained.splitlines()[-1] == said
+    ran = command("rm", "stranger")
+    assert (ran.status, "stranger" in ran.complained) == (2, True)
+
+
 def test_a_server_that_hangs_is_no_traceback(command: Command, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     presence.leave(tmp_path / "home", "http://127.0.0.1:1")

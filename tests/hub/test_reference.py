@@ -27,6 +27,8 @@ HASH = "0123456789abcdef" * 4
         (f"http://127.0.0.1:8/a.gguf#sha256={HASH}", Link("http://127.0.0.1:8/a.gguf", HASH)),
         ("model.gguf", Local("model.gguf")),
         ("./dir:x/y", Local("./dir:x/y")),
+        (".", Local(".")),
+        ("..", Local("..")),
         ("/srv/fake.json", Local("/srv/fake.json")),
         ("~/m.bin", Local("~/m.bin")),
     ],

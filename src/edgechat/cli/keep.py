@@ -1,5 +1,7 @@
 """`edgechat verify`, `remove`, `gc`: whether what is here is right, and making room."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -7,8 +9,10 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from edgechat import presence
 from edgechat.cli import options
 from edgechat.cli.follow import out
+from edgechat.errors import InvalidRequest
 from edgechat.hub import versions
 from edgechat.hub.blobs import Freed
 from edgechat.hub.store import Store
@@ -72,9 +76,22 @@ def _tell(verdict: Verdict) -> None:
 def remove(name: Name, home: options.Home = None, config: options.Config = None) -> None:
     """Delete a model. Files that another model shares stay; files in use go once they are free."""
     settings = options.load(config, home=home)
+    _check_spare(settings.home, name)
     freed = versions.remove(Store(settings.home), name)
     out.say(f"{name} is removed.")
     _tell_freed(freed)
+
+
+def _check_spare(home: Path, name: str) -> None:
+    """Raise InvalidRequest for what a running server answers with: without it, it would fail."""
+    card = presence.find(home)
+    if card is None:
+        return
+    rows = json.loads(presence.ask(card, "/api/dash/status"))["models"]
+    if any(row["name"] == name and not row["removable"] for row in rows):
+        raise InvalidRequest(
+            f"the server at {card.url} answers with {name}: stop it first, with edgechat stop.", "name"
+        )
 
 
 def gc(

@@ -171,7 +171,8 @@ def name_from(file: str) -> str:
 
 
 def _place(text: str) -> Named | Local:
-    if "/" in text or "\\" in text or text.startswith("~") or text.lower().endswith(SUFFIX):
+    is_folder = text in (".", "..") or text.startswith("~")
+    if is_folder or "/" in text or "\\" in text or text.lower().endswith(SUFFIX):
         return Local(text)
     if _NAME.fullmatch(text) is None:
         raise _refusal(text, "a name has letters, digits, dots, dashes and underscores")

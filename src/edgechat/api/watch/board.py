@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from edgechat import __version__
+from edgechat import __version__, machine
 from edgechat.api import sse
 from edgechat.api.watch.desk import Desk
 from edgechat.api.watch.metrics import temperature
@@ -142,7 +142,7 @@ class Board:
             slow=ranked(spoke, 0.95),
             queued=ranked(stood, 0.5),
             rss=self._rss(),
-            free=psutil.virtual_memory().available,
+            free=machine.memory_free(),
             swap=psutil.swap_memory().used,
             cpu=psutil.cpu_percent(),
             celsius=temperature(),

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgechat.api.routes import Facts, Need, Router
+from edgechat.machine import memory_free
 from edgechat.observe.logs import Sink
 from edgechat.runtime import Runtime
 from edgechat.types import Answered, Done, Ending, Failed
@@ -105,8 +106,8 @@ class _Machine(Collector):
             loaded.add_metric([resident.name], float(resident.ready))
         yield loaded
         yield CounterMetricFamily("log_lines_dropped", "Log lines that could not be written", float(Sink.dropped))
-        free = psutil.virtual_memory().available
-        yield GaugeMetricFamily("system_memory_available_bytes", "Memory that is free for the asking", float(free))
+        free = float(memory_free())
+        yield GaugeMetricFamily("system_memory_available_bytes", "Memory that is free for the asking", free)
         if (celsius := temperature()) is not None:
             yield GaugeMetricFamily("cpu_temperature_celsius", "The processor's temperature", celsius)
 

@@ -57,6 +57,9 @@ export function boxesIn(text) {
   return all.filter(({ box: [x1, y1, x2, y2] }) => x1 < x2 && y1 < y2).slice(0, MOST);
 }
 
+/** Whether `text` names places as JSON and says nothing else. */
+export const namesOnly = (text) => !text.replace(/```\w*/g, "").replace(AS_JSON, "").replace(/[\s,[\]]/g, "");
+
 function unquoted(label) {
   try {
     return JSON.parse(`"${label ?? ""}"`);

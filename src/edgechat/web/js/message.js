@@ -153,6 +153,7 @@ export class Answer extends View {
   #said = ""; // what came so far, until it is clear whether it is thought; then null
   #model = h("span", { translate: "no" });
   #places = h("div");
+  #folded = h("details", { class: "thoughts" }, put(h("summary"), "error.details")); // the text, where its drawing says more
 
   constructor(message, actions) {
     super(message, actions);
@@ -192,6 +193,8 @@ export class Answer extends View {
   }
 
   #await() {
+    if (this.#folded.isConnected) this.#places.before(this.#body.element);
+    this.#folded.remove();
     this.#problem?.remove();
     this.#problem = null;
     this.#model.textContent = this.message.model ?? "";
@@ -298,10 +301,17 @@ export class Answer extends View {
     this.#places.replaceChildren();
     const held = this.actions.held(question);
     if (!held.length || !PLACES.test(content)) return;
-    const { places } = await import("./gallery.js");
+    const { namesOnly, places } = await import("./gallery.js");
     const found = places(content, held, model);
     if (found) this.#places.replaceChildren(found);
+    if (found && namesOnly(content)) this.#foldText();
     this.actions.grown();
+  }
+
+  /** The drawing says it all: what it was drawn from is there for whoever wants it. */
+  #foldText() {
+    this.#places.after(this.#folded);
+    this.#folded.append(this.#body.element);
   }
 
   #footer({ status, finish_reason: reason, usage }) {
