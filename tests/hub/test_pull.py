@@ -11,6 +11,7 @@ import pytest
 from edgechat.errors import (
     ConfigError,
     HashMismatch,
+    HubError,
     HubUnreachable,
     ModelDamaged,
     Offline,
@@ -223,6 +224,9 @@ async def test_a_damaged_model_is_not_there_for_whoever_loads_models(bench: Benc
     with pytest.raises(ModelDamaged, match=r"tiny-q4_k_m is damaged: .* has changed: its SHA-256 is .* pull tiny-q4"):
         bench.store.ensure(first)
     assert bench.store.find(first.name) is None  # what was read once is remembered
+    bench.hub.faults.list_status = 500
+    with pytest.raises(HubError, match=r"tiny-q4_k_m is damaged \(.* has changed.*, and cannot be fetched again: "):
+        await bench.pull(first.name)
     bench.settings = Settings(home=bench.settings.home, offline=True)
     with pytest.raises(Offline, match=r"tiny-q4_k_m is damaged \(.* has changed.*EDGECHAT_OFFLINE forbids"):
         await bench.pull(first.name)

@@ -70,10 +70,16 @@ async def pull(
             found = origin(stored.name, store, catalog)
     entry, references = (found, found.references) if isinstance(found, Entry) else (catalog.of(found), (found,))
     if settings.offline:
-        raise Offline(f"{_absence(str(wanted), store)}, and EDGECHAT_OFFLINE forbids to fetch it.")
-    async with aclosing(first_that_works(references, entry, settings, store, catalog)) as events:
-        async for event in events:
-            yield event
+        why = _damage(str(wanted), store) or f"{wanted} is not on disk"
+        raise Offline(f"{why}, and EDGECHAT_OFFLINE forbids to fetch it.")
+    try:
+        async with aclosing(first_that_works(references, entry, settings, store, catalog)) as events:
+            async for event in events:
+                yield event
+    except HubError as error:
+        if damage := _damage(str(wanted), store):  # or a model that was here yesterday would seem to be a hub's fault
+            raise type(error)(f"{damage}, and cannot be fetched again: {error}") from None
+        raise
 
 
 async def first_that_works(
@@ -120,12 +126,12 @@ def _look(reference: Reference, store: Store, catalog: Catalog) -> Stored | Entr
     return (store.find(entry.name) if entry else store.by_reference(str(reference))) or reference
 
 
-def _absence(wanted: str, store: Store) -> str:
-    """Why it is not served from disk."""
+def _damage(wanted: str, store: Store) -> str | None:
+    """What is wrong with what is on disk of it, if that is the reason why it is not served from there."""
     for kept in store.kept():
         if kept.wrong and wanted in (kept.model.name, kept.model.source):
             return f"{kept.model.name} is damaged ({kept.wrong})"
-    return f"{wanted} is not on disk"
+    return None
 
 
 def origin(name: str, store: Store, catalog: Catalog) -> Entry | Remote:
