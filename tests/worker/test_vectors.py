@@ -103,3 +103,14 @@ def test_a_text_that_is_far_too_long_is_refused_before_all_of_it_is_read(script:
     assert (told.code, told.param) == ("context_length_exceeded", "input")
     assert "more than 32 tokens" in told.message
     assert embedder.read < 1 << 18
+
+
+@pytest.mark.parametrize("question", [Detokenize((97, 1 << 20)), Embed(((97, 1 << 20),))])
+def test_a_token_that_the_vocabulary_has_not_never_reaches_the_library(
+    script: Path, question: Detokenize | Embed
+) -> None:
+    """llama.cpp ends the process over it."""
+    ((_, told),) = served(script, Ask(1, question))
+    assert isinstance(told, Failed)
+    assert (told.code, told.param) == ("invalid_request", "tokens" if isinstance(question, Detokenize) else "input")
+    assert "1048576" in told.message

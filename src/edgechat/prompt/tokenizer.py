@@ -1,6 +1,10 @@
-"""What every engine's tokenizer can do."""
+"""What every engine's tokenizer can do, and the questions that it answers alone."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from edgechat.errors import InvalidRequest
+from edgechat.types import Answered, Detokenize, Tokenize
 
 
 class Tokenizer(Protocol):
@@ -37,3 +41,18 @@ class Tokenizer(Protocol):
     def is_end(self, token: int) -> bool:
         """Whether the model ends its turn with this token."""
         ...
+
+
+def look_up(tokenizer: Tokenizer, question: Tokenize | Detokenize) -> Answered:
+    """The tokens of a text, or the text of tokens. Raises InvalidRequest for tokens that the vocabulary has not."""
+    if isinstance(question, Tokenize):
+        return Answered(tokens=tuple(tokenizer.encode(question.text)))
+    check_ids(tokenizer, question.tokens, "tokens")
+    return Answered(text=b"".join(map(tokenizer.piece, question.tokens)).decode(errors="replace"))
+
+
+def check_ids(tokenizer: Tokenizer, tokens: Sequence[int], param: str) -> None:
+    """Raise InvalidRequest, naming `param`, for a token that is none: a library may end the process over it."""
+    outside = next((token for token in tokens if not 0 <= token < tokenizer.size), None)
+    if outside is not None:
+        raise InvalidRequest(f"{param} has token {outside}; the model's go from 0 to {tokenizer.size - 1}.", param)

@@ -15,7 +15,7 @@ from edgechat.errors import ContextLengthExceeded, EngineFailed, InvalidRequest,
 from edgechat.prompt import budget, senses
 from edgechat.prompt.sight import Sight, View
 from edgechat.prompt.template import THINK, UNTHINK, Prompt, Template
-from edgechat.prompt.tokenizer import Tokenizer
+from edgechat.prompt.tokenizer import Tokenizer, check_ids, look_up
 from edgechat.prompt.tools import CALL, CALLED, Form, spelled_out, system_first, without_system
 from edgechat.types import (
     CAP,
@@ -133,13 +133,10 @@ class Prompter:
     def answer(self, question: AnyQuestion, sights: Mapping[str, Sight] = {}) -> Answered:
         """Answer a question about tokens; `sights` as for `prepare`. Raises what that raises."""
         match question:
-            case Tokenize(text=text):
-                return Answered(tokens=tuple(self._tokenizer.encode(text)))
+            case Tokenize() | Detokenize():
+                return look_up(self._tokenizer, question)
             case Read(request=request):
                 return Answered(tokens=tuple(self.prepare(request, sights).tokens))
-            case Detokenize(tokens=tokens):
-                self._check_ids(tokens, "tokens")
-                return Answered(text=b"".join(map(self._tokenizer.piece, tokens)).decode(errors="replace"))
             case Embed():
                 raise InvalidRequest("this model answers; it gives no embeddings: it has no pooling.", "model")
 
@@ -164,14 +161,8 @@ class Prompter:
         """A prompt that goes through no template; given as ids, it is taken as it stands."""
         if isinstance(prompt, str):
             return self._with_bos(self._tokenizer.encode(prompt) if prompt else [])
-        self._check_ids(prompt, "prompt")
+        check_ids(self._tokenizer, prompt, "prompt")
         return list(prompt)
-
-    def _check_ids(self, tokens: Sequence[int], param: str) -> None:
-        outside = [token for token in tokens if not 0 <= token < self._tokenizer.size]
-        if outside:
-            limit = self._tokenizer.size - 1
-            raise InvalidRequest(f"{param} has token {outside[0]}; the model's go from 0 to {limit}.", param)
 
     def _with_bos(self, ids: list[int]) -> list[int]:
         bos = self._tokenizer.bos

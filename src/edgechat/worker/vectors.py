@@ -10,10 +10,11 @@ from queue import Empty, SimpleQueue
 
 from edgechat import registry
 from edgechat.engine.base import Embedder, Progress
-from edgechat.errors import ContextLengthExceeded, EdgechatError, InvalidRequest
+from edgechat.errors import ContextLengthExceeded, EdgechatError, InvalidRequest, failed_of
 from edgechat.letters import AnyToWorker, Ask, Cancel, Cores, Generate, Load
 from edgechat.prompt.budget import FAR, SHORT, counted
-from edgechat.types import Answered, AnyEvent, Detokenize, Embed, Failed, Prefill, Tokenize
+from edgechat.prompt.tokenizer import check_ids, look_up
+from edgechat.types import Answered, AnyEvent, Detokenize, Embed, Prefill, Tokenize
 
 NO_ANSWERS = "this model gives embeddings; it does not answer."
 
@@ -87,7 +88,7 @@ def serve(embedder: Embedder, mail: "SimpleQueue[AnyToWorker | None]", tell: Cal
             _take(embedder, turns, letter, tell)
         except EdgechatError as error:
             assert isinstance(letter, Ask | Generate)
-            tell(letter.id, Failed(error.code, str(error), getattr(error, "param", None)))
+            tell(letter.id, failed_of(error))
 
 
 def _go_on(embedder: Embedder, turns: Turns, tell: Callable[[int, AnyEvent], None]) -> None:
@@ -95,7 +96,7 @@ def _go_on(embedder: Embedder, turns: Turns, tell: Callable[[int, AnyEvent], Non
     try:
         event: AnyEvent = job.go_on(embedder)
     except EdgechatError as error:
-        event = Failed(error.code, str(error))
+        event = failed_of(error)
     tell(job.id, event)
     if not isinstance(event, Prefill):
         turns.drop(job.id)
@@ -106,10 +107,8 @@ def _take(embedder: Embedder, turns: Turns, letter: AnyToWorker, tell: Callable[
     match letter:
         case Ask(id=id, question=Embed(texts=texts, client=client)):
             turns.add(client, Job(id, [_fitting(embedder, text) for text in texts]))
-        case Ask(id=id, question=Tokenize(text=text)):
-            tell(id, Answered(tokens=tuple(embedder.tokenizer.encode(text))))
-        case Ask(id=id, question=Detokenize(tokens=tokens)):
-            tell(id, Answered(text=b"".join(map(embedder.tokenizer.piece, tokens)).decode(errors="replace")))
+        case Ask(id=id, question=(Tokenize() | Detokenize()) as question):
+            tell(id, look_up(embedder.tokenizer, question))
         case Ask() | Generate():
             raise InvalidRequest(NO_ANSWERS, "model")
         case Cancel(id=id):
@@ -126,7 +125,10 @@ def _fitting(embedder: Embedder, text: str | tuple[int, ...]) -> list[int]:
         raise ContextLengthExceeded(
             f"a text has more than {FAR * context} tokens, this model reads at most {context} at once: cut it.", "input"
         )
-    tokens = embedder.tokens(text) if isinstance(text, str) else list(text)
+    if isinstance(text, str):
+        tokens = embedder.tokens(text)
+    else:
+        check_ids(embedder.tokenizer, tokens := list(text), "input")
     if len(tokens) > context:
         raise ContextLengthExceeded(
             f"a text has {len(tokens)} tokens, this model reads at most {context} at once: cut it.",
