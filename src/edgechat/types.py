@@ -397,4 +397,4 @@ class Model(Protocol):
         """Bring it into memory before it is asked. Raises what keeps it out."""
 
     def keep(self, seconds: float) -> None:
-        """How long it stays in memory unasked, from now on: 0 until its running answers end. Raises NotAllowed."""
+        """How long it stays in memory unasked, from now on: 0 until its running answers end. Raises OperatorOnly."""

@@ -117,7 +117,7 @@ def test_a_chatgpt_export_keeps_its_branches(history: History) -> None:
 
 @pytest.mark.parametrize("document", [MESSAGES, {"messages": MESSAGES}, [{"messages": MESSAGES}]])
 def test_openai_style_messages(history: History, document: object) -> None:
-    (one,) = intake.conversations_in(document)
+    (one,) = intake.found_in(document).conversations
     assert [(node.role, node.content) for node in one.messages] == [
         ("system", "Be brief."),
         ("user", "a\nb"),
@@ -174,14 +174,14 @@ def test_a_file_of_before_attachments_is_taken_too(history: History) -> None:
 )
 def test_what_is_no_conversation_is_refused_with_the_place(document: object) -> None:
     with pytest.raises(InvalidRequest):
-        intake.conversations_in(document)
+        intake.found_in(document)
 
 
 def test_an_import_is_all_or_nothing(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(history)
     data = msgspec.json.decode(b"".join(exchange.as_json(history, "")))
     history.write(conversations.purge, "").result()
-    found = intake.conversations_in(data)
+    found = intake.found_in(data).conversations
     put, calls = intake._put, []
 
     def fails_at_the_last(*arguments: object) -> str:

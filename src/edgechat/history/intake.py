@@ -42,11 +42,6 @@ class Taken(Struct, frozen=True, omit_defaults=True):
 WHY = {"no_conversation": "is in none of the forms that are known", "no_text": "has no message with text"}
 
 
-def conversations_in(document: Any) -> list[Conversation]:
-    """The conversations of a decoded file; see found_in."""
-    return found_in(document).conversations
-
-
 def found_in(document: Any, owner: str = "", keep: Keep = nothing) -> Found:
     """What a decoded file holds, and `keep` knows beside it. Raises InvalidRequest where that is nothing, with why."""
     if isinstance(document, dict) and "format" in document:

@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from edgechat.engine import base
 from edgechat.errors import ModelError, ModelFileInvalid, ModelUnsupported
 from edgechat.gguf.header import read_header
@@ -108,12 +106,6 @@ def _width(model: Path, size: int, written: int) -> int:
         return 0
 
 
-def with_eyes(info: ModelInfo, projector: Projector) -> ModelInfo:
-    """A model that sees, with a projector whose bytes are taken once the first picture comes."""
-    memory, later = info.memory + projector.bytes, info.later + projector.bytes
-    return msgspec.structs.replace(info, senses=senses.EYES, patch=projector.patch, memory=memory, later=later)
-
-
 class Forecast:
     """A model and its projector before they are loaded; `Forecast` of engine/base.py."""
 
@@ -122,8 +114,10 @@ class Forecast:
         self._projector = projector
 
     def plan(self, context: int, memory: int, flash: bool = True) -> ModelInfo:
-        taken = self._projector.bytes
-        return with_eyes(self._model.plan(context, max(1, memory - taken), flash), self._projector)
+        return self._with_eyes(self._model.plan(context, max(1, memory - self._projector.bytes), flash))
 
     def describe(self, context: int) -> ModelInfo:
-        return with_eyes(self._model.describe(context), self._projector)
+        return self._with_eyes(self._model.describe(context))
+
+    def _with_eyes(self, info: ModelInfo) -> ModelInfo:
+        return senses.with_eyes(info, self._projector.bytes, self._projector.patch)

@@ -2,11 +2,19 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+import msgspec
+
 from edgechat.errors import UnsupportedMedia
-from edgechat.types import Attachment, Kind, Message
+from edgechat.types import Attachment, Kind, Message, ModelInfo
 
 EYES: tuple[Kind, ...] = ("picture",)  # of a model that sees
 MANY: dict[Kind, str] = {"picture": "pictures", "sound": "sound", "document": "documents"}
+
+
+def with_eyes(info: ModelInfo, taken: int, patch: int) -> ModelInfo:
+    """A model that sees, with a projector that takes so many bytes once the first picture comes."""
+    memory, later = info.memory + taken, info.later + taken
+    return msgspec.structs.replace(info, senses=EYES, patch=patch, memory=memory, later=later)
 
 
 def refused(what: str, *kinds: Kind) -> str:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from edgechat.types import Message, Part, Tool
+from edgechat.types import GenRequest, Message, Part, Tool
 
 Form = Literal["json", "xml"]  # in which a model writes its calls (calls.py)
 
@@ -34,6 +34,13 @@ To call a function, write a JSON object with its name and arguments, exactly lik
 {CALL}
 {{{{"name": "function_name", "arguments": {{{{"parameter": "value"}}}}}}}}
 {CALLED}"""
+
+
+def callable_of(request: GenRequest) -> list[Tool]:
+    """The tools that the answer to `request` may call."""
+    if request.tool_choice == "none":
+        return []
+    return [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
 
 
 def spelled_out(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:

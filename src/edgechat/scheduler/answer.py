@@ -22,6 +22,7 @@ from edgechat.prompt.detokenize import Detokenizer, Stops
 from edgechat.prompt.reply import Piece, Reply
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tokens import Prepared
+from edgechat.prompt.tools import callable_of
 from edgechat.scheduler import repeat
 from edgechat.scheduler.constrain import Grammar
 from edgechat.types import (
@@ -29,6 +30,7 @@ from edgechat.types import (
     Delta,
     Done,
     Failed,
+    FinishReason,
     GenRequest,
     Guard,
     Scored,
@@ -38,6 +40,7 @@ from edgechat.types import (
 )
 
 Said = Piece | Done | Failed
+FINISHED: dict[StopReason, FinishReason] = {"tool_calls": "tool_calls", "length": "length", "loop": "length"}
 
 
 class Answer:
@@ -234,11 +237,7 @@ class Answer:
         seconds = self.last_token - first
         rate = (self.said - 1) / seconds if self.said > 1 and seconds > 0 else None
         return Done(
-            finish_reason="tool_calls"
-            if reason == "tool_calls"
-            else "length"
-            if reason in ("length", "loop")
-            else "stop",
+            finish_reason=FINISHED.get(reason, "stop"),
             stop_reason=reason,
             stop=self._stops.met,
             usage=Usage(self.asked, self.said, self.cached, self._thought),
@@ -255,13 +254,12 @@ class Answer:
 
 
 def _reply(request: GenRequest, prompt: Prepared, grammar: Grammar | None) -> Reply:
-    active = request.prompt is None and request.tool_choice != "none"
-    tools = [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
+    tools = callable_of(request) if request.prompt is None else ()
     return Reply(
         id=f"call_{secrets.token_hex(8)}",
         thinks=prompt.thinks,
         may_think=prompt.may_think,
-        tools={tool.name: tool.parameters for tool in tools} if active else {},
+        tools={tool.name: tool.parameters for tool in tools},
         guided=grammar is not None,
         repair=request.guards.repair,
         once=request.guards.loop,

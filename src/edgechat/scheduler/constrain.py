@@ -22,7 +22,7 @@ from edgechat.errors import InvalidRequest
 from edgechat.prompt.mend import Call
 from edgechat.prompt.template import THINK, UNTHINK
 from edgechat.prompt.tokenizer import Tokenizer
-from edgechat.prompt.tools import CALL, CALLED, Form
+from edgechat.prompt.tools import CALL, CALLED, Form, callable_of
 from edgechat.scheduler import parameters, schemas
 from edgechat.types import GenRequest, Tool
 
@@ -159,7 +159,7 @@ class Constrainer:
             raise InvalidRequest("the schemas are too large together: make them simpler.", _param(asked))
         orders = {
             tool.name: self._grammar(self._matcher(f"start: {_json(json.loads(tool.parameters))}", "tools"))
-            for tool in _callable(asked)
+            for tool in callable_of(asked)
             if tool.strict
         }
         return self._grammar(matcher, thinks, unheld, orders)
@@ -256,22 +256,15 @@ def constrained(request: GenRequest) -> bool:
 
 def _calls_are(request: GenRequest) -> bool:
     """Whether calls must follow one: because they must come, or because somebody relies on their arguments."""
-    tools = _callable(request)
+    tools = callable_of(request)
     return bool(tools) and (request.tool_choice == "required" or any(tool.strict for tool in tools))
-
-
-def _callable(request: GenRequest) -> list[Tool]:
-    """The tools that may be called."""
-    if request.tool_choice == "none":
-        return []
-    return [tool for tool in request.tools if not request.tool_names or tool.name in request.tool_names]
 
 
 def _with_schemas(request: GenRequest, change: Callable[[Any, Tool | None], Any]) -> GenRequest:
     """`request` with each schema that counts as `change` makes it; that of the answer is no tool's."""
     tools = [
         msgspec.structs.replace(tool, parameters=json.dumps(change(json.loads(tool.parameters), tool)))
-        for tool in _callable(request)
+        for tool in callable_of(request)
     ]
     schema = None if request.schema is None else json.dumps(change(json.loads(request.schema), None))
     return msgspec.structs.replace(request, tools=tuple(tools), schema=schema)
@@ -284,7 +277,7 @@ def _param(request: GenRequest) -> str:
 
 def _text(request: GenRequest, form: Form, thinks: bool, may_think: bool) -> str:
     """The grammar of an answer to `request`."""
-    tools = _callable(request)
+    tools = callable_of(request)
     if request.schema is None and _may_talk(request):
         return _free(request, tools, form, thinks)
     return _bound(request, tools, form, thinks, may_think)

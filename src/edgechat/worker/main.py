@@ -39,7 +39,7 @@ from edgechat.letters import (
     to_worker,
 )
 from edgechat.process.parent import Parent
-from edgechat.prompt.senses import EYES
+from edgechat.prompt.senses import with_eyes
 from edgechat.prompt.template import CHATML, Template
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer
@@ -114,9 +114,7 @@ def _load(letter: Load, server: Server) -> tuple[Engine, Prompter]:
         source = engine.template or CHATML
         trial.of(Candidate(source, bos))
     if letter.projector:
-        taken, info = letter.projector_bytes, engine.info
-        more = {"memory": info.memory + taken, "later": info.later + taken, "patch": letter.projector_patch}
-        engine.info = msgspec.structs.replace(info, senses=EYES, **more)
+        engine.info = with_eyes(engine.info, letter.projector_bytes, letter.projector_patch)
     info = engine.info
     return engine, Prompter(Template(source, bos), engine.tokenizer, info.context, letter.thinking, info.senses)
 
