@@ -41,6 +41,7 @@ def test_brackets_and_quotes_in_text_do_not_count() -> None:
         (b"[" + b"1," * 600_000 + b"1]", "500000 values"),
         (json.dumps([{str(name): 0 for name in range(4_000)}] * 15).encode(), "50000 names"),
         (json.dumps({str(name): 0 for name in range(MOST_NAMES + 1)}).encode(), "4096 names"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
     ],
 )
 def test_more_than_anybody_needs_is_refused(body: bytes, says: str) -> None:

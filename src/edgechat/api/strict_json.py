@@ -7,6 +7,7 @@ else is served, so their number is counted first, at the speed of a memory copy.
 """
 
 import json
+from codecs import BOM_UTF8
 from itertools import accumulate
 from typing import Any
 
@@ -24,6 +25,8 @@ _NO_BRACKET = bytes(set(range(256)) - set(_STEP))
 
 def strict_json(body: bytes, most_groups: int = MOST_GROUPS) -> Any:
     """What `body` says. Raises ValueError."""
+    if body.startswith(BOM_UTF8):
+        raise ValueError("it begins with a byte order mark: save it as UTF-8 without one")
     check_shape(body, most_groups)
     value = msgspec.json.decode(body)  # knows everything but names that come twice
     json.loads(body, object_pairs_hook=_names)

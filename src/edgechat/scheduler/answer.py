@@ -17,14 +17,14 @@ from collections.abc import Sequence
 import msgspec
 
 from edgechat.engine.base import Glance
-from edgechat.errors import EngineFailed
+from edgechat.errors import InvalidRequest, failed_of
 from edgechat.prompt.detokenize import Detokenizer, Stops
 from edgechat.prompt.reply import Piece, Reply
 from edgechat.prompt.tokenizer import Tokenizer
 from edgechat.prompt.tokens import Prepared
 from edgechat.prompt.tools import callable_of
 from edgechat.scheduler import repeat
-from edgechat.scheduler.constrain import Grammar
+from edgechat.scheduler.constrain import Grammar, param_of
 from edgechat.types import (
     CAP,
     Delta,
@@ -38,6 +38,8 @@ from edgechat.types import (
     Timing,
     Usage,
 )
+
+NO_WAY_ON = "the schema lets nothing follow in the answer: look for what needs itself, or make it simpler."
 
 Said = Piece | Done | Failed
 FINISHED: dict[StopReason, FinishReason] = {"tool_calls": "tool_calls", "length": "length", "loop": "length"}
@@ -156,7 +158,7 @@ class Answer:
         self.first_token = self.first_token or now
         self.last_token = now
         if self.grammar is not None and self.grammar.failure:
-            return [Failed(EngineFailed.code, f"the answer's grammar cannot go on: {self.grammar.failure}")]
+            return [failed_of(InvalidRequest(NO_WAY_ON, param_of(self.request)))]
         if self._tokenizer.is_end(token):
             return self._end("eos")
         self.tokens.append(token)

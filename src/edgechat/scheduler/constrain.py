@@ -150,13 +150,13 @@ class Constrainer:
         if not constrained(request):
             return None
         asked, unheld = _reasonable(_with_schemas(request, lambda schema, _: schemas.plain(schema)))
-        matcher = self._matcher(_text(asked, form, thinks, may_think), _param(asked))
+        matcher = self._matcher(_text(asked, form, thinks, may_think), param_of(asked))
         if matcher.is_error():
             asked, more = self._as_held(asked)
             unheld += more
-            matcher = self._matcher(_text(asked, form, thinks, may_think), _param(asked))
+            matcher = self._matcher(_text(asked, form, thinks, may_think), param_of(asked))
         if matcher.is_error():
-            raise InvalidRequest("the schemas are too large together: make them simpler.", _param(asked))
+            raise InvalidRequest("the schemas are too large together: make them simpler.", param_of(asked))
         orders = {
             tool.name: self._grammar(self._matcher(f"start: {_json(json.loads(tool.parameters))}", "tools"))
             for tool in callable_of(asked)
@@ -199,7 +199,10 @@ class Constrainer:
 
         def make() -> None:
             try:
-                made.set_result(guidance.LLMatcher(tokenizer, text, log_level=0, limits=limits))
+                matcher = guidance.LLMatcher(tokenizer, text, log_level=0, limits=limits)
+                if not matcher.is_error():
+                    matcher.compute_bitmask()  # an error where nothing can begin: what is made of nothing but itself
+                made.set_result(matcher)
             except Exception as error:
                 made.set_exception(error)
 
@@ -270,7 +273,7 @@ def _with_schemas(request: GenRequest, change: Callable[[Any, Tool | None], Any]
     return msgspec.structs.replace(request, tools=tuple(tools), schema=schema)
 
 
-def _param(request: GenRequest) -> str:
+def param_of(request: GenRequest) -> str:
     """Which parameter has the schemas."""
     return "tools" if request.schema is None else "response_format"
 

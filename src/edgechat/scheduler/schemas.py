@@ -42,7 +42,7 @@ ADVICE = {
     "pattern": "it takes no look-around, back reference or word boundary",
     "oneOf": "its branches overlap: use anyOf",
     "uniqueItems": "that items differ is not looked at: leave it out",
-    "$ref": "it leads out of the schema: put what it names under $defs",
+    "$ref": "it leads to itself or out of the schema: put what it names under $defs",
     "type": "JSON has no such type",
 }
 

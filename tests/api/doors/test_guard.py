@@ -83,6 +83,26 @@ def test_state_changes_come_as_json(kind: str) -> None:
     assert refused.status == 415
 
 
+@pytest.mark.parametrize("coding", ["identity", "Identity", " "])
+def test_a_coding_that_is_none_comes_in(coding: str) -> None:
+    assert refusal("POST", [HOST, JSON, ("content-encoding", coding)]) is None
+
+
+def test_a_body_whose_end_two_readers_see_elsewhere_is_refused_and_nothing_after_it_read(echo: str) -> None:
+    host, port = echo.removeprefix("http://").split(":")
+    body = b'{"messages":[{"role":"user","content":"hi"}]}'
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        sock.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n" + smuggled
+        )  # fmt: skip
+        said = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_route_may_take_other_kinds_and_more_of_them() -> None:
     facts = Facts(Need.KEY, max_body=10 * MAX_BODY, kinds=frozenset({"image/png"}))
     head = [HOST, ("content-type", "image/png"), ("content-length", str(10 * MAX_BODY))]

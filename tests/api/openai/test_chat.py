@@ -88,6 +88,9 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
     assert last["edgechat"]["stop_reason"] == "eos"
 
 
+ENDLESS = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}  # no text is long enough
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
@@ -123,6 +126,11 @@ def test_without_include_usage_the_finish_chunk_is_the_last(client: httpx.Client
             "response_format.json_schema.schema",
         ),
         ({"response_format": schema({"type": "wizard"})}, "response_format"),
+        ({"response_format": schema({"$ref": "#"})}, "response_format"),
+        ({"response_format": schema({"anyOf": [{"$ref": "#"}]})}, "response_format"),
+        ({"response_format": schema(ENDLESS)}, "response_format"),
+        ({"tools": [{"function": {"name": "f", "parameters": {"$ref": "#"}}}], "tool_choice": "required"}, "tools"),
+        ({"tools": [{"function": {"name": "f", "parameters": ENDLESS}}], "tool_choice": "required"}, "tools"),
         ({"response_format": schema({"type": "string", "pattern": "(?=a)b"})}, "response_format"),
         ({"response_format": schema({"enum": ["x" * 70_000]})}, "response_format"),
         ({"truncation": "middle"}, "truncation"),

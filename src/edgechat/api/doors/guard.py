@@ -96,6 +96,8 @@ def refusal(
     named = [value for name, value in pairs if name == "host"]
     if len(named) != 1:
         return Problem.http(400, "A request names exactly one Host.")
+    if "transfer-encoding" in found and "content-length" in found:  # a proxy may read its end elsewhere (smuggling)
+        return Problem.http(400, "A body has a Content-Length or a Transfer-Encoding, not both.")
     name = _name(named[0])
     if name not in rules.hosts and not (local and name == (f"[{local}]" if ":" in local else local)):
         return Problem.http(
@@ -119,7 +121,7 @@ def _unreadable(method: str, found: dict[str, str], facts: Facts) -> Problem | N
     kinds = facts.kinds or (frozenset({JSON}) if BROWSERS.intersection(found) else None)
     if has_body and kinds and found.get("content-type", "").partition(";")[0].strip().lower() not in kinds:
         return Problem.http(415, f"Send the body as {' or '.join(sorted(kinds))}.")
-    if found.get("content-encoding", "identity") != "identity":
+    if found.get("content-encoding", "").strip().lower() not in ("", "identity"):
         return Problem.http(415, "Send the body without Content-Encoding.")
     length = found.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > facts.max_body:
