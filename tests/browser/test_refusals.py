@@ -78,3 +78,13 @@ def test_the_length_limit_is_named(chat: Chat, script: Script) -> None:
     chat.ask("Go on")
     expect(chat.answers.last.locator(".badge")).to_have_text("Reached the length limit")
     expect(chat.button("Continue")).to_be_visible()
+
+
+def test_a_full_context_is_named_and_gone_on_with_where_something_older_can_be_left_out(
+    chat: Chat, script: Script
+) -> None:
+    for question in ("First", "Second"):
+        script.will_say("A very long answ", reason="length", used=4096)
+        chat.ask(question)
+        expect(chat.answers.last.locator(".badge")).to_have_text("The context is full")
+        expect(chat.button("Continue")).to_have_count(int(question == "Second"))

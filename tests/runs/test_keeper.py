@@ -10,12 +10,24 @@ import pytest
 from edgechat.errors import NotFound, ShuttingDown
 from edgechat.history import conversations
 from edgechat.history.held import put
-from edgechat.history.records import Turn
+from edgechat.history.records import Node, Turn
 from edgechat.history.store import History
 from edgechat.runs import log, run
 from edgechat.runs.keeper import Runs
 from edgechat.runs.run import CHECKPOINT_PIECES
-from edgechat.types import AnyEvent, Caller, Delta, Done, Failed, GenRequest, Reasoning, Sampling, Timing, Usage
+from edgechat.types import (
+    AnyEvent,
+    Caller,
+    Delta,
+    Done,
+    Failed,
+    GenRequest,
+    Message,
+    Reasoning,
+    Sampling,
+    Timing,
+    Usage,
+)
 from tests.pictures import drawn, encoded
 
 SERVED = SimpleNamespace(
@@ -100,6 +112,32 @@ async def test_what_fails_says_so_and_keeps_what_it_has(runs: Runs, runtime: Scr
     runtime.events = (Failed("rate_limit_exceeded", "full", retry_after_s=7.0),)
     events = await told(runs, (await runs.begin(ME, Turn(content="hi"))).run_id)
     assert events[-1] == log.Error("rate_limit_exceeded", "full", retryable=True, retry_after_s=7.0)
+
+
+async def test_an_answer_that_cannot_go_on_ends_as_it_did(runs: Runs, runtime: Scripted) -> None:
+    """Its reader is told why; in the store it is what it was, until there is more of it."""
+    started = await runs.begin(ME, Turn(content="hi"))
+    await told(runs, started.run_id)
+
+    def stored() -> Node:
+        return runs.history.read(conversations.get, "me", started.conversation_id).result().messages[1]
+
+    before = stored()
+    go_on = Turn(conversation_id=started.conversation_id, continues=started.answer_id)
+    runtime.events = (Failed("context_length_exceeded", "full"),)
+    for failing in (before, before):
+        events = await told(runs, (await runs.begin(ME, go_on)).run_id)
+        assert events == [log.Snapshot("Hello", "hm"), log.Error("context_length_exceeded", "full", retryable=False)]
+        assert stored() == failing
+    runtime.events = (Delta("!"), Failed("engine_failed", "gone"))
+    await told(runs, (await runs.begin(ME, go_on)).run_id)
+    assert (stored().content, stored().status, stored().usage) == ("Hello!", "error", before.usage)
+    broken = stored()
+    runtime.events = (Failed("rate_limit_exceeded", "full"),)
+    await told(runs, (await runs.begin(ME, go_on)).run_id)
+    assert stored() == broken
+    assert [request.goes_on for request in runtime.asked if request.purpose == "answer"] == [False] + [True] * 4
+    assert runtime.asked[-1].messages[-1] == Message("assistant", ("Hello!",), reasoning="hm")
 
 
 async def test_a_checkpoint_is_at_most_fifty_pieces_old(

@@ -103,7 +103,7 @@ def _reopen(db: sqlite3.Connection, conversation_id: str, answer_id: str, lease:
         raise InvalidRequest("this answer is being written already.", "continues")
     if is_followed or question_id is None:
         raise InvalidRequest("only an answer at the end of its conversation is gone on with.", "continues")
-    db.execute("UPDATE message SET status = 'running', finish_reason = NULL, error = NULL WHERE id = ?", (answer_id,))
+    db.execute("UPDATE message SET status = 'running' WHERE id = ?", (answer_id,))  # how it ended stays until it ends
     db.execute("UPDATE run SET lease = ? WHERE answer_id = ?", (lease, answer_id))  # none of them is a dead process's
     return str(question_id)
 

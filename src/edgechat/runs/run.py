@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from edgechat import types
-from edgechat.errors import EdgechatError, NotReady, ServiceError, ShuttingDown, error_of
+from edgechat.errors import EdgechatError, Interrupted, NotReady, ServiceError, ShuttingDown, error_of
 from edgechat.history import held, turns
 from edgechat.history.records import Failure, Node, Outcome, Started, Status, Turn
 from edgechat.history.store import History
@@ -251,9 +251,12 @@ class Run:
     async def _settle(self, outcome: Outcome) -> None:
         """Store the end, then tell it. A disk that does not take it is asked again until it does."""
         pause, told = 1.0, False
+        kept = outcome
+        if self._begun_with and outcome.error and self._first is None:
+            kept = _as_it_was(self._begun_with)
         while True:
             try:
-                await wrap_future(self._history.write(turns.finish, self.started.answer_id, outcome))
+                await wrap_future(self._history.write(turns.finish, self.started.answer_id, kept))
             except EdgechatError:
                 if not told:
                     self._tell(outcome, saved=False)
@@ -296,6 +299,15 @@ def ending(outcome: Outcome, saved: bool = True) -> log.Done | log.Error:
     if outcome.error is not None:
         return log.Error(**msgspec.structs.asdict(outcome.error), saved=saved)
     return log.Done(outcome.finish_reason or "stop", saved)
+
+
+def _as_it_was(answer: Node) -> Outcome:
+    """The end that an answer had before it was to go on, and could not."""
+    reason, error = answer.finish_reason, answer.error
+    status: Status = "stopped" if reason == "stopped" else "complete"
+    if error is not None:
+        status = "interrupted" if error.code in (Interrupted.code, ShuttingDown.code) else "error"
+    return Outcome(status, answer.content, answer.reasoning, answer.model, reason, answer.usage, error)
 
 
 def failure_of(error: BaseException) -> Failure:

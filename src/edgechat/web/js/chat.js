@@ -338,6 +338,7 @@ export class Chat extends EventTarget {
     held: (id) => this.thread.get(id)?.attachments ?? [],
     regenerate: (id) => this.regenerate(id),
     revise: (id) => this.#messages.view(this.thread.get(id)?.parent_id)?.edit(),
+    isFirst: (id) => !this.thread.get(this.thread.get(id)?.parent_id)?.parent_id,
     goOn: (id) => this.#goOn(id),
     models: () => this.#tell("models"),
     branch: (id) => this.#branch(id),

@@ -58,7 +58,7 @@ export function boxesIn(text) {
 }
 
 /** Whether `text` names places as JSON and says nothing else. */
-export const namesOnly = (text) => !text.replace(/```\w*/g, "").replace(AS_JSON, "").replace(/[\s,[\]]/g, "");
+export const namesOnly = (text) => !text.replace(/\x60{3}\w*/g, "").replace(AS_JSON, "").replace(/[\s,[\]]/g, "");
 
 function unquoted(label) {
   try {

@@ -29,7 +29,7 @@ class View {
   #branches = h("div", { class: "branches" });
   #place = h("span", { class: "place" });
 
-  /** `actions`: step(id, ±1) to another version, grown, edit, held(id), regenerate, goOn, branch, remove, models. */
+  /** `actions`: step(id, ±1) to another version, grown, edit, held(id), isFirst(id), regenerate, goOn, branch, remove, models. */
   constructor(message, actions) {
     this.message = message;
     this.actions = actions;
@@ -316,9 +316,11 @@ export class Answer extends View {
 
   #footer({ status, finish_reason: reason, usage }) {
     const parts = [];
-    const badge = status === "stopped" ? "stopped" : reason === "length" || reason === "loop" ? reason : null;
+    const isFull = reason === "length" && usage?.ctx_used >= usage?.ctx_max;
+    const badge = status === "stopped" ? "stopped" : isFull ? "full" : reason === "length" || reason === "loop" ? reason : null;
     if (badge) parts.push(put(h("span", { class: "badge" }), `badge.${badge}`));
-    if (badge && badge !== "loop") {
+    const hasRoom = !isFull || !this.actions.isFirst(this.message.id); // what is older may be left out
+    if (badge && badge !== "loop" && hasRoom) {
       parts.push(textButton("forward", "action.continue", () => this.actions.goOn(this.message.id), "button quiet small go-on"));
     }
     if (usage?.completion) parts.push(figures(usage));
