@@ -80,6 +80,17 @@ ARCHITECTURES: dict[str, Keys] = {
         "rope.dimension_count": 16,
     },
     "hunyuan-dense": {},
+    "hunyuan-moe": _MIXTURE | _SHARED,
+    "glm4": {},
+    "ernie4_5": {},
+    "seed_oss": {},
+    "gpt-oss": _MIXTURE | _WINDOW,
+    "nemotron_h": _SSM | {"attention.head_count_kv": [0, 1], "feed_forward_length": [0, 0]},
+    "jamba": _EVERY_OTHER | _MIXTURE | {key: _SSM[key] for key in _SSM if key != "ssm.group_count"},
+    "plamo2": _EVERY_OTHER | _SSM | {"ssm.group_count": 0},
+    "dream": {},
+    "t5": {"attention.relative_buckets_count": 32, "decoder_start_token_id": 0},
+    "modern-bert": _WINDOW | {"attention.causal": False},
 }  # fmt: skip
 
 # Scores are not divided by the root of a key's length: their queries are, or a rounding would become another answer.

@@ -23,7 +23,7 @@ import psutil
 
 from edgechat.engine.base import uncuttable
 from edgechat.engine.fit import CONVERSATIONS, DEFAULT_CONTEXT, ENDLESS, fit
-from edgechat.engine.llama import huge, pages
+from edgechat.engine.llama import huge, pages, unsupported
 from edgechat.errors import ConfigError
 from edgechat.gguf.header import Header, Tensor, parts, read_header
 from edgechat.gguf.shape import inner_width, kv_bytes, loaded, state_bytes, windowed_layers
@@ -73,6 +73,7 @@ def plan(header: Header, context: int, memory: int, flash: bool = True) -> Plann
     Raises ConfigError when the asked context is more than the model knows, or nothing sensible fits: with the number
     that would; ModelUnsupported where no number would do.
     """
+    unsupported.check(header)
     trained = header.context or DEFAULT_CONTEXT
     pools = embeds(header)
     if pools:
