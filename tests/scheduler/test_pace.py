@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgechat.scheduler.pace import ALONE, BATCH, BESIDE, LEAST, OVERHEAD, ROWS, STALL, TILE, Pace
+from edgechat.scheduler.pace import ALONE, BATCH, BESIDE, FEWEST, LEAST, OVERHEAD, ROWS, STALL, TILE, Pace
 
 
 @pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
@@ -80,6 +80,32 @@ def test_a_small_slice_tells_of_larger_ones() -> None:
     for _ in range(20):
         pace.measured(1, 7, 0.020 + (7 + OVERHEAD) * 0.0034)
     assert pace.slice(1) == ROWS - 1
+
+
+def test_of_one_disturbed_step_little_is_believed() -> None:
+    """A hybrid's steps: 17 ms for a token, 75 with 15 of a prompt; the first one waits for somebody else."""
+    pace = Pace(512)
+    pace.measured(0, 128, 0.3)
+    pace.measured(1, 0, 0.017)
+    for seconds in (0.200, 0.075, 0.075, 0.200, 0.075):
+        pace.measured(1, ROWS - 1, seconds)
+    assert pace.slice(1) == ROWS - 1
+    for _ in range(10):  # a neighbour who stays
+        pace.measured(1, pace.slice(1), 0.075 * 1.5)
+    assert pace.slice(1) < ROWS - 1
+
+
+def test_where_seven_tokens_are_a_stall_and_three_are_none_it_is_three() -> None:
+    pace = Pace(512)
+    pace.measured(1, 0, 0.028)
+    for _ in range(8):
+        pace.measured(1, LEAST, 0.110)
+    assert pace.slice(1) == FEWEST
+    pace.measured(1, FEWEST, 0.080)
+    assert pace.slice(1) == FEWEST
+    for _ in range(8):
+        pace.measured(1, FEWEST, 0.050)  # the neighbour leaves
+    assert pace.slice(1) >= LEAST
 
 
 def test_beyond_a_batch_there_are_whole_ones() -> None:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from edgechat.scheduler.threads import EVERY, Threads
+from edgechat.scheduler.threads import EVERY, LASTING, SELDOM, Threads
 
 Machine = Callable[[int], tuple[float, float]]
 
@@ -141,9 +141,23 @@ def prefilling(threads: Threads, cores: float, steps: int, tokens: int = 64) -> 
 
 def test_prompts_leave_a_neighbour_its_core_too() -> None:
     """Two threads beside a busy loop get a core and a half at best, and wait for each other."""
-    assert prefilling(Threads(2), 1.4, 3) == [2, 1, 1]
-    assert prefilling(Threads(4), 3.2, 3) == [4, 3, 3]
-    assert prefilling(Threads(1), 0.5, 3) == [1, 1, 1]
+    assert prefilling(Threads(2), 1.4, LASTING + 2) == [2] * LASTING + [1, 1]
+    assert prefilling(Threads(4), 3.2, LASTING + 2) == [4] * LASTING + [3, 3]
+    assert prefilling(Threads(1), 0.5, LASTING + 2) == [1] * (LASTING + 2)
+
+
+def test_one_disturbed_step_takes_no_thread_from_the_next_prompts() -> None:
+    threads = Threads(2)
+    for _ in range(20):
+        assert prefilling(threads, 1.2, LASTING - 1) == [2] * (LASTING - 1)
+        assert prefilling(threads, 2.0, 2 * LASTING) == [2] * 2 * LASTING
+
+
+def test_a_neighbour_who_stays_is_tried_again_less_and_less() -> None:
+    threads = Threads(2)
+    counts = prefilling(threads, 1.4, 10 * SELDOM)
+    assert counts[: 2 * SELDOM].count(2) > counts[-2 * SELDOM :].count(2)
+    assert counts[-2 * SELDOM :].count(2) <= 2 * LASTING
 
 
 def test_the_last_token_of_a_prompt_says_nothing() -> None:
@@ -155,7 +169,7 @@ def test_prompts_take_all_threads_again_when_the_neighbour_has_left() -> None:
     threads = Threads(2)
     beside = prefilling(threads, 1.4, 90)
     assert beside.count(1) > 75
-    assert prefilling(threads, 2, 90).count(2) > 80
+    assert prefilling(threads, 2, 90)[SELDOM:] == [2] * (90 - SELDOM)
 
 
 def test_prompts_do_not_ask_what_answers_found() -> None:

@@ -5,11 +5,12 @@ A step is one token for every writer and a slice of somebody's prompt. Its time 
     seconds = decode(writers) + (slice + OVERHEAD) * per token
 
 Both terms are learned from the steps themselves, so the slice follows the machine, the model, the depth and the
-neighbours. While somebody writes, a step should stay under BESIDE seconds; where that is less than one block of rows,
-it may come near STALL: half a block takes much more than half the time, and the newcomer would wait for it. What such
-short steps take is remembered for each count of rows: the sum above is wrong where a writer's token waits for memory
-and a slice for arithmetic, which go on at once. With no writer a step may take ALONE seconds: long enough to be fast,
-short enough for a cancelled or new request to be noticed.
+neighbours; of one step that takes much longer than usual little is believed. While somebody writes, a step should stay
+under BESIDE seconds; where that is less than one block of rows, it may come near STALL: half a block takes much more
+than half the time, and the newcomer would wait for it. What such short steps take is remembered for each count of
+rows: the sum above is wrong where a writer's token waits for memory and a slice for arithmetic, which go on at once.
+With no writer a step may take ALONE seconds: long enough to be fast, short enough for a cancelled or new request to be
+noticed.
 """
 
 import math
@@ -18,12 +19,14 @@ BESIDE = 0.060
 STALL = 0.090
 ALONE = 0.800
 LEAST = 7  # prompt tokens per step: the newcomer goes on whatever the others cost
+FEWEST = 3  # where a step of so many is no stall, and one of more is
 UNTRIED = 0.5  # of its proportional cost is what a writer more than ever tried is believed to cost: so it gets tried
 OVERHEAD = 5  # tokens' time that a slice takes beside that of its own: measured 3 to 7, by depth
 ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
 TILE = 4  # rows of the smallest step: what the kernels compute at once within a block
 BATCH = 128  # rows computed at once: a larger step has whole batches, for a rest costs a call of its own
 FORGET = 0.25  # weight of the newest measurement; twice that for a faster one: a disturbance passes
+SURPRISE = 1.5  # times what is known is the most that is believed at once
 
 
 class Pace:
@@ -43,11 +46,11 @@ class Pace:
         before = self._expected(writers)
         rows = min(int(self._fitting(BESIDE - before if writers else ALONE)) + writers, self._most)
         rows -= rows % (BATCH if rows > BATCH else ROWS)
-        if not rows:
-            tiles = range(ROWS, writers, -TILE)
-            rows = next((count for count in tiles if self._seconds(writers, count) <= STALL), 0)
         least = -(-(writers + LEAST) // TILE) * TILE
-        return max(rows, least) - writers
+        if rows >= ROWS:
+            return max(rows, least) - writers
+        tiles = (count for count in range(ROWS, 0, -TILE) if count >= writers + FEWEST)
+        return next((count for count in tiles if self._seconds(writers, count) <= STALL), least) - writers
 
     def seconds(self, tokens: int) -> float:
         """What it takes to read `tokens` of prompts while nobody reads an answer; 0 while nothing is known."""
@@ -70,27 +73,36 @@ class Pace:
         """A step with `writers` and `tokens` of prompts took `seconds`."""
         if tokens == 0:
             self._decode[writers] = _blend(self._decode.get(writers), seconds)
-        elif tokens >= LEAST:
-            if writers and writers + tokens <= ROWS:
-                self._remember(writers + tokens, seconds)
+            return
+        if writers and tokens >= FEWEST and writers + tokens <= ROWS:
+            self._remember(writers, writers + tokens, seconds)
+        if tokens >= LEAST:
             rest = max(seconds - self._expected(writers), seconds / 10)
             self._per_token = _blend(self._per_token, rest / (tokens + OVERHEAD))
 
-    def _remember(self, rows: int, seconds: float) -> None:
+    def _remember(self, writers: int, rows: int, seconds: float) -> None:
         """A step of `rows` took so long. Where that is news, it is half believed of steps of more rows or fewer."""
-        old = self._short.get(rows, seconds)
+        old = self._short.get(rows)
+        if old is None:
+            known = self._per_token is not None
+            self._short[rows] = min(seconds, SURPRISE * self._seconds(writers, rows)) if known else seconds
+            return
         new = _blend(old, seconds)
         self._short = {count: known * math.sqrt(new / old) for count, known in self._short.items()}
         self._short[rows] = new
 
     def _seconds(self, writers: int, rows: int) -> float:
-        """Seconds of a short step: measured, on the line through the two nearest that were, or by the sum above."""
+        """Seconds of a short step: measured, on the line through the two nearest that were, or by the sum above.
+
+        Where one was, a longer step takes at most as much more as it has more rows.
+        """
         assert self._per_token is not None
         if rows in self._short:
             return self._short[rows]
         near = sorted(self._short, key=lambda count: abs(count - rows))[:2]
         if len(near) < 2:
-            return self._expected(writers) + (rows - writers + OVERHEAD) * self._per_token
+            most = [known * rows / count for count, known in self._short.items() if count < rows]
+            return min(self._expected(writers) + (rows - writers + OVERHEAD) * self._per_token, *most, math.inf)
         one, two = near
         slope = (self._short[two] - self._short[one]) / (two - one)
         return self._short[one] + max(slope, 0.0) * (rows - one)
@@ -113,4 +125,6 @@ class Pace:
 
 
 def _blend(old: float | None, new: float) -> float:
-    return new if old is None else old + (FORGET if new > old else 2 * FORGET) * (new - old)
+    if old is None:
+        return new
+    return old + (FORGET if new > old else 2 * FORGET) * (min(new, SURPRISE * old) - old)

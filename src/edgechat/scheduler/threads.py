@@ -8,8 +8,9 @@ neighbouring counts are tried for a few steps, and the fastest stays. With fewer
 stand idle are a sign that the neighbour has left. Without a sign a look is very rare: it costs about a step.
 
 Prompts are another matter: their steps are long, compute-bound, and all different. There the processor time alone
-decides: as many threads as got a whole core, and all of them again a few steps later. A step with hardly a token of a
-prompt (its last one, where the rest was kept) is none: much of it is choosing the next token, which takes one thread.
+decides, of a few steps, for one that was disturbed tells nothing of the next: as many threads as got a whole core, and
+all of them again after a while. A step with hardly a token of a prompt (its last one, where the rest was kept) is none:
+much of it is choosing the next token, which takes one thread.
 """
 
 EVERY = 512  # steps between two looks at another count without a sign
@@ -23,8 +24,10 @@ RECENT = 0.2  # weight of the newest step in the mean
 SLOWER = 1.35  # times the usual is a sign
 GLARING = 4  # times the usual is as good as FIRST of them: two threads on one core may take seconds for a step
 STARVED = 0.85  # of the processor time that the threads could have had is a sign
-FEW = 8  # tokens of a prompt: a step with fewer says nothing of how prompts are read
-AGAIN = 8  # steps with a prompt, after which all threads are tried again
+FEW = 3  # tokens of a prompt: a step with fewer says nothing of how prompts are read
+LASTING = 3  # steps with a prompt that were starved, before there are fewer threads; two that were not make up for one
+AGAIN = 8  # steps with a prompt, after which all threads are tried again; every time in vain doubles it,
+SELDOM = 32  # up to this
 BETTER = 0.95  # a count replaces another when its steps take less than this share
 
 
@@ -59,6 +62,8 @@ class Threads:
         self.count = self.chosen = self._start
         self.prefill = self._reading
         self._read = 0  # steps with a prompt since `prefill` was set
+        self._starved = 0.0
+        self._again = AGAIN
         self._usual: dict[int, float] = {}  # seconds of an undisturbed step with the chosen count, by writers
         self._mean: dict[int, float] = {}  # the same of the steps just now, disturbed or not
         self._signs = 0.0
@@ -73,12 +78,15 @@ class Threads:
         if tokens < FEW:
             return
         self._read += 1
-        if share < STARVED and self.prefill > 1:
+        self._starved = self._starved + 1 if share < STARVED else max(0.0, self._starved - 0.5)
+        if self._starved >= LASTING and self.prefill > 1:
+            in_vain = self.prefill == self._reading and self._read <= LASTING
+            self._again = min(2 * self._again, SELDOM) if in_vain else AGAIN
             self.prefill = max(1, min(self.prefill - 1, round(share * self.prefill)))
-            self._read = 0
-        elif self._read >= AGAIN:
+            self._read, self._starved = 0, 0.0
+        elif self._read >= self._again:
             self.prefill = self._reading
-            self._read = 0
+            self._read, self._starved = 0, 0.0
 
     def measured(self, writers: int, seconds: float, share: float) -> None:
         """A step of one token for each of `writers` took `seconds` with `count` threads.
