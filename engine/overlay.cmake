@@ -58,12 +58,18 @@ endforeach()
 
 # The memory of a new context is cleared without being touched (memory.cpp).
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
-    set_source_files_properties(
-        "${llama}/src/llama-kv-cache.cpp" "${llama}/src/llama-context.cpp" DIRECTORY "${llama}/src" PROPERTIES
-        COMPILE_DEFINITIONS "ggml_backend_buffer_clear=engine_clear"
-    )
+    foreach(pair kv-cache:engine_clear_cells context:engine_clear)
+        string(REPLACE ":" ";" pair ${pair})
+        list(GET pair 0 file)
+        list(GET pair 1 clear)
+        set_source_files_properties(
+            "${llama}/src/llama-${file}.cpp" DIRECTORY "${llama}/src" PROPERTIES
+            COMPILE_DEFINITIONS "ggml_backend_buffer_clear=${clear}"
+        )
+        list(APPEND clears llama-${file}.cpp:${clear})
+    endforeach()
     target_sources(llama PRIVATE "${CMAKE_SOURCE_DIR}/memory.cpp")
-    check(llama llama-kv-cache.cpp:engine_clear llama-context.cpp:engine_clear)
+    check(llama ${clears})
 endif()
 
 # How many threads encode a picture is told each time, not once for all (senses.cpp).

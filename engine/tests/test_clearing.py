@@ -3,30 +3,17 @@
 import ctypes
 import mmap
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from buffers import buffer
 from edgechat_engine import clears_lazily
 from edgechat_engine.library import function
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library clears by itself here")
 PAGE = mmap.PAGESIZE
 LARGE = 64 << 20  # bytes
-
-
-@contextmanager
-def buffer(size: int) -> Iterator[tuple[int, int]]:
-    """A buffer of ggml's for the processor, and the address of its bytes."""
-    pointer = ctypes.c_void_p
-    kind = function("ggml_backend_cpu_buffer_type", pointer)()
-    held = function("ggml_backend_buft_alloc_buffer", pointer, pointer, ctypes.c_size_t)(kind, size)
-    try:
-        yield held, function("ggml_backend_buffer_get_base", pointer, pointer)(held)
-    finally:
-        function("ggml_backend_buffer_free", None, pointer)(held)
 
 
 def clear(held: int, value: int = 0) -> None:

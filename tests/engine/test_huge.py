@@ -1,15 +1,17 @@
-"""Weights that move to huge pages: which of them, and that answers stay what they were."""
+"""Weights that move to huge pages, and the cache's pages, which are taken ahead: answers stay what they were."""
 
 import mmap
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from edgechat.engine.base import Slice
 from edgechat.engine.llama import memory
 from edgechat.engine.llama.engine import LlamaCpp
-from edgechat.engine.llama.huge import Enlarging, areas
+from edgechat.engine.llama.huge import LOOK, Ahead, Enlarging, areas
 from edgechat.gguf.header import read_header
+from edgechat.gguf.shape import kv_bytes
 from edgechat.types import Sampling
 from edgechat_engine import lib
 
@@ -32,6 +34,35 @@ def test_nothing_to_move_and_an_end_before_it_began() -> None:
     enlarging.wait()
     enlarging.end()
     assert enlarging.moved == 0
+
+
+def test_pages_of_the_cache_are_looked_for_every_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: SimpleQueue[tuple[int, int]] = SimpleQueue()
+
+    def look(address: int, size: int, _stop: object) -> int:
+        looks.put((address, size))
+        return 7
+
+    monkeypatch.setattr(lib, "engine_ahead", look)
+    ahead = Ahead([(100, 10), (200, 20)])
+    ahead.grew(LOOK - 1)
+    assert looks.empty()
+    ahead.grew(1)
+    assert [looks.get(timeout=30), looks.get(timeout=30)] == [(100, 10), (200, 20)]
+    ahead.end()
+    assert ahead.taken >= 14
+
+
+def test_where_the_cache_lies_is_known_of_each_context(smollm2: Path) -> None:
+    if lib.engine_cells is None:
+        pytest.skip("the library takes no pages ahead on this system")
+    engines = [LlamaCpp(smollm2, 256, 0, 1, lambda _: None) for _ in range(2)]
+    areas = [engine._ahead._areas for engine in engines]
+    assert [len(each) for each in areas] == [1, 1]
+    assert areas[0] != areas[1]
+    assert areas[0][0][1] >= engines[0].info.cells * (kv_bytes(read_header(smollm2)) or 0)
+    for engine in engines:
+        engine.close()
 
 
 def test_what_every_step_reads_is_moved_and_answers_are_the_same(

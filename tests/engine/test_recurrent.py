@@ -53,6 +53,17 @@ def test_what_does_not_branch_in_a_trial_is_refused(tmp_path: Path, monkeypatch:
         LlamaCpp(tiny.model(tmp_path / "m.gguf", "qwen35"), 256, 0, 1, lambda _: None)
 
 
+def test_room_for_the_next_copy_is_made_before_it_and_given_once() -> None:
+    blanks = states.Blanks()
+    first = blanks.take(5_000_000)
+    assert blanks._next is not None
+    ready = blanks._next.result()
+    assert blanks.take(5_000_000) is ready is not first
+    blanks._next.result()
+    assert len(blanks.take(100)) == 100
+    blanks.end()
+
+
 def test_rounding_is_no_foreign_state() -> None:
     logits = np.linspace(-3, 3, 100, dtype=np.float32)[None]
     assert states._close(logits, logits + np.float32(0.007))  # a quantised Granite without flash attention
@@ -61,7 +72,7 @@ def test_rounding_is_no_foreign_state() -> None:
 
 
 def test_a_step_that_fails_in_the_trial_is_no_branch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> bytes:
+    def refuse(*_: object, **__: object) -> bytes:
         raise EngineFailed("no.")
 
     monkeypatch.setattr(states, "take", refuse)

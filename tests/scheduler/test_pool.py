@@ -10,7 +10,7 @@ from edgechat.engine.fake import Fake
 from edgechat.errors import EngineFailed
 from edgechat.prompt.tokens import Prepared
 from edgechat.scheduler.answer import Answer
-from edgechat.scheduler.pool import SPARED, Pool
+from edgechat.scheduler.pool import Pool
 from edgechat.scheduler.shelf import Shelf
 from edgechat.types import GenRequest
 
@@ -63,13 +63,24 @@ def test_a_beginning_that_is_in_use_stays_where_it_is(house: House) -> None:
     assert house.answer("be kind " * 10 + "hello, you").cached == 85
 
 
-def test_where_a_running_state_would_go_with_them_some_cells_that_nobody_uses_stay(tmp_path: Path) -> None:
-    house = House(tmp_path, shelf=True, cells=3 * SPARED, checkpoints=4)
+@pytest.mark.parametrize("checkpoints", [0, 4])
+def test_as_many_cells_stay_that_nobody_uses_as_the_engine_hardly_notices(tmp_path: Path, checkpoints: int) -> None:
+    house = House(tmp_path, shelf=True, spared=200, checkpoints=checkpoints)
     house.pool.keep(house.answer("a" * 100))
     house.answer("b" * 50)
     assert house.pool.used == 150
-    house.pool.keep(house.answer("c" * SPARED))
-    assert house.pool.used == 50 + SPARED
+    house.pool.keep(house.answer("c" * 150))
+    assert house.pool.used == 200
+
+
+def test_what_nobody_uses_stays_while_the_disk_is_behind(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as behind:
+        behind.setattr(Shelf, "is_behind", True)
+        house.pool.keep(house.answer("a" * 100))
+        house.answer("b" * 50)
+        assert house.pool.used == 150
+    house.answer("c" * 50)
+    assert house.pool.used == 100
 
 
 @pytest.mark.parametrize("checkpoints", [0, 4])

@@ -1,10 +1,12 @@
 """Prefixes on disk: what comes back, and what a damaged, foreign or full disk costs."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from edgechat.scheduler import books
 from edgechat.scheduler.shelf import Beginning, Label, Shelf, erase
 from tests.disks import small_disk
 
@@ -45,6 +47,29 @@ def test_it_can_be_read_before_it_is_written(tmp_path: Path) -> None:
         assert book is not None
         assert one.read(book.book) == STATE
     one.close()
+
+
+def test_what_waits_to_be_written_is_bounded_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, write = threading.Event(), books.write
+
+    def slowly(path: Path, head: bytes, state: bytes, alive: books.Alive) -> None:
+        assert gate.wait(60)
+        write(path, head, state, alive)
+
+    monkeypatch.setattr(books, "write", slowly)
+    monkeypatch.setattr("edgechat.scheduler.shelf.PENDING", 2 * len(STATE))
+    one = shelf(tmp_path)
+    one.put(MINE, [1, *TOKENS], 3 * STATE)  # one conversation, however large
+    assert one.is_behind
+    second = threading.Thread(target=one.put, args=(MINE, [2, *TOKENS], STATE))
+    second.start()
+    second.join(0.1)
+    assert second.is_alive()
+    assert len(one) == 1
+    gate.set()
+    second.join(60)
+    one.close()
+    assert len(shelf(tmp_path)) == 2
 
 
 def test_what_a_killed_worker_did_not_finish_is_gone_in_the_next_life(tmp_path: Path) -> None:

@@ -144,6 +144,11 @@ class Engine(Protocol):
         """How many sequences there are, numbered from 0. Together they hold at most `info.cells` tokens."""
         ...
 
+    @property
+    def spared(self) -> int:
+        """Cells that nobody of a step looks at, and beside which it is hardly slower."""
+        ...
+
     def trim(self, seq: int, start: int = 0, end: int | None = None) -> None:
         """`seq` forgets what it holds from `start` to `end`, None being its end. Cells nobody else shares are free.
 

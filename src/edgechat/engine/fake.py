@@ -65,6 +65,7 @@ class Script(Struct, frozen=True):
     cells: int | None = None
     sequences: int = 32
     checkpoints: int = 0
+    spared: int = 0
     memory: int = 0
     later: int = 0
     takes: int = 0
@@ -222,7 +223,7 @@ class Fake:
         engine = "fake" + f", {ubatch} tokens at once" * bool(ubatch) + ", no flash attention" * (not flash)
         self.info = msgspec.structs.replace(info(self.script, context, threads), engine=engine)
         self.sequences = self.script.sequences
-        self.checkpoints = self.script.checkpoints
+        self.checkpoints, self.spared = self.script.checkpoints, self.script.spared
         self.cuts: Cuts = "checkpoints" if self.checkpoints else "anywhere"
         self._cells: dict[int, list[int]] = {}
         self._states: dict[int, State] = {}  # where it has any

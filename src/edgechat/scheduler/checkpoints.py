@@ -15,7 +15,7 @@ fewer copies there is room for.
 from collections.abc import Sequence
 
 LEAST = 8  # tokens that a checkpoint must save: fewer are read as fast as the pause costs
-STRIDE = 128  # tokens from one place to the next in a long turn: what is computed at once
+STRIDE = 256  # tokens from one place to the next in a long turn: batches of what is computed at once
 TAIL = 64  # tokens before the end of a prompt, where a question about a long text begins
 SAYING = 512  # tokens of an answer from one place to the next
 APART = (

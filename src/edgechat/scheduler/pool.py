@@ -6,10 +6,11 @@
     leave()   an answer is gone: its cells are free
 
 Each raises EngineFailed where the engine does not move cells as asked: then only clear() makes the books true again.
-A step looks at every cell that holds something, whoever it is for: on two old cores a thousand idle cells make each
-token a fifth slower. So while anyone is answered only what is in use stays; the rest goes to the shelf (shelf.py),
-from where it is back within milliseconds. What is kept while nobody asks is copied there too. A running state is as
-large as thousands of cells, and few layers look at cells beside it: there some of them stay, until nobody asks.
+A step may look at every cell that holds something, whoever it is for: with llama.cpp's attention in several passes a
+thousand idle cells made each token a fifth slower on two old cores. So while anyone is answered only so many idle
+cells stay as the engine hardly notices; the rest goes to the shelf (shelf.py), from where it is back within
+milliseconds. To put it there takes a core from whoever is answered, too: what is kept is copied there while nobody
+asks, where it can wait.
 
 Where the engine keeps a running state, copies of it are held beside the cells, as many as memory was planned for: those
 that a running answer took (checkpoints.py tells where), until it is kept, and those of the tree, least recently used
@@ -29,7 +30,6 @@ from edgechat.scheduler.shelf import Book, Label, Shelf
 
 SHARES = 2  # of the checkpoints, one prompt may take one
 FEW = 3  # checkpoints that a running answer has before it gives one up: its first and its last stay
-SPARED = 1024  # cells that nobody uses stay where a running state would have to be put away with them
 IDLE_SHARE = 0.5  # of the cells may be held for answers to come where there is no shelf, or nobody is answered
 
 
@@ -173,10 +173,10 @@ class Pool:
     # ── room ──
 
     def _thin_out(self) -> None:
-        """While anyone is answered, send to the shelf what nobody uses."""
-        most = SPARED if self._engine.checkpoints else 0
-        while self._shelf is not None and self._own and self._tree.idle > most and self._let_go(self._tree.unused()):
-            pass
+        """While anyone is answered, send to the shelf what nobody uses, as fast as that writes."""
+        while self._shelf is not None and self._own and self._tree.idle > self._engine.spared:
+            if self._shelf.is_behind or not self._let_go(self._tree.unused()):
+                return
 
     def _let_go_oldest(self) -> bool:
         """Give up the least recently used kept sequence; False when there is none."""

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import Queue
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +27,7 @@ from edgechat.scheduler.prefixes import PrefixTree
 
 NONE: Mapping[int, bytes] = {}
 PATIENT = 10  # nice of the thread that writes: steps meet at each layer, and wait there for whoever lost its core
-PENDING = 4  # states that may wait to be written; beyond that the scheduler waits
+PENDING = 64 << 20  # bytes that may wait to be written, or one conversation: beyond that the scheduler waits
 
 
 class Label(NamedTuple):
@@ -88,7 +88,8 @@ class Shelf:
         self._foreign: dict[Path, int] = {}
         self._unwritten: dict[int, bytes] = {}
         self._next = 0
-        self._jobs: Queue[list[Job] | None] = Queue(PENDING)
+        self._written = threading.Condition()
+        self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._open()
         self._writer = threading.Thread(target=self._write_all, daemon=True)
@@ -98,6 +99,11 @@ class Shelf:
     def used(self) -> int:
         """Size of all files."""
         return sum(book.size for book in self._books.values()) + sum(self._foreign.values())
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether as much waits to be written as may."""
+        return self._waiting() >= PENDING
 
     def __len__(self) -> int:
         return len(self._books)
@@ -116,6 +122,8 @@ class Shelf:
                 break
             jobs.append(job)
             size += job.book.size
+        with self._written:
+            self._written.wait_for(lambda: not self._unwritten or self._waiting() + size <= PENDING)
         self._make_room(size)
         jobs = [job for job in jobs if self._enter(job.book)]
         self._unwritten |= {job.book.id: job.state for job in jobs}
@@ -167,6 +175,10 @@ class Shelf:
         self._writer.join()
 
     # ── inside ──
+
+    def _waiting(self) -> int:
+        """Bytes that are not written yet."""
+        return sum(map(len, list(self._unwritten.values())))
 
     def _open(self) -> None:
         for part in self._folder.glob("*.part"):  # of a worker that was killed; one that writes now loses a prefix
@@ -241,7 +253,10 @@ class Shelf:
             return  # dropped meanwhile
         with suppress(OSError):  # a full disk costs a prefix, never an answer
             books.write(book.path, head, state, self._alive)
-        if self._unwritten.pop(book.id, None) is None:
+        with self._written:
+            is_dropped = self._unwritten.pop(book.id, None) is None
+            self._written.notify()
+        if is_dropped:
             with suppress(OSError):
                 book.path.unlink()
 

@@ -21,8 +21,8 @@ import psutil
 
 from edgechat.engine.base import Cuts, Guide, Progress, Slice, uncuttable
 from edgechat.engine.draw import Draw
+from edgechat.engine.llama import huge, show, states
 from edgechat.engine.llama import memory as memory_plan
-from edgechat.engine.llama import show, states
 from edgechat.engine.llama.memory import UBATCH
 from edgechat.engine.llama.places import Places
 from edgechat.errors import EngineFailed, ModelFileInvalid
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SPARED = 1024  # cells; Engine.spared of base.py
 MAX_BATCH = 512  # tokens the library is set up to take in one step
 _CONTROL, _USER_DEFINED = 8, 16  # llama_token_attr
 
@@ -126,7 +127,7 @@ class LlamaCpp:
         header = read_header(path)
         planned = memory_plan.plan(header, context, memory, flash)
         self.sequences, self.checkpoints = planned.room
-        self.template = header.template
+        self.template, self._flash = header.template, flash
         with ThreadPoolExecutor(1) as pool:  # each takes a tenth of a second, and the library leaves Python alone
             pool.submit(import_module, "numpy")  # nobody's first answer waits for it
             self._model = load_model(path, progress)
@@ -134,6 +135,7 @@ class LlamaCpp:
             memory_plan.give_back(header, path)
             vocabulary = pool.submit(Vocabulary, self._model)
             self._context = self._new_context(planned.cells, path, min(ubatch, UBATCH), flash)
+            self._ahead, self._blanks = huge.Ahead(huge.caches()), states.Blanks()
             self._memory = lib.llama_get_memory(self._context)
             self._places, self._shape = Places(), show.shape_of(self._model)
             self._batch = lib.llama_batch_init(MAX_BATCH, 0, 1)
@@ -161,6 +163,15 @@ class LlamaCpp:
         )
         if self.checkpoints and not states.branches(self):
             raise uncuttable(header.architecture)
+
+    @property
+    def spared(self) -> int:
+        """All, where attention passes over what no row of a step looks at.
+
+        A running state that must be put away with its cells is as large as thousands, and few layers look at cells.
+        """
+        passes = self._flash and "attention" in self.info.kernels
+        return self.info.cells if passes else SPARED if self.checkpoints else 0
 
     def _set_cuts(self, header: Header, context: int) -> None:
         """Note where memory can be cut, by the library's word. Raises ModelUnsupported where the plan had none."""
@@ -202,6 +213,7 @@ class LlamaCpp:
                 raise EngineFailed(f"llama.cpp could not compute a step (status {status}).")
             for at, part, row in zip(places, parts, rows, strict=True):
                 drawn[at] = part.sampler.draw(self._logits(row)) if isinstance(part.sampler, Draw) else None
+        self._ahead.grew(sum(len(part.tokens) for part in batch))
         return [drawn[at] for at in range(len(batch))]
 
     def _decode_tokens(self, batch: Sequence[Slice]) -> tuple[int, list[int]]:
@@ -273,7 +285,7 @@ class LlamaCpp:
     def checkpoint(self, seq: int) -> bytes:
         if not self.checkpoints:
             raise EngineFailed(f"sequence {seq} has keys and values, and no running state.")
-        return states.take(self._context, seq)
+        return states.take(self._context, seq, room=self._blanks.take)
 
     def save(self, seq: int) -> bytes:
         return states.take(self._context, seq, states.WHOLE, self._places.saved(seq))
@@ -296,6 +308,8 @@ class LlamaCpp:
 
     def close(self) -> None:
         self._enlarging.end()
+        self._ahead.end()
+        self._blanks.end()
         lib.llama_batch_free(self._batch)
         lib.llama_free(self._context)
         lib.llama_model_free(self._model)

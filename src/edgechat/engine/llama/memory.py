@@ -53,6 +53,11 @@ class Room(NamedTuple):
     sequences: int = SEQUENCES
     checkpoints: int = 0
 
+    @property
+    def copies(self) -> int:
+        """The checkpoints, and room for the next one, which is taken before it (states.py)."""
+        return self.checkpoints + bool(self.checkpoints)
+
 
 LEAST = Room(2, 2)  # of a running state, to answer anybody
 
@@ -142,8 +147,8 @@ def checkpoint_bytes(header: Header) -> int:
 
 def growing(header: Header, planned: Planned) -> int:
     """Bytes of `planned` that are taken only as conversations grow."""
-    sequences, checkpoints = planned.room
-    states = (sequences + ON_ITS_WAY) * state_bytes(header) + checkpoints * checkpoint_bytes(header)
+    room = planned.room
+    states = (room.sequences + ON_ITS_WAY) * state_bytes(header) + room.copies * checkpoint_bytes(header)
     return planned.cells * (kv_bytes(header) or 0) + states
 
 
@@ -160,7 +165,7 @@ def fixed_bytes(header: Header, room: Room | None = None) -> int:
     outputs = room.sequences * header.vocabulary * 4
     step = UBATCH * 4 * max(5 * (header.number("embedding_length") or 0), 2 * inner_width(header))
     states = (1 if embeds(header) else room.sequences + ON_ITS_WAY) * state_bytes(header)
-    states += room.checkpoints * checkpoint_bytes(header)
+    states += room.copies * checkpoint_bytes(header)
     return PROCESS + header.vocabulary * PER_WORD + weights + again + outputs + max(outputs, step) + states
 
 

@@ -11,8 +11,13 @@ the library's word for it.
 """
 
 import ctypes
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+from edgechat import machine
 from edgechat.engine.base import Scorer, Slice
 from edgechat.errors import EngineFailed
 from edgechat_engine import lib
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SOON = 10  # nice of the thread that makes room for the next copy
 WHOLE, PARTIAL_ONLY = 0, 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
 # Of the largest logit. Cells that others have lie between in a branch, so sums come in another order: without flash
 # attention that moved 0.2 % in a random Granite of Q4_K. A foreign state moved 21 to 81 % in seven families.
@@ -36,10 +42,50 @@ def has_states(model: ctypes.c_void_p) -> bool:
     return bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
 
 
-def take(context: ctypes.c_void_p, seq: int, flags: int = PARTIAL_ONLY, head: bytes = b"") -> bytes:
-    """`head`, and behind it a copy of the state of `seq`. Raises EngineFailed."""
+class Blanks:
+    """Room for the next copy of a state, whose pages are there already: to take tens of megabytes from the system may
+    last as long as a step, and whoever is answered would wait for it."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "blanks", partial(machine.give_way, SOON))
+        self._next: Future[bytes] | None = None
+
+    def take(self, size: int) -> bytes:
+        """So many bytes, whatever they are; the next ones are made ready beside the steps until then."""
+        ready = self._next.result() if self._next is not None and self._next.done() else b""
+        self._next = self._pool.submit(_touched, size)
+        return ready if len(ready) == size else blank(size)
+
+    def end(self) -> None:
+        """Nobody takes one any more."""
+        self._pool.shutdown()
+
+
+def blank(size: int) -> bytes:
+    """So many bytes that nobody has seen yet, and may be written."""
+    state: bytes = _unwritten(None, size)
+    return state
+
+
+def _touched(size: int) -> bytes:
+    """`blank`, or nothing where there is no memory: whoever needs it asks again."""
+    with suppress(MemoryError):
+        state = blank(size)
+        ctypes.memset(_address(state), 0, size)
+        return state
+    return b""
+
+
+def take(
+    context: ctypes.c_void_p,
+    seq: int,
+    flags: int = PARTIAL_ONLY,
+    head: bytes = b"",
+    room: Callable[[int], bytes] = blank,
+) -> bytes:
+    """`head`, and behind it a copy of the state of `seq`, in `room` for both. Raises EngineFailed."""
     size = lib.llama_state_seq_get_size_ext(context, seq, flags)
-    state: bytes = _unwritten(None, len(head) + size)  # by nobody seen yet; another copy would halt writers as long
+    state = room(len(head) + size)  # written where it stays: another copy would halt writers as long
     ctypes.memmove(_address(state), head, len(head))
     if lib.llama_state_seq_get_data_ext(context, _address(state, len(head)), size, seq, flags) != size or not size:
         raise EngineFailed(f"llama.cpp does not tell the state of sequence {seq}.")

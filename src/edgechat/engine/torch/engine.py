@@ -40,6 +40,7 @@ class Transformers:
     max_batch = snapshot.PIECE
     cuts: Cuts = "anywhere"
     checkpoints = 0
+    spared = 0
 
     def __init__(self, path: Path, context: int, memory: int, threads: int, progress: Progress) -> None:
         """Load the folder at `path`: `context` tokens a conversation, all within `memory` bytes (0: see memory.py).
