@@ -73,6 +73,14 @@ def test_the_tables() -> None:
     assert "skipped A: needs a command" in lines
 
 
+def test_a_server_that_did_not_start_is_told_of_once() -> None:
+    outcomes = [Outcome(probe, "A", 0, skipped="unknown model 'x'") for probe in ("turns", "single", "restart")]
+    page = io.StringIO()
+    show(report([A], 1, Measured(tuple(outcomes), {"A": None})), Console(file=page, width=100, highlight=False))
+    assert page.getvalue().count("unknown model") == 1
+    assert "restart" not in page.getvalue()
+
+
 @pytest.mark.parametrize(("busy", "said"), [((), False), ((0.0, 0.1, 0.9), False), ((0.3, 0.1, 0.9), True)])
 def test_a_busy_machine_is_called_one(busy: tuple[float, ...], said: bool) -> None:
     page = io.StringIO()

@@ -137,11 +137,16 @@ def show(found: Report, console: Console) -> None:
         console.print(t(busy))
     for place in found.addresses:
         console.print(f"{place.label}  {place.command or place.url}  {place.model or '?'}", markup=False)
+    known: set[tuple[str, str]] = set()  # why an address is skipped: said once, where that holds for more probes
     for probe in found.probes:
+        skipped = [one for one in probe.skipped if (one.address, one.why) not in known]
+        known |= {(one.address, one.why) for one in skipped}
+        if not (probe.figures or skipped or probe.failed):
+            continue
         console.print(f"\n{probe.name}: {t(probe.about)}", markup=False)
         if probe.figures:
             console.print(_table(probe, [place.label for place in found.addresses]))
-        for word, troubles in (("skipped", probe.skipped), ("failed", probe.failed)):
+        for word, troubles in (("skipped", skipped), ("failed", probe.failed)):
             for one in troubles:
                 run = f" run {one.run}" if one.run else ""
                 console.print(f"  {t(f'{word} {one.address}{run}: {one.why}')}", markup=False)
