@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.conftest import Chat
-from tests.browser.scripted import Cut, Gate, Script, delta, finish
+from tests.browser.scripted import MODEL, Cut, Gate, Script, delta, finish
 from tests.browser.test_look import until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -18,6 +18,7 @@ def test_a_reload_reads_on(chat: Chat, script: Script) -> None:
     expect(chat.answer).to_have_text("Half of it,")
     chat.page.reload()
     expect(chat.answer).to_have_text("Half of it,")
+    expect(chat.answers.locator(".who")).to_contain_text(MODEL)
     expect(chat.button("Stop the answer")).to_be_visible()
     gate.set()
     expect(chat.answer).to_have_text("Half of it, and the rest.")

@@ -60,7 +60,11 @@ def test_a_conversation_has_a_system_prompt_of_its_own(chat: Chat, script: Scrip
     chat.page.get_by_label("System prompt").fill("You are a pirate.")
     chat.page.get_by_label("Temperature").fill("0.2")
     chat.page.keyboard.press("Escape")
-    expect(own).to_have_text("System prompt: You are a pirate. · temperature 0.2")
+    expect(own).to_have_text("System prompt: You are a pirate. · Temperature 0.2")
+    chat.page.locator("#language").click()
+    expect(own).to_have_text("系统提示词：You are a pirate. · 温度 0.2")
+    chat.page.locator("#language").click()
+    expect(own).to_have_text("System prompt: You are a pirate. · Temperature 0.2")
     for _ in range(2):
         script.will_say("Aye.")
         chat.ask("Hello")
@@ -76,11 +80,11 @@ def test_a_conversation_has_a_system_prompt_of_its_own(chat: Chat, script: Scrip
     with chat.page.expect_request(lambda request: request.method == "PATCH") as sent:
         chat.page.keyboard.press("Escape")
     assert sent.value.post_data_json == {"settings": {"system": "You are a cook.", "temperature": 0.2}}
-    expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
+    expect(own).to_have_text("System prompt: You are a cook. · Temperature 0.2")
     chat.page.locator("#bar-new-chat, #new-chat").filter(visible=True).first.click()
     expect(own).to_have_text("Settings of this chat")
     chat.page.go_back()
-    expect(own).to_have_text("System prompt: You are a cook. · temperature 0.2")
+    expect(own).to_have_text("System prompt: You are a cook. · Temperature 0.2")
 
 
 def test_a_conversation_has_a_context_of_its_own(chat: Chat, script: Script) -> None:
@@ -91,7 +95,7 @@ def test_a_conversation_has_a_context_of_its_own(chat: Chat, script: Script) -> 
     expect(chat.page.get_by_text("Must be between 256 and 131072; not saved.")).to_be_visible()
     field.fill("1024")
     chat.page.keyboard.press("Escape")
-    expect(chat.page.locator("#own")).to_have_text("context 1024")
+    expect(chat.page.locator("#own")).to_have_text("Context 1024")
     script.will_say("Yes.")
     chat.ask("Hello")
     expect(chat.answer).to_have_text("Yes.")

@@ -130,11 +130,14 @@ function showEmpty() {
   byId("list").tabIndex = isEmpty ? -1 : 0;
 }
 
+/** What a setting is called: its label, without the explanation; one that has none goes by its name. */
+const called = (name) => i18n.t(`settings.${name}`).replace(/^settings\./, "").split(/ ?[^ \p{L}\p{N}\p{Pd}]/u)[0];
+
 /** What answers here are made with, beyond the model's defaults: the conversation's own first, the browser's else. */
 function showOwn() {
   const { system, model, ...others } = { ...preferences.params(), ...chat?.thread.settings };
-  const rest = Object.entries(others).map(([name, value]) => `${name} ${value}`);
-  const what = [system && `${i18n.t("settings.system")}: ${system}`, ...rest].filter(Boolean).join(" · ");
+  const rest = Object.entries(others).map(([name, value]) => `${called(name)} ${value}`);
+  const what = [system && i18n.t("own.system", { system }), ...rest].filter(Boolean).join(" · ");
   byId("own-text").textContent = what || i18n.t("own.title");
   byId("own").classList.toggle("some", Boolean(what));
 }

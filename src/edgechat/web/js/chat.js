@@ -180,11 +180,12 @@ export class Chat extends EventTarget {
   }
 
   get #model() {
-    return preferences.chosen() ?? this.readiness.now.model;
+    return this.thread.settings.model ?? preferences.chosen() ?? this.readiness.now.model;
   }
 
   #begin(answer, how = "start") {
     const view = this.#messages.view(answer.id);
+    view.message = { ...view.message, model: view.message.model ?? this.#model };
     view[how]();
     this.#running = { answer: answer.id, view, run: null, control: new AbortController(), usage: null };
     this.#tell("state");
