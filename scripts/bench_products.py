@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgechat_engine import kernels
 from edgechat_engine.library import processor_module
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "engine" / "tests"))
@@ -50,20 +51,18 @@ def fastest(run: Run) -> float:
 def interleaved(kind: str, rows: int) -> tuple[Run, Run]:
     """(ggml's, ours): products of blocks of 32 weights, of which ggml interleaves eight columns."""
     library, blocks = processor_module(), SIZE // BLOCK
+    function = library[f"ggml_{'gemv' if rows == 1 else 'gemm'}_{kind}_8x8_q8_0"]
     into = (ctypes.c_float * (rows * COLUMNS))()
     weights = ANY * (blocks * COLUMNS * (2 + BLOCK // 2))
     activations = ANY * (blocks * max(rows, TOGETHER) * (2 + BLOCK))
-    name = f"ggml_{'gemv' if rows == 1 else 'gemm'}_{kind}_8x8_q8_0"
-
-    def made(function: Callable[..., object]) -> Run:
-        return lambda: function(SIZE, into, ctypes.c_size_t(COLUMNS), weights, activations, rows, COLUMNS)
-
-    if rows == 1:
-        return made(library[f"stock_{name}"]), made(library[name])
     graph = Graph()
     laid = graph.interleaved(INTERLEAVED[kind], (COLUMNS, SIZE), weights)
     given = graph.array(np.ones((rows, SIZE), dtype=np.float32))
-    return made(library[name]), graph.ready(1, "ggml_mul_mat", laid, given, size=4 * rows * COLUMNS)[1]
+
+    def stock() -> object:
+        return function(SIZE, into, ctypes.c_size_t(COLUMNS), weights, activations, rows, COLUMNS)
+
+    return stock, graph.ready(1, "ggml_mul_mat", laid, given, size=4 * rows * COLUMNS)[1]
 
 
 def in_place(kind: str, rows: int) -> tuple[Run, Run]:
@@ -80,10 +79,9 @@ def in_place(kind: str, rows: int) -> tuple[Run, Run]:
 
 
 def main() -> None:
-    library = processor_module()
-    if not hasattr(library, "stock_ggml_gemv_q4_0_8x8_q8_0"):
+    if not kernels():
         sys.exit("This engine has ggml's functions only.")
-    library.ggml_cpu_init()
+    processor_module().ggml_cpu_init()
     print(f"{'':8}{'rows':>5}{'ggml':>8}{'ours':>8}   10^9 multiplications a second")
     for kind in (*INTERLEAVED, *IN_PLACE):
         for rows in ROWS:

@@ -12,10 +12,12 @@ import pytest
 
 from edgechat_engine import kernels
 from edgechat_engine.library import function
-from graph import F32, NUMBER, POINTER, Plan, Room, computing
+from graph import F32, NUMBER, POINTER, Graph, Plan, Room, computing
 
 SIZE = 512  # numbers of a row: two super-blocks
 KINDS = {"q4_k": (12, 144, 256), "q6_k": (14, 210, 256), "q5_0": (6, 22, 32), "q8_0": (8, 34, 32), "f32": (0, 4, 1)}
+if "matmul-iq4_nl" in kernels():
+    KINDS["iq4_nl"] = (20, 18, 32)  # interleaved
 ROUNDS = 40
 HEADS = 2
 
@@ -35,6 +37,7 @@ class Woven:
         self._context = function("ggml_init", POINTER, Room)(Room(overhead + graphs, None, True))
         self._graph = function("ggml_new_graph", POINTER, POINTER)(self._context)
         self._given: list[tuple[int, bytes]] = []
+        self._laid = Graph()
 
     def _allocate(self, result: int) -> None:
         self._result = result
@@ -106,7 +109,8 @@ class Net(Woven):
         raw = self._dice.integers(0, 256, (SIZE * SIZE // span, size), dtype=np.uint8)
         for at in {12: (0, 2), 14: (208,)}.get(kind, (0,)):
             raw[:, at : at + 2] = np.full((len(raw), 1), 0.001, dtype=np.float16).view(np.uint8)
-        return self._leaf(kind, (SIZE, SIZE), raw.tobytes())
+        make = self._laid.interleaved if kind == KINDS.get("iq4_nl", (None,))[0] else self._leaf
+        return make(kind, (SIZE, SIZE), raw.tobytes())
 
     def _norm(self, tensor: int) -> int:
         return int(function("ggml_rms_norm", POINTER, POINTER, POINTER, ctypes.c_float)(self._context, tensor, 1e-6))

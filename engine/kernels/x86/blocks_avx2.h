@@ -74,12 +74,18 @@ inline void unpack(const Columns &from, Unpacked<Q8_0> &into) {
     into.scales = scales_of<block_q8_0>(from);
 }
 
+// What four bits stand for, raised where weights are.
+template <class Kind>
+inline __m256i table_of() {
+    const __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)Kind::VALUES));
+    return Kind::ADDED ? unsigned_of(values) : _mm256_add_epi8(values, _mm256_set1_epi8(16));
+}
+
 // The lower halves of bytes are weights 0 to 15 of a block, the upper ones 16 to 31.
 template <class Kind>
 inline void unpack_interleaved(const Columns &columns, UnpackedBlock &into) {
     const auto &from = *(const block_q4_0x8 *)columns.at(0, 0);
-    const __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)Kind::VALUES));
-    const __m256i table = Kind::ADDED ? unsigned_of(values) : _mm256_add_epi8(values, _mm256_set1_epi8(16));
+    const __m256i table = table_of<Kind>();
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
         const __m256 l = _mm256_loadu_ps((const float *)(from.qs + 64 * half));
@@ -172,20 +178,43 @@ inline __m256i weights_of(const block_q8_0 &block) {
     return unsigned_of(_mm256_loadu_si256((const __m256i *)block.qs));
 }
 
+// Eight columns that are interleaved: eight weights of each of four fill a register.
+//
+//     sums          of columns 0 0 1 1 2 2 3 3     4 4 5 5 6 6 7 7     added up:   0 1 4 5 2 3 6 7
 template <class Kind>
-void strip_of_tiles(int blocks, const char *columns, size_t stride, const ForBlock *row, float *into) {
-    _mm256_storeu_ps(into, _mm256_setzero_ps());
-    for (int b = 0; b < blocks; b++) {
-        Unpacked<Kind> one;
-        unpack(Columns(columns + b * sizeof(typename Kind::Block), stride), one);
-        tile<1>(1, &one, row + b, into);
+void strip_interleaved(int blocks, const block_q4_0x8 *from, const ForBlock *row, float *into) {
+    const __m256i table = table_of<Kind>();
+    __m256 sum = _mm256_setzero_ps();
+    for (int b = 0; b < blocks; b++, from++, row++) {
+        __m256i dots[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            const __m256i bytes = _mm256_loadu_si256((const __m256i *)(from->qs + 32 * i));
+#pragma GCC unroll 2
+            for (int upper = 0; upper < 2; upper++) {
+                const __m256i four = bits(upper ? _mm256_srli_epi16(bytes, 4) : bytes, 0x0F);
+                int64_t eight;
+                memcpy(&eight, row->values + 8 * (i / 2) + 16 * upper, sizeof eight);
+                const __m256i weights = _mm256_shuffle_epi8(table, four), values = _mm256_set1_epi64x(eight);
+                if constexpr (SIGNS<Kind>) dots[i % 2] = multiply_signed(dots[i % 2], weights, values);
+                else dots[i % 2] = multiply(dots[i % 2], weights, values);  // 23368 at most
+            }
+        }
+#ifndef VNNI
+        if constexpr (!SIGNS<Kind>)
+            for (int i = 0; i < 2; i++) dots[i] = doubled(_mm256_setzero_si256(), dots[i]);
+#endif
+        const __m256i dot = _mm256_add_epi32(start<Kind>(*row), _mm256_hadd_epi32(dots[0], dots[1]));
+        const __m128i d = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)from->d), 0xD8);
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(_mm256_cvtph_ps(d), _mm256_set1_ps(row->scale)), sum);
     }
+    _mm256_storeu_ps(into, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sum), 0xD8)));
 }
 
 // The sums of a strip's columns for one row.
 template <class Kind>
 void strip(int blocks, const char *columns, size_t stride, const ForBlock *row, float *into) {
-    if constexpr (Kind::TOGETHER > 1) return strip_of_tiles<Kind>(blocks, columns, stride, row, into);
+    if constexpr (Kind::TOGETHER > 1) strip_interleaved<Kind>(blocks, (const block_q4_0x8 *)columns, row, into);
     else for (int column = 0; column < COLUMNS; column++) {
         const typename Kind::Block *block = (const typename Kind::Block *)(columns + column * stride);
         __m256 sum = _mm256_setzero_ps();

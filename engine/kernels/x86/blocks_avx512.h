@@ -76,12 +76,18 @@ template <class Block>
                                                     scale(13), scale(14), scale(15)));
 }
 
+// What four bits stand for, raised.
+template <class Kind>
+inline __m512i table_of() {
+    const __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)Kind::VALUES));
+    return _mm512_add_epi8(values, _mm512_set1_epi8(Kind::ADDED ? -128 : 16));
+}
+
 // Eight columns from each side. The lower halves of bytes are weights 0 to 15 of a block, the upper ones 16 to 31.
 template <class Kind>
 [[gnu::always_inline]] inline void unpack_interleaved(const Columns &from, UnpackedBlock &into) {
     const auto &left = *(const block_q4_0x8 *)from.at(0, 0), &right = *(const block_q4_0x8 *)from.at(8, 0);
-    const __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)Kind::VALUES));
-    const __m512i table = _mm512_add_epi8(values, _mm512_set1_epi8(Kind::ADDED ? -128 : 16));
+    const __m512i table = table_of<Kind>();
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 #pragma GCC unroll 2
@@ -163,11 +169,45 @@ void tile(int blocks, const Straight<Kind> &columns, const ForBlock *rows, float
     tile_of<ROWS, Kind>(blocks, [=](int b) { return columns.take(b); }, rows, into);
 }
 
-// The sums of a strip's columns for one row, of an expert: rows of which there are no others come in pairs of blocks.
+// Eight columns that are interleaved, for one row. The memory is what is waited for, so it is read straight on: each column
+// takes two lanes, for two neighbouring quads of a block, which are added before the scale.
+template <class Kind>
+void strip_interleaved(int blocks, const char *columns, const ForBlock *row, float *into) {
+    const block_q4_0x8 *from = (const block_q4_0x8 *)columns;
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), table = table_of<Kind>();
+    __m512 sum = _mm512_setzero_ps();
+    for (int b = 0; b < blocks; b++, from++, row++) {
+        __m512i dots[2] = {_mm512_maskz_set1_epi32(0x5555, row->starts[Kind::ADDED]), _mm512_setzero_si512()};
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            const __m512i bytes = _mm512_loadu_si512(from->qs + 64 * half);
+#pragma GCC unroll 2
+            for (int upper = 0; upper < 2; upper++) {
+                int64_t eight;
+                memcpy(&eight, row->values + 8 * half + 16 * upper, sizeof eight);
+                const __m512i weights = _mm512_shuffle_epi8(table, low(upper ? _mm512_srli_epi16(bytes, 4) : bytes));
+                dots[upper] = _mm512_dpbusd_epi32(dots[upper], weights, _mm512_set1_epi64(eight));
+            }
+        }
+        const __m512i both = _mm512_add_epi32(dots[0], dots[1]);
+        const __m512i pairs = _mm512_add_epi32(both, _mm512_shuffle_epi32(both, _MM_PERM_CDAB));
+        const __m512 d = _mm512_castps256_ps512(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from->d)));
+        const __m512 scales = _mm512_mul_ps(_mm512_permutexvar_ps(twice, d), _mm512_set1_ps(row->scale));
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(pairs), scales, sum);
+    }
+    _mm512_mask_compressstoreu_ps(into, 0x5555, sum);
+}
+
+// The sums of a strip's columns for one row. Those of Q5_0 and Q8_0 come in pairs of blocks, but where their number is odd.
 template <class Kind>
 void strip(int blocks, const char *columns, size_t stride, const ForBlock *row, float *into) {
-    _mm512_storeu_ps(into, _mm512_setzero_ps());
-    tile<1>(blocks, Straight<Kind>{columns, stride}, row, into);
+    if constexpr (Kind::TOGETHER > 1) {
+        for (int first = 0; first < COLUMNS; first += Kind::TOGETHER)
+            strip_interleaved<Kind>(blocks, columns + first * stride, row, into + first);
+    } else {
+        _mm512_storeu_ps(into, _mm512_setzero_ps());
+        tile<1>(blocks, Straight<Kind>{columns, stride}, row, into);
+    }
 }
 
 // 32 numbers in eight bits. Their scale is no number if one of them is none.

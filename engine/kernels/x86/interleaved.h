@@ -1,4 +1,4 @@
-// Blocks of Q4_0 and IQ4_NL as ggml lays them out in memory: eight columns of them, eight bytes of each in turns.
+// Blocks of Q4_0 and IQ4_NL as ggml lays them out in memory (repack.h): eight columns of them, eight bytes of each in turns.
 
 #pragma once
 
@@ -10,7 +10,6 @@ namespace {
 struct Interleaved : OfBlocks {
     using Block = block_q4_0x8;
     static constexpr int TOGETHER = 8;
-    static constexpr Rows FOR = SEVERAL;  // ggml's own order of work is right for one
 };
 static_assert(sizeof(block_q4_0x8) == sizeof(block_iq4_nlx8), "both formats are laid out alike");
 

@@ -32,7 +32,7 @@ struct ForBlock {  // or as many as a block has
     float scale;
 };
 
-enum Rows { ONE, SEVERAL, ANY };
+enum Rows { ONE, ANY };
 
 struct KQuant {
     using Row = Activations;

@@ -66,7 +66,7 @@ struct Unpacked {  // a super-block of eight columns
     __m256 d, least;  // what to multiply sums by, and what mins
 };
 
-struct Activations {  // a row's super-block
+struct alignas(32) Activations {  // a row's super-block
     int8_t values[SUPER];
     int32_t starts[SUPER / 16];  // -32 times the sums of sixteen; in halves of 16 bits where products are
     int16_t sums[SUPER / 32], sixteens[SUPER / 16];  // of so many

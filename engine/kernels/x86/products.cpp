@@ -1,5 +1,5 @@
 // Products of matrices and activations, the weights taken as they lie in a file: K-quants (Q3_K to Q6_K) and blocks of
-// 32 weights (Q5_0, Q8_0); and as ggml interleaves them (Q4_0, IQ4_NL), if there are several rows.
+// 32 weights (Q5_0, Q8_0); and as ggml interleaves them (Q4_0, IQ4_NL).
 //
 // ggml turns weights into tiles anew for every few rows. Here a few
 // super-blocks of a strip of columns are unpacked into the processor's nearest cache and multiplied with all rows, before
@@ -259,7 +259,7 @@ const Type *ours(const ggml_tensor *op) {
     const bool one = op->op == GGML_OP_MUL_MAT_ID ? op->ne[2] == 1 : ggml_nrows(op) == 1;  // token
     for (const Type &type : TYPES)
         if (type.weights == weights->type && type.interleaved == interleaved && weights->ne[0] % type.span == 0 &&
-            type.rows != (one ? SEVERAL : ONE))
+            (one || type.rows != ONE))
             return &type;
     return nullptr;
 }
