@@ -39,14 +39,6 @@ inline __m256i raised(const block_q8_0 &block) {
     return _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)block.qs), _mm256_set1_epi8(-128));
 }
 
-inline __m256i raised(const block_q5_0 &block) {
-    uint32_t fifth;
-    memcpy(&fifth, block.qh, sizeof fifth);
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)block.qs);
-    const __m256i four = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes), _mm256_set1_epi8(0x0F));
-    return _mm256_mask_add_epi8(four, fifth, four, _mm256_set1_epi8(16));
-}
-
 template <class Block>
 [[gnu::always_inline]] inline void unpack_block(const Columns &from, UnpackedBlock &into) {
     const auto block = [&](int i) -> const Block & { return *(const Block *)from.at(i, 0); };
@@ -106,7 +98,21 @@ template <class Kind>
 
 [[gnu::always_inline]] inline void unpack(const Columns &from, Unpacked<Q4_0> &into) { unpack_interleaved<Q4_0>(from, into); }
 [[gnu::always_inline]] inline void unpack(const Columns &from, Unpacked<IQ4_NL> &into) { unpack_interleaved<IQ4_NL>(from, into); }
-[[gnu::always_inline]] inline void unpack(const Columns &from, Unpacked<Q5_0> &into) { unpack_block<block_q5_0>(from, into); }
+[[gnu::always_inline]] inline void unpack(const Columns &from, Unpacked<Q5_0> &into) {
+    __m512i heads[4], turned[4];  // the scales and fifth bits, and 16 bytes of weights
+    turn16(from, 0, heads);
+    turn16(from, offsetof(block_q5_0, qs), turned);
+    into.scales = halves(heads[0]);
+    const __m512i fifth = _mm512_or_si512(_mm512_srli_epi32(heads[0], 16), _mm512_slli_epi32(heads[1], 16));
+    const __m512i first = _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0);
+#pragma GCC unroll 8
+    for (int q = 0; q < 8; q++) {
+        const __m512i four = low(q < 4 ? turned[q] : _mm512_srli_epi32(turned[q - 4], 4));
+        const __m512i bytes = _mm512_shuffle_epi8(fifth, _mm512_add_epi8(first, _mm512_set1_epi8((char)(q / 2))));
+        const __mmask64 there = _mm512_test_epi8_mask(bytes, _mm512_set1_epi32(q % 2 ? (int)0x80402010 : 0x08040201));
+        into.quads[q] = _mm512_mask_add_epi8(four, there, four, _mm512_set1_epi8(16));
+    }
+}
 [[gnu::always_inline]] inline void unpack(const Columns &from, Unpacked<Q8_0> &into) { unpack_block<block_q8_0>(from, into); }
 
 // Columns that are unpacked on the way, where there is but one tile of rows. They wait for the memory: so the next strip is
