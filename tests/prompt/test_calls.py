@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgechat.prompt.calls import kinds, typed
+from edgechat.prompt.calls import kinds, named, typed
 from edgechat.prompt.reply import Reply
 from edgechat.types import Called, Delta
 
@@ -178,3 +178,17 @@ def test_types_are_found_behind_references_and_alternatives() -> None:
 def test_a_call_without_its_tag_is_none_where_a_grammar_holds_calls() -> None:
     text = "<function=now>\n</function>"
     assert parts(text, guided=True) == (text, [])
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_values_in_minicpms_form_have_their_types_too(quote: str) -> None:
+    values = {"city": "007", "days": "<![CDATA[3]]>", "where": '{"lat": 1}', "exact": "True", "new": " a < b "}
+    inside = "\n".join(f'<param name="{key}">{value}</param>' for key, value in values.items())
+    text = f'<function name="weather">\n{inside}\n</function>'.replace('="', f"={quote}").replace('">', f"{quote}>")
+    call, size = named(f"{text} more", TOOLS, last=False)
+    assert call is not None
+    assert (call[0], json.loads(call[1]), size) == (
+        "weather",
+        {"city": "007", "days": 3, "where": {"lat": 1}, "exact": True, "new": " a < b "},
+        len(text),
+    )

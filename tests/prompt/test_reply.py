@@ -11,6 +11,10 @@ from edgechat.types import Called, Delta, Reasoning
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "}\\""}}\n</tool_call>'
 NOW = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 BARE = '{"name": "now", "arguments": {}}'
+NAMED = (
+    '<function name="add">\n<param name="a">1</param>'
+    '<param name="b"><![CDATA[</param></function> x < y\n]]></param>\n</function>'
+)
 SUM = '{"name": "add", "arguments": {"a": 1, "b": "}\\""}}'
 TOOLS = {"add": "{}", "now": "{}"}
 Parts = tuple[str, str, list[tuple[str, str]]]  # thought, said, called
@@ -61,6 +65,15 @@ CASES: list[tuple[str, Parts]] = [
         ("", '<tool_call>{"name": "rm", "arguments": {}}</tool_call>', []),
     ),
     ('{"name": "Ada", "age": 3}', ("", '{"name": "Ada", "age": 3}', [])),
+    # MiniCPM5's form, which it falls back on.
+    (
+        f"Let me see.\n{NAMED}\n<function name='now'></function> Done.",
+        ("", "Let me see.Done.", [("add", '{"a": "1", "b": "</param></function> x < y\\n"}'), ("now", "{}")]),
+    ),
+    (f"{NAMED}{NAMED}", ("", "", [("add", '{"a": "1", "b": "</param></function> x < y\\n"}')])),
+    ('See <function name="rm">x</function> <function', ("", 'See <function name="rm">x</function> <function', [])),
+    ('<function name="now"> is cut', ("", '<function name="now"> is cut', [])),
+    ("<function name=now> < x", ("", "<function name=now> < x", [])),
     (f"<tool_call>\n{BARE}\n{SUM}\n</tool_call> so", ("", "so", [("now", "{}"), ("add", ARGUMENTS)])),
     (f"<tool_call>\n{BARE}\n<tool_call>\n{SUM}\n</tool_call>", ("", "", [("now", "{}"), ("add", ARGUMENTS)])),
     (f"<tool_call>\n[{SUM}, {BARE}]\n</tool_call>", ("", "", [("add", ARGUMENTS), ("now", "{}")])),

@@ -10,6 +10,10 @@
 A value may hold what looks like its end: that ends it only where another parameter, or the end of the call, follows,
 and in a list or object only outside its strings. Mended are: a value that was not closed before its call was, and
 arguments that stand in the function as JSON.
+
+MiniCPM5 was taught a form of its own, and falls back on it where it was told another one. It is read when it is whole:
+
+    <function name="weather"><param name="city"><![CDATA[Paris]]></param></function>
 """
 
 import json
@@ -25,6 +29,12 @@ from edgechat.types import Called
 FUNCTION, FUNCTIONED = "<function=", "</function>"
 PARAMETER, PARAMETERED = "<parameter=", "</parameter>"
 _AFTER_VALUE = (PARAMETER, FUNCTIONED, CALLED)
+NAMED = "<function name="  # how MiniCPM5 begins a call, whatever it is told
+_NAMED = re.compile(rf"""{NAMED}(["'])([^"'<>\n]+)\1\s*>""")
+_NAMED_VALUE = re.compile(
+    r"""<param\s+name=(["'])([^"'<>\n]+)\1\s*>(?:\s*<!\[CDATA\[(.*?)\]\]>\s*|(.*?))</param>""", re.DOTALL
+)
+_NAMED_END = re.compile(rf"<!\[CDATA\[.*?(?:\]\]>|\Z)|{FUNCTIONED}", re.DOTALL)
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
@@ -207,6 +217,25 @@ class InXml(Written):
     def _end(self) -> None:
         self._taken += "}" if self._taken else "{}"
         self.ended = True
+
+
+def named(text: str, tools: Mapping[str, str], last: bool) -> tuple[mend.Call | None, int]:
+    """The call in MiniCPM5's form that `text` begins with `NAMED`, and how many characters that is.
+
+    0 where it may become one; without a call, so many that are none.
+    """
+    head = _NAMED.match(text)
+    if head is None or head[2] not in tools:
+        return None, len(NAMED) if head or last or ">" in text or "\n" in text else 0
+    end = next((one.end() for one in _NAMED_END.finditer(text) if one[0] == FUNCTIONED), 0)
+    if not end:
+        return None, len(text) if last else 0
+    schema = json.loads(tools[head[2]])
+    values = {}
+    for _, key, whole, plain in _NAMED_VALUE.findall(text[head.end() : end]):
+        allowed = kinds(schema.get("properties", {}).get(key), schema)
+        values[key] = whole or plain if allowed == {"string"} else typed(whole or plain, allowed)
+    return (head[2], mend.written(values)), end
 
 
 def _end_of_value(text: str, last: bool, is_text: bool) -> tuple[int | None, int]:

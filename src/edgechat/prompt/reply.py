@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from edgechat.prompt import mend
-from edgechat.prompt.calls import InJson, InXml, Written
+from edgechat.prompt.calls import NAMED, InJson, InXml, Written, named
 from edgechat.prompt.detokenize import overlap
 from edgechat.prompt.template import THINK, UNTHINK
 from edgechat.prompt.tools import CALL, CALLED, Form
 from edgechat.types import Called, Delta, Reasoning
 
 Piece = Delta | Reasoning | Called
-State = Literal["start", "thinking", "said", "call"]
+State = Literal["start", "thinking", "said", "call", "named"]
 _STRING_OR_END = re.compile(rf'"(?:[^"\\]|\\.)*"?|{CALLED}', re.DOTALL)
 
 
@@ -148,14 +148,37 @@ class Reply:
             return
         self._begun = self._begun or bool(text.strip())
         before, found, after = text.partition(CALL)
-        if found:
+        if self._reads_named and NAMED in before:
+            said = before.partition(NAMED)[0]
+            yield Delta(said.rstrip())
+            self._space = said[len(said.rstrip()) :]
+            self._enter("named", text[len(said) :])
+        elif found:
             yield Delta(before.rstrip())
             self._space = before[len(before.rstrip()) :]
             self._enter("call", after)
         else:
-            keep = 0 if last else _tail(text, CALL)
+            tags = [CALL, NAMED] if self._reads_named else [CALL]
+            keep = 0 if last else max(_tail(text, tag) for tag in tags)
             yield Delta(text[: len(text) - keep])
             self._held = text[len(text) - keep :]
+
+    @property
+    def _reads_named(self) -> bool:
+        """Whether a call may come in a form that its model fell back on."""
+        return self._repair and not self._guided and self._form == "json"
+
+    def _named(self, last: bool) -> Iterator[Piece]:
+        call, size = named(self._held, self._tools, last)
+        if not size:
+            return
+        verbatim = f"{self._space}{self._held[:size]}"
+        self._enter("said", self._held[size:], gap=call is not None)
+        if call is None:
+            yield Delta(verbatim)
+        else:
+            self.mended = True
+            yield from self._pass_on([call])
 
     def _call(self, last: bool) -> Iterator[Piece]:
         if self._stream is None:
@@ -220,6 +243,10 @@ class Reply:
             yield Delta(verbatim)
             return
         self.mended |= mended or inside == verbatim
+        yield from self._pass_on(calls)
+
+    def _pass_on(self, calls: list[mend.Call]) -> Iterator[Piece]:
+        """What was called, but what was before, and more than one where that is not wanted."""
         for name, arguments in calls if self._several else calls[:1]:
             if self._note((name, arguments)) and self._once:
                 continue
