@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -97,6 +98,51 @@ def test_dawdlers_give_way_to_those_who_ask(base: str) -> None:
         for _ in range(40):
             stack.enter_context(connect(base)).sendall(b"GET /")
             assert httpx.get(f"{base}/healthz").status_code == 200
+
+
+def test_who_gives_way_is_found_without_looking_through_the_crowd() -> None:
+    """Thousands of idle connections held up everybody while each newcomer looked at all of them."""
+    looked_at = []
+
+    class Dawdler:
+        """Waits since the second `_began`."""
+
+        def __init__(self, began: float) -> None:
+            self._began, self.loop, self.ended = began, self, False
+
+        def time(self) -> float:
+            looked_at.append(self)
+            return 10.0
+
+        def _too_slow(self) -> None:
+            self.ended = True
+
+    crowd = [Dawdler(began) for began in (1.0, 2.0, 9.5)]
+    assert connection._evict(cast("dict[connection.Connection, None]", dict.fromkeys(crowd)))
+    assert ([one.ended for one in crowd], looked_at) == ([True, False, False], crowd[:1])
+    assert not connection._evict(cast("dict[connection.Connection, None]", dict.fromkeys(crowd[2:])))
+    assert not connection._evict({})
+
+
+def test_a_server_remembers_nobody_who_left(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[connection.Heads] = []
+    line_up = connection.Connection._line_up
+
+    def spy(self: connection.Connection, waits: bool) -> None:
+        line_up(self, waits)
+        seen.append(self.heads)
+
+    monkeypatch.setattr(connection.Connection, "_line_up", spy)
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(connect(base)).sendall(b"GET /")
+        stack.enter_context(connect(base)).sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert httpx.get(f"{base}/healthz").status_code == 200
+    deadline = time.monotonic() + 15
+    while any(seen[-1].values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert set(seen[-1]) <= {None}
 
 
 def test_a_burst_pushes_nobody_out(base: str, monkeypatch: pytest.MonkeyPatch) -> None:

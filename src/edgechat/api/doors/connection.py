@@ -13,8 +13,7 @@ all of them are being answered, the newcomer is told to come back.
 import asyncio
 import socket
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -54,11 +53,15 @@ class Bounds:
     lingering: int = 1024
 
 
+Heads = defaultdict[str | None, dict["Connection", None]]
+
+
 class Connection(H11Protocol):
     """uvicorn's HTTP/1.1 connection with deadlines and company."""
 
     bounds: ClassVar[Bounds] = Bounds()
     crowd: ClassVar[Counter[str]] = Counter()  # connections by address
+    heads: ClassVar[Heads] = defaultdict(dict)  # those that wait for one, by address, and all of them: the oldest first
     gate: ClassVar[Gate | None] = None
     table: ClassVar[Table] = Table(())
     metrics: ClassVar[Metrics | None] = None  # for answers that the application never sees
@@ -106,11 +109,8 @@ class Connection(H11Protocol):
     def _make_room(self) -> bool:
         """Whether there is a place, perhaps one that a dawdler had to give up."""
         if self.address not in self.bounds.trusted and self.crowd[self.address] > self.bounds.per_address:
-            return _evict(other for other in self._others() if other.address == self.address)
-        return len(self.connections) <= self.bounds.total or _evict(self._others())
-
-    def _others(self) -> Iterator["Connection"]:
-        return (other for other in self.connections if isinstance(other, Connection) and other is not self)
+            return _evict(self.heads[self.address])
+        return len(self.connections) <= self.bounds.total or _evict(self.heads[None])
 
     # ── what comes in ──
 
@@ -174,14 +174,26 @@ class Connection(H11Protocol):
             self._timer = None
         now = self.loop.time()
         if stage != self._stage:
+            self._line_up(stage == "head")
             self._stage, self._began, self._ends = stage, now, now + lasts
         if stage:
             ends = self._ends if part is None else min(self._ends, now + part)
             self._timer = self.loop.call_at(ends, self._too_slow)
 
+    def _line_up(self, waits: bool) -> None:
+        """Stand last among those that wait for a head, or leave them. Nobody looks through a crowd of thousands."""
+        for who in (self.address, None):
+            if waits:
+                self.heads[who][self] = None
+            else:
+                self.heads[who].pop(self, None)
+        if not self.heads[self.address]:
+            del self.heads[self.address]
+
     def _too_slow(self) -> None:
         """The time for this stage is over."""
         self._timer = None
+        self._line_up(False)
         if self._turned_away:
             self.transport.close()
             return
@@ -230,10 +242,10 @@ class Connection(H11Protocol):
         self.transport.write(spoken(problem, dialect))
 
 
-def _evict(crowd: Iterable[Connection]) -> bool:
-    """Close the connection that has waited longest for its request's head. False if all are past that."""
-    dawdling = [other for other in crowd if other._stage == "head" and other.loop.time() - other._began >= GRACE_S]
-    if not dawdling:
+def _evict(heads: dict[Connection, None]) -> bool:
+    """Close the connection that has waited longest for its request's head. False if nobody has waited for long."""
+    oldest = next(iter(heads), None)
+    if oldest is None or oldest.loop.time() - oldest._began < GRACE_S:
         return False
-    min(dawdling, key=lambda other: other._ends)._too_slow()
+    oldest._too_slow()
     return True

@@ -6,7 +6,7 @@ from typing import Any
 
 import uvicorn
 
-from edgechat.api.doors.connection import MAX_HEAD, Bounds, Connection
+from edgechat.api.doors.connection import MAX_HEAD, Bounds, Connection, Heads
 from edgechat.api.doors.gate import Gate
 from edgechat.api.routes import Table
 from edgechat.api.watch.metrics import Metrics
@@ -43,7 +43,8 @@ def connection_class(settings: Settings, gate: Gate, table: Table, metrics: Metr
     trusted = frozenset(settings.trusted_proxies)
     within = Bounds(total, settings.connections_per_address, trusted, lingering=most - total)
 
-    members = {"bounds": within, "crowd": Counter[str](), "gate": gate, "table": table, "metrics": metrics}
+    crowd, heads = Counter[str](), Heads(dict)
+    members = {"bounds": within, "crowd": crowd, "heads": heads, "gate": gate, "table": table, "metrics": metrics}
     return type("Bounded", (Connection,), members)
 
 
