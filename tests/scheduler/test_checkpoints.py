@@ -265,7 +265,7 @@ def test_a_damaged_checkpoint_is_none_and_the_one_before_it_serves(tmp_path: Pat
     assert found is not None
     assert found.checkpoint is not None
     assert again.read(found.checkpoint) is None
-    assert again.find("mine", TOKENS[:50], beyond=0) == (20, found.book, again._books[1])
+    assert again.find("mine", TOKENS[:50], beyond=0) == (20, found.book, again._book(1))
     assert not damaged.exists()
 
 

@@ -131,8 +131,8 @@ def test_the_budget_holds_and_the_least_recently_used_goes_first(tmp_path: Path)
         assert first is not None
         assert one.read(first.book) == STATE
     one.close()
-    assert one.used <= 25_000
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == one.used
+    assert one._folder.used <= 25_000
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == one._folder.used
     assert one.find("mine", [9, *TOKENS], beyond=1) is not None
     assert one.find("mine", [5, *TOKENS], beyond=1) is None
 

@@ -94,75 +94,94 @@ class Folder(Generic[K, H]):
     deleted. What cannot be read or written costs what it would have saved, never an answer.
     """
 
-    def __init__(self, path: Path, budget: int, fingerprint: str, kind: type[H], key: Callable[[H], K]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        budget: int,
+        fingerprint: str,
+        kind: type[H],
+        key: Callable[[H], K],
+        alive: Alive = lambda: None,
+    ) -> None:
         """Look at what is there. `budget` in bytes counts all files. Raises OSError where there can be no folder."""
         self.files: dict[K, File[H]] = {}  # least recently used first
         self.fingerprint = fingerprint
+        self.budget = budget
         self._path = path
-        self._budget = budget
         self._key = key
+        self._alive = alive
         self._foreign: dict[Path, int] = {}
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for part in path.glob("*.part"):  # of a process that was killed
-            _delete(part)
+        for part in path.glob("*.part"):  # of a process that was killed; one that writes now loses a file
+            delete(part)
         for file, size in _oldest_first(path):
             head = head_of(file, size, kind)
             if head is None:
-                _delete(file)
+                delete(file)
             elif head.fingerprint != fingerprint:
                 self._foreign[file] = size
             else:
                 self.files[key(head)] = File(file, head, size)
-        self._make_room(0)
+        self.make_room(0)
 
     @property
     def used(self) -> int:
         """Size of all files."""
         return sum(file.size for file in self.files.values()) + sum(self._foreign.values())
 
-    def put(self, head: H, state: bytes) -> None:
-        """Write a file in the place of the one with its key, if it fits at all."""
+    def file_of(self, head: H, state: bytes) -> tuple[File[H], bytes]:
+        """The file that `state` would have, and the head as it is written."""
         written = msgspec.msgpack.encode(head)
         path = self._path / f"{hashlib.sha256(written).hexdigest()[:32]}.kv"
-        size = FRONT.size + len(written) + len(state)
-        if size > self._budget:
+        return File(path, head, FRONT.size + len(written) + len(state)), written
+
+    def put(self, head: H, state: bytes) -> None:
+        """Write a file in the place of the one with its key, if it fits at all."""
+        file, written = self.file_of(head, state)
+        if file.size > self.budget:
             return
         self.drop(key := self._key(head))
-        self._make_room(size)
+        self.make_room(file.size)
         with suppress(OSError):
-            write(path, written, state)
-            self.files[key] = File(path, head, size)
+            write(file.path, written, state, self._alive)
+            self.files[key] = file
 
     def read(self, key: K) -> bytes | None:
         """The state in a file, which was used just now; None where there is none, or a damaged one."""
         if (file := self.files.get(key)) is None:
             return None
+        state = None
         with suppress(OSError):
-            if (state := read(file.path)) is not None:
-                os.utime(file.path)
-                self.files[key] = self.files.pop(key)
-                return state
-        self.drop(key)
-        return None
+            state = read(file.path, self._alive)
+            os.utime(file.path)
+        if state is None:
+            self.drop(key)
+        else:
+            self.use(key)
+        return state
+
+    def use(self, key: K) -> None:
+        """It is the last to go now."""
+        self.files[key] = self.files.pop(key)
 
     def drop(self, key: K) -> None:
         """Delete a file."""
         if (file := self.files.pop(key, None)) is not None:
-            _delete(file.path)
+            delete(file.path)
 
     def forget(self, conversation: str) -> None:
         """Delete all of a conversation."""
         for key in [key for key, file in self.files.items() if file.head.conversation == conversation]:
             self.drop(key)
 
-    def _make_room(self, size: int) -> None:
-        """Delete until `size` more bytes fit: foreign files first, then the least recently used."""
-        while self._foreign and self.used + size > self._budget:
+    def make_room(self, size: int, drop: Callable[[K], None] | None = None) -> None:
+        """Delete until `size` more bytes fit: foreign files first, then the least recently used, by `drop`."""
+        while self._foreign and self.used + size > self.budget:
             path = next(iter(self._foreign))
             del self._foreign[path]
-            _delete(path)
-        while self.files and self.used + size > self._budget:
-            self.drop(next(iter(self.files)))
+            delete(path)
+        while self.files and self.used + size > self.budget:
+            (drop or self.drop)(next(iter(self.files)))
 
 
 def _oldest_first(folder: Path) -> list[tuple[Path, int]]:
@@ -175,6 +194,7 @@ def _oldest_first(folder: Path) -> list[tuple[Path, int]]:
     return [(path, size) for _, path, size in sorted(found)]
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
+    """Delete a file, as far as the disk lets it."""
     with suppress(OSError):
         path.unlink()

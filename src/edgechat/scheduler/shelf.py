@@ -1,28 +1,24 @@
 """The prefix cache's disk tier: what left memory, and what must outlive the process.
 
-One file (books.py) per kept sequence, in a folder with a byte budget, least recently used out first. The fingerprint
-tells model, engine build and cache layout: a foreign file is left alone until room is needed, a damaged one is deleted.
-Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
+One file per kept sequence, in a folder with a byte budget (books.py); its fingerprint tells model, engine build and cache
+layout. Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
 
 A checkpoint (checkpoints.py) is a file of the same form, whose state is the running one alone: once for all sequences
 that begin with its tokens, and there for as long as one of them is.
 """
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-import msgspec
-
 from edgechat import machine
 from edgechat.engine.base import Cuts
 from edgechat.scheduler import books
-from edgechat.scheduler.books import FRONT, Head
+from edgechat.scheduler.books import File, Folder, Head
 from edgechat.scheduler.prefixes import PrefixTree
 
 NONE: Mapping[int, bytes] = {}
@@ -38,14 +34,20 @@ class Label(NamedTuple):
 
 
 class Book(NamedTuple):
-    """One file of ours."""
+    """One file of ours, and its number in the tree."""
 
     id: int
-    path: Path
-    label: Label
-    tokens: list[int]
-    size: int  # bytes
-    is_checkpoint: bool = False
+    file: File[Head]
+
+    @property
+    def label(self) -> Label:
+        """Whose it is."""
+        return Label(self.file.head.realm, self.file.head.conversation)
+
+    @property
+    def tokens(self) -> list[int]:
+        """What it is the state of."""
+        return self.file.head.tokens
 
 
 class Beginning(NamedTuple):
@@ -79,26 +81,17 @@ class Shelf:
 
         `alive` is called after every piece that was read or written, from either thread.
         """
-        self._folder = folder
-        self._budget = budget
-        self._fingerprint = fingerprint
         self._alive = alive
         self._tree = PrefixTree(cuts)
-        self._books: dict[int, Book] = {}  # least recently used first
-        self._foreign: dict[Path, int] = {}
+        self._ids = count()
         self._unwritten: dict[int, bytes] = {}
-        self._next = 0
         self._written = threading.Condition()
         self._jobs: SimpleQueue[list[Job] | None] = SimpleQueue()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._open()
+        self._folder = Folder(folder, budget, fingerprint, Head, lambda _: next(self._ids), alive)
+        for id, file in sorted(self._folder.files.items(), key=lambda one: one[1].head.is_checkpoint):
+            self._note(Book(id, file))  # a checkpoint lies on the tokens of another one
         self._writer = threading.Thread(target=self._write_all, daemon=True)
         self._writer.start()
-
-    @property
-    def used(self) -> int:
-        """Size of all files."""
-        return sum(book.size for book in self._books.values()) + sum(self._foreign.values())
 
     @property
     def is_behind(self) -> bool:
@@ -106,7 +99,7 @@ class Shelf:
         return self._waiting() >= PENDING
 
     def __len__(self) -> int:
-        return len(self._books)
+        return len(self._folder.files)
 
     def put(self, label: Label, tokens: Sequence[int], state: bytes, checkpoints: Mapping[int, bytes] = NONE) -> None:
         """Keep `state` under `tokens`, and the running states that it has `checkpoints` of, by their length.
@@ -115,16 +108,18 @@ class Shelf:
         """
         jobs, size = [], 0
         for length, data in ((len(tokens), state), *checkpoints.items()):
-            job = self._job(label, list(tokens[:length]), data, is_checkpoint=data is not state)
-            if any(book.path == job.book.path for book in self._books.values()):
+            is_checkpoint = data is not state
+            head = Head(self._folder.fingerprint, label.realm, label.conversation, list(tokens[:length]), is_checkpoint)
+            file, written = self._folder.file_of(head, data)
+            if any(other.path == file.path for other in self._folder.files.values()):
                 continue
-            if size + job.book.size > self._budget:
+            if size + file.size > self._folder.budget:
                 break
-            jobs.append(job)
-            size += job.book.size
+            jobs.append(Job(Book(next(self._ids), file), written, data))
+            size += file.size
         with self._written:
             self._written.wait_for(lambda: not self._unwritten or self._waiting() + size <= PENDING)
-        self._make_room(size)
+        self._folder.make_room(size, lambda id: self.drop(self._book(id)))
         jobs = [job for job in jobs if self._enter(job.book)]
         self._unwritten |= {job.book.id: job.state for job in jobs}
         self._jobs.put(jobs)
@@ -134,29 +129,25 @@ class Shelf:
         length, book, checkpoint = self._tree.find(realm, tokens)
         if book is None or length <= beyond:
             return None
-        return Beginning(length, self._books[book], None if checkpoint is None else self._books[checkpoint])
+        return Beginning(length, self._book(book), None if checkpoint is None else self._book(checkpoint))
 
     def read(self, book: Book) -> bytes | None:
         """The state of `book`; None when the file is gone or damaged, and then it is forgotten.
 
         It may have gone since it was found: making room in memory puts other books here.
         """
-        if book.id not in self._books:
+        if book.id not in self._folder.files:
             return None
         state = self._unwritten.get(book.id)
-        if state is None:
-            with suppress(OSError):
-                state = books.read(book.path, self._alive)
-                os.utime(book.path)
-        if state is None:
+        if state is not None:
+            self._folder.use(book.id)
+        elif (state := self._folder.read(book.id)) is None:
             self.drop(book)
-            return None
-        self._books[book.id] = self._books.pop(book.id)
         return state
 
     def drop(self, book: Book) -> None:
         """Delete `book`, and the checkpoints that no other one has."""
-        if book.is_checkpoint:
+        if book.file.head.is_checkpoint:
             self._tree.unmark(book.id)
             self._delete(book.id)
         else:
@@ -165,9 +156,9 @@ class Shelf:
 
     def forget(self, conversation: str) -> None:
         """Delete all of a conversation."""
-        for book in [book for book in self._books.values() if book.label.conversation == conversation]:
-            if book.id in self._books:
-                self.drop(book)
+        for id, file in list(self._folder.files.items()):
+            if file.head.conversation == conversation and id in self._folder.files:
+                self.drop(Book(id, file))
 
     def close(self) -> None:
         """Wait until everything is written."""
@@ -180,43 +171,17 @@ class Shelf:
         """Bytes that are not written yet."""
         return sum(map(len, list(self._unwritten.values())))
 
-    def _open(self) -> None:
-        for part in self._folder.glob("*.part"):  # of a worker that was killed; one that writes now loses a prefix
-            with suppress(OSError):
-                part.unlink()
-        found = []
-        for path in self._folder.glob("*.kv"):
-            with suppress(OSError):
-                about = path.stat()
-                found.append((about.st_mtime, path, about.st_size, books.head_of(path, about.st_size, Head)))
-        found.sort(key=lambda one: one[0])
-        ours: list[Book] = []
-        for _, path, size, head in found:
-            if head is None:
-                with suppress(OSError):
-                    path.unlink()
-            elif head.fingerprint != self._fingerprint:
-                self._foreign[path] = size
-            else:
-                label = Label(head.realm, head.conversation)
-                ours.append(Book(len(ours), path, label, head.tokens, size, head.is_checkpoint))
-        self._next = len(ours)
-        for book in sorted(ours, key=lambda one: one.is_checkpoint):  # each lies on the tokens of another
-            self._enter(book)
-        self._books = dict(sorted(self._books.items()))
-        self._make_room(0)
-
-    def _job(self, label: Label, tokens: list[int], state: bytes, is_checkpoint: bool) -> Job:
-        head = msgspec.msgpack.encode(Head(self._fingerprint, label.realm, label.conversation, tokens, is_checkpoint))
-        path = self._folder / f"{hashlib.sha256(head).hexdigest()[:32]}.kv"
-        self._next += 1
-        size = FRONT.size + len(head) + len(state)
-        return Job(Book(self._next, path, label, tokens, size, is_checkpoint), head, state)
+    def _book(self, id: int) -> Book:
+        return Book(id, self._folder.files[id])
 
     def _enter(self, book: Book) -> bool:
+        """Note a new `book`; False where it serves nothing: then it is deleted."""
+        self._folder.files[book.id] = book.file
+        return self._note(book)
+
+    def _note(self, book: Book) -> bool:
         """Note `book` in the tree; False where it serves nothing: then it is deleted."""
-        self._books[book.id] = book
-        if book.is_checkpoint:
+        if book.file.head.is_checkpoint:
             if not self._tree.mark(book.label.realm, book.tokens, book.id):
                 self._delete(book.id)
                 return False
@@ -228,18 +193,7 @@ class Shelf:
 
     def _delete(self, id: int) -> None:
         self._unwritten.pop(id, None)
-        with suppress(OSError):
-            self._books.pop(id).path.unlink()
-
-    def _make_room(self, size: int) -> None:
-        """Delete until `size` more bytes fit: foreign files first, then the least recently used."""
-        while self._foreign and self.used + size > self._budget:
-            path = next(iter(self._foreign))
-            del self._foreign[path]
-            with suppress(OSError):
-                path.unlink()
-        while self._books and self.used + size > self._budget:
-            self.drop(next(iter(self._books.values())))
+        self._folder.drop(id)
 
     def _write_all(self) -> None:
         machine.give_way(PATIENT)
@@ -252,13 +206,12 @@ class Shelf:
         if book.id not in self._unwritten:
             return  # dropped meanwhile
         with suppress(OSError):  # a full disk costs a prefix, never an answer
-            books.write(book.path, head, state, self._alive)
+            books.write(book.file.path, head, state, self._alive)
         with self._written:
             is_dropped = self._unwritten.pop(book.id, None) is None
             self._written.notify()
         if is_dropped:
-            with suppress(OSError):
-                book.path.unlink()
+            books.delete(book.file.path)
 
 
 def erase(folder: Path, conversation: str) -> None:
