@@ -1,7 +1,7 @@
 """The prefix cache's disk tier: what left memory, and what must outlive the process.
 
-One file per kept sequence, in a folder with a byte budget (books.py); its fingerprint tells model, engine build and cache
-layout. Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
+One file per kept sequence, in a folder with a byte budget (books.py); its fingerprint tells model, engine build and
+cache layout. Reading 575 tokens of a 0.5B Qwen back takes a millisecond; computing them again takes a second.
 
 A checkpoint (checkpoints.py) is a file of the same form, whose state is the running one alone: once for all sequences
 that begin with its tokens, and there for as long as one of them is.
