@@ -135,6 +135,10 @@ def test_a_later_system_turn_joins_the_first_where_the_template_refuses_or_drops
     assert "system\nBe brief.\n" in read(source, ASK, HI, LATER, ASK)
 
 
+def test_a_system_turn_alone_is_asked_by_the_user_where_a_template_has_none() -> None:
+    assert "<start_of_turn>user\nBe kind.\n\nBe brief.<end_of_turn>" in read(FAMILIES["gemma"].template, SYSTEM, LATER)
+
+
 def test_a_later_system_turn_stays_where_it_is_where_the_template_takes_it() -> None:
     assert "Hi.\nsystem\nBe brief.\nuser\n" in read(CHATML, SYSTEM, ASK, HI, LATER, ASK)
 

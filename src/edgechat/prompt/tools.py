@@ -66,6 +66,8 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
     first = next((at for at, message in enumerate(rest) if message.role == "user"), None)
     if first is not None:
         rest[first] = msgspec.structs.replace(rest[first], content=(*said, *rest[first].content))
+    elif said:
+        rest.insert(0, Message("user", tuple(said[:-1])))
     return rest
 
 
