@@ -70,6 +70,13 @@ def test_every_room_has_one_row_and_every_row_its_rooms(depth: int, rows: Rows) 
     assert sorted(rooms) == sorted(name for names in rows for name in names)
 
 
+def test_every_room_is_told_of() -> None:
+    """In the table of CONTRIBUTING.md, by which a newcomer finds their way."""
+    rows = re.findall(r"^\| ((?:`\w+` )+)\|", _CONTRIBUTING, re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"\w+", row)]
+    assert sorted(told) == sorted([*(name for names in HOUSE for name in names), "web"])
+
+
 @pytest.mark.parametrize("path", [*FILES, *ENGINE], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
