@@ -30,7 +30,7 @@ from edgechat.types import AnyEvent, Done, Failed, GenRequest, Prefill, Queued
 
 RUNNING = 16  # answers that have a seat at once
 MOST_OF_ONE = 12  # of them, one client's: the next client finds a seat at once
-LOOK_ROUND = 8  # steps from one look for idle cores to the next
+LOOK_ROUND = 8  # short steps from one look for idle cores to the next
 IDLE_S = 0.5  # seconds without work, after which kept prefixes are copied to the shelf
 
 Tell = Callable[[int, AnyEvent], None]
@@ -235,8 +235,8 @@ class Loop:
             self._threads.read(prompt, share)
         else:
             self._threads.measured(writers, seconds, share)
-            if self._threads.fewer and self._steps % LOOK_ROUND == 0:
-                self._threads.idle(self._idleness.cores())
+        if self._threads.short and (prompt or self._steps % LOOK_ROUND == 0):
+            self._threads.idle(self._idleness.cores())
         for part, token in zip(parts, drawn, strict=True):
             self._advance(part, token, now)
         self._alive()

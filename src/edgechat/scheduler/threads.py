@@ -9,7 +9,7 @@ stand idle are a sign that the neighbour has left. Without a sign a look is very
 
 Prompts are another matter: their steps are long, compute-bound, and all different. There the processor time alone
 decides, of a few steps, for one that was disturbed tells nothing of the next: as many threads as got a whole core, and
-all of them again after a while. A step with hardly a token of a prompt (its last one, where the rest was kept) is none:
+all of them again when a core stands idle, for beside whoever has it still a step may take seconds. A step with hardly a token of a prompt (its last one, where the rest was kept) is none:
 much of it is choosing the next token, which takes one thread.
 """
 
@@ -26,8 +26,7 @@ GLARING = 4  # times the usual is as good as FIRST of them: two threads on one c
 STARVED = 0.85  # of the processor time that the threads could have had is a sign
 FEW = 3  # tokens of a prompt: a step with fewer says nothing of how prompts are read
 LASTING = 3  # steps with a prompt that were starved, before there are fewer threads; two that were not make up for one
-AGAIN = 8  # steps with a prompt, after which all threads are tried again; every time in vain doubles it,
-SELDOM = 32  # up to this
+AGAIN = 8  # steps with a prompt, after which all threads are tried again where cores are idle
 BETTER = 0.95  # a count replaces another when its steps take less than this share
 
 
@@ -63,7 +62,6 @@ class Threads:
         self.prefill = self._reading
         self._read = 0  # steps with a prompt since `prefill` was set
         self._starved = 0.0
-        self._again = AGAIN
         self._usual: dict[int, float] = {}  # seconds of an undisturbed step with the chosen count, by writers
         self._mean: dict[int, float] = {}  # the same of the steps just now, disturbed or not
         self._signs = 0.0
@@ -80,13 +78,11 @@ class Threads:
         self._read += 1
         self._starved = self._starved + 1 if share < STARVED else max(0.0, self._starved - 0.5)
         if self._starved >= LASTING and self.prefill > 1:
-            in_vain = self.prefill == self._reading and self._read <= LASTING
-            self._again = min(2 * self._again, SELDOM) if in_vain else AGAIN
             self.prefill = max(1, min(self.prefill - 1, round(share * self.prefill)))
             self._read, self._starved = 0, 0.0
-        elif self._read >= self._again:
+        elif self.prefill < self._reading and self._read >= (AGAIN if self._left else EVERY):
             self.prefill = self._reading
-            self._read, self._starved = 0, 0.0
+            self._read, self._starved, self._left = 0, 0.0, False
 
     def measured(self, writers: int, seconds: float, share: float) -> None:
         """A step of one token for each of `writers` took `seconds` with `count` threads.
@@ -123,6 +119,11 @@ class Threads:
     def fewer(self) -> bool:
         """Whether steps of one token per writer have fewer threads than they began with: the neighbour may leave."""
         return self.chosen < self._start
+
+    @property
+    def short(self) -> bool:
+        """Whether any steps have fewer threads than they began with."""
+        return self.fewer or self.prefill < self._reading
 
     def idle(self, cores: float) -> None:
         """So many `cores` had nothing to do lately: where fewer threads are used, look again soon."""
