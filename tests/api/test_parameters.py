@@ -54,6 +54,8 @@ KNOWN: list[tuple[type[Body], set[str]]] = [
 # What a number needs beside it to be asked for at all.
 COMPANIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("/v1/chat/completions", "top_logprobs"): {"logprobs": True},
+    ("/api/chat", "top_logprobs"): {"logprobs": True},
+    ("/api/generate", "top_logprobs"): {"logprobs": True},
     ("/v1/responses", "top_logprobs"): {"include": ["message.output_text.logprobs"]},
 }
 

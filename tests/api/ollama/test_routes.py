@@ -69,7 +69,8 @@ def test_the_model_is_known_with_and_without_its_tag(client: httpx.Client) -> No
         ("/api/chat", {"format": "xml"}, "format"),
         ("/api/chat", {"tools": [{"function": {"name": "f"}}] * 2}, "tools"),
         ("/api/chat", {"think": "high"}, "think"),
-        ("/api/chat", {"logprobs": True}, "logprobs"),
+        ("/api/chat", {"logprobs": 1}, "logprobs"),
+        ("/api/chat", {"top_logprobs": 2}, "top_logprobs"),
         ("/api/chat", {"keep_alive": "soon"}, "keep_alive"),
         ("/api/chat", {"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         ("/api/chat", {"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, "messages.0.images.0"),
@@ -155,6 +156,27 @@ def test_a_failure_in_the_answer_is_an_error_and_no_false_end(
                 pytest.raises(ollama.ResponseError, match="engine failed"),
             ):
                 list(official.chat(model=parts[0]["model"], messages=HI, stream=True))
+
+
+def test_the_oldest_turns_go_where_truncating_is_not_forbidden(client: httpx.Client) -> None:
+    long = [{"role": "user", "content": letter * 3_000} for letter in "xy"]  # the last alone fits
+    for more in ({}, {"truncate": True}):
+        answer = client.post("/api/chat", json={"messages": long, "stream": False, **more})
+        assert answer.json()["edgechat"]["dropped_messages"] == 1
+    refused = client.post("/api/chat", json={"messages": long, "stream": False, "truncate": False})
+    assert (refused.status_code, refused.json()["code"]) == (400, "context_length_exceeded")
+
+
+def test_log_probabilities_come_with_every_part_and_with_the_whole(client: httpx.Client) -> None:
+    with closing(ollama.Client(host=str(client.base_url))) as official:
+        model = official.list().models[0].model
+        parts = list(official.chat(model=model, messages=HI, stream=True, logprobs=True, top_logprobs=2))
+        told = [one for part in parts for one in part.logprobs or ()]
+        assert "".join(one.token for one in told) == "You said: hi"
+        assert all(one.logprob <= 0 and len(one.top_logprobs or ()) == 2 for one in told)
+        whole = official.generate(model=model, prompt="hi", logprobs=True)
+        assert [one.token for one in whole.logprobs or ()] == [one.token for one in told]
+        assert official.generate(model=model, prompt="hi").logprobs is None
 
 
 def test_the_official_client_works(client: httpx.Client) -> None:

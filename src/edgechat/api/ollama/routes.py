@@ -5,7 +5,7 @@ as Ollama has them.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,12 +18,13 @@ from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.ollama.errors import CHAT_WORDS, GENERATE_WORDS, OLLAMA, error_object
 from edgechat.api.ollama.listing import LINES, moment
 from edgechat.api.ollama.wire import Asked, ChatRequest, GenerateRequest, Kept
+from edgechat.api.openai.chat import logprobs_of
 from edgechat.api.reply import Part, Progress, Whole, accepted, told, truth
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import ANY, MAX_SHOWN, Asks, Facts, Need, Router
 from edgechat.api.tools import arguments_of
 from edgechat.errors import OperatorOnly
-from edgechat.types import Called, Delta, Done, Model, Reasoning, Served, ToolCall
+from edgechat.types import Called, Delta, Done, Model, Reasoning, Scored, Served, ToolCall
 
 NS = 1_000_000  # nanoseconds in a millisecond
 
@@ -90,6 +91,12 @@ async def prepared(model: Model, body: Asked, ignored: tuple[str, ...], **empty:
     return JSONResponse({**head(model.served), **empty, **told})
 
 
+def scored(scores: Sequence[Scored]) -> dict[str, Any]:
+    """The log probabilities of a part of the answer, where they were asked for."""
+    told = logprobs_of(scores)
+    return {"logprobs": told["content"]} if told else {}
+
+
 def head(served: Served) -> dict[str, Any]:
     """What every object of an answer begins with."""
     return {"model": served.name, "created_at": moment(time.time())}
@@ -109,7 +116,8 @@ class ChatReply:
         self._calls: dict[int, ToolCall] = {}
 
     def whole(self, answer: Whole) -> dict[str, Any]:
-        return self._object(answer.text, answer.reasoning, answer.calls) | self._numbers(answer.done)
+        said = self._object(answer.text, answer.reasoning, answer.calls)
+        return said | scored(answer.logprobs) | self._numbers(answer.done)
 
     def begin(self) -> Iterable[bytes]:
         return ()
@@ -120,8 +128,8 @@ class ChatReply:
 
     def part(self, event: Part) -> Iterable[bytes]:
         match event:
-            case Delta(text=text):
-                yield self._more(self._object(text))
+            case Delta(text=text, logprobs=scores):
+                yield self._more(self._object(text) | scored(scores))
             case Reasoning(text=text):
                 yield self._more(self._object("", text))
             case Called(index=index):

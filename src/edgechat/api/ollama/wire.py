@@ -21,6 +21,7 @@ from edgechat.api.fields import (
     Stops,
     Temperature,
     TopK,
+    TopLogprobs,
     TopP,
     json_text,
 )
@@ -188,13 +189,17 @@ class Kept(Named):
 class Asked(Kept):
     """What both kinds of question have. Streaming is the default, as it is Ollama's."""
 
-    neutral: ClassVar = {"logprobs": (False,), "top_logprobs": (0,), **FORMAT}
+    neutral: ClassVar = {"shift": (False,), **FORMAT}
     instead: ClassVar = {"response_format": "format"}
+    inert: ClassVar[tuple[str, ...]] = ("shift",)  # an answer ends with the context
 
     stream: StrictBool | None = None
     format: Form | None = None
     options: Options | None = None
-    think: StrictBool | Literal["low", "medium", "high"] | None = None  # how hard is the model's own business
+    think: StrictBool | Literal["low", "medium", "high", "max"] | None = None  # how hard is the model's own business
+    truncate: StrictBool | None = None  # the oldest turns go where all do not fit, or it is refused
+    logprobs: StrictBool | None = None
+    top_logprobs: TopLogprobs | None = None
 
     def without_effect(self, info: ModelInfo) -> Iterator[str]:
         yield from super().without_effect(info)
@@ -207,8 +212,14 @@ class Asked(Kept):
         schema = None
         if self.format:
             schema = ANY_OBJECT if self.format == "json" else json_text(self.format)
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidRequest("top_logprobs go with logprobs: true.", "top_logprobs")
         wanted = msgspec.structs.replace(
-            wanted, schema=schema, thinking=None if self.think is None else bool(self.think)
+            wanted,
+            schema=schema,
+            thinking=None if self.think is None else bool(self.think),
+            truncation="disabled" if self.truncate is False else "auto",
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )
         return (self.options or Options()).applied(wanted, defaults)
 
