@@ -214,6 +214,16 @@ def test_code_is_copied_exactly(chat: Chat, script: Script) -> None:
     assert chat.page.evaluate("navigator.clipboard.readText()") == source
 
 
+def test_a_long_block_of_code_is_copied_from_wherever_it_is_read(chat: Chat, script: Script) -> None:
+    lines = "\n".join(f"line_{number} = {number}" for number in range(90))
+    script.will_say(f"```python\n{lines}\n```")
+    chat.ask("Long")
+    expect(chat.answers.last.locator(".figures")).to_be_visible()
+    chat.page.locator("#list").evaluate("list => (list.scrollTop = list.scrollHeight / 2)")
+    expect(chat.answers.locator(".who")).not_to_be_in_viewport()
+    expect(chat.button("Copy code")).to_be_in_viewport(ratio=1)
+
+
 def test_copying_works_without_the_clipboard_api(new_chat: Open, script: Script) -> None:
     """On plain http://192.168.x.x there is no clipboard API and no randomUUID."""
     chat = new_chat()
