@@ -16,7 +16,7 @@ from edgechat_engine import kernels
 from graph import Graph
 
 SUPER = 256  # weights of a super-block
-I32, Q4_0, Q5_0, Q8_0, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL = 26, 2, 6, 8, 11, 12, 13, 14, 20  # ggml_type
+I32, Q4_0, Q5_0, Q8_0, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS = 26, 2, 6, 8, 11, 12, 13, 14, 20, 23  # ggml_type
 OURS = [name for name in ("q5_0", "q8_0") if f"matmul-{name}" in kernels()]
 TOLERANCE = 1e-6  # of the largest result, for one rounding to 24 bits each 256 weights
 Bytes = NDArray[np.uint8]
@@ -37,8 +37,15 @@ KQUANTS = {
     "q4_k": Layout(Q4_K, 144, (0, 2)),
     "q5_k": Layout(Q5_K, 176, (0, 2)),
     "q6_k": Layout(Q6_K, 210, (208,)),
+    "iq4_xs": Layout(IQ4_XS, 136, (0,)),
 }
-SCALES = {"q3_k": (96, 12), "q4_k": (4, 12), "q5_k": (4, 12), "q6_k": (192, 16)}  # where they lie: bytes
+SCALES = {
+    "q3_k": (96, 12),
+    "q4_k": (4, 12),
+    "q5_k": (4, 12),
+    "q6_k": (192, 16),
+    "iq4_xs": (2, 6),
+}  # where they lie: bytes
 BLOCKS = {"q5_0": Layout(Q5_0, 22, (0,), 32), "q8_0": Layout(Q8_0, 34, (0,), 32)}
 INTERLEAVED = {"q4_0": Layout(Q4_0, 18, (0,), 32), "iq4_nl": Layout(IQ4_NL, 18, (0,), 32)}
 LAYOUTS = KQUANTS | BLOCKS | INTERLEAVED
@@ -74,6 +81,12 @@ def unpacked(name: str, raw: Bytes) -> Doubles:
         four = np.hstack([raw[:, 2:] & 15, raw[:, 2:] >> 4])
         meant = half(raw, 0)[:, 0] * (four - 8.0 if name == "q4_0" else UNEVEN[four])
         return meant
+    if name == "iq4_xs":
+        two = raw[:, 2:4].copy().view(np.uint16) >> np.arange(0, 16, 2, dtype=np.uint16) & 3
+        scales = (np.stack([raw[:, 4:8] & 15, raw[:, 4:8] >> 4], axis=2).reshape(count, 8) | two << 4) - 32.0
+        four = raw[:, 8:].reshape(count, 8, 16)
+        meant = half(raw, 0) * scales[:, :, None] * UNEVEN[np.concatenate([four & 15, four >> 4], axis=2)]
+        return meant.reshape(count, SUPER)
     if name == "q3_k":
         first, second, third = raw[:, 96:100], raw[:, 100:104], raw[:, 104:108]
         four = np.hstack([first & 15, second & 15, first >> 4, second >> 4])

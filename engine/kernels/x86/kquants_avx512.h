@@ -165,6 +165,12 @@ inline __m512i multiply_pairs(__m512i dot, __m512i pairs, const void *two) {
 
 #endif
 
+// Where the sum of a group begins.
+template <class Kind>
+inline __m512i start(const Activations &row, int group) {
+    return Kind::MINS ? _mm512_setzero_si512() : _mm512_set1_epi32(row.starts[group]);
+}
+
 // Adds to sums, COLUMNS of each row, what `supers` super-blocks of columns and rows give. The rows lie side by side.
 template <int ROWS, class Kind>
 void tile(int supers, const Unpacked<Kind> *columns, const Activations *rows, float *into) {
@@ -196,8 +202,7 @@ void tile(int supers, const Unpacked<Kind> *columns, const Activations *rows, fl
                     __m512i dots[4];
 #pragma GCC unroll 4
                     for (int row = first; row < last; row++)
-                        dots[row - first] =
-                            Kind::MINS ? _mm512_setzero_si512() : _mm512_set1_epi32(rows[row].starts[group]);
+                        dots[row - first] = start<Kind>(rows[row], group);
 #pragma GCC unroll 8
                     for (int q = 0; q < QUADS; q++)
 #pragma GCC unroll 4
@@ -271,6 +276,10 @@ struct Column {  // a super-block of one: Q4_K and Q5_K; what it is scaled by ha
     }
 };
 
+// Where the sums of fours begin, of 64 weights.
+template <class Kind>
+inline __m512i starts(__m512i) { return _mm512_setzero_si512(); }
+
 // The sums of sixteen registers.
 inline __m512 sums_of(const __m512 *x) {
     const auto add = [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); };
@@ -300,7 +309,7 @@ void strip(int supers, const char *columns, size_t stride, const Activations *ro
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
                 const __m512i values = _mm512_loadu_si512(row[b].values + 64 * i);
-                const __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), one.weights(i), values);
+                const __m512i dots = _mm512_dpbusd_epi32(starts<Kind>(values), one.weights(i), values);
                 parts[i % 2] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), one.scale(i), parts[i % 2]);
             }
         }

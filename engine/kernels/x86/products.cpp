@@ -1,5 +1,5 @@
-// Products of matrices and activations, the weights taken as they lie in a file: K-quants (Q3_K to Q6_K) and blocks of
-// 32 weights (Q5_0, Q8_0); and as ggml interleaves them (Q4_0, IQ4_NL).
+// Products of matrices and activations, the weights taken as they lie in a file: K-quants (Q3_K to Q6_K; IQ4_XS on
+// AVX-512) and blocks of 32 weights (Q5_0, Q8_0); and as ggml interleaves them (Q4_0, IQ4_NL).
 //
 // ggml turns weights into tiles anew for every few rows. Here a few
 // super-blocks of a strip of columns are unpacked into the processor's nearest cache and multiplied with all rows, before
@@ -30,6 +30,7 @@ bool stock_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include "pairs_avx512.h"
 #include "sixteens_avx512.h"
+#include "uneven_avx512.h"
 #define PAIRS
 #else
 #include "blocks_avx2.h"
@@ -239,7 +240,7 @@ const Type TYPES[] = {
     type_of<Q3_K>(GGML_TYPE_Q3_K), type_of<Q4_K>(GGML_TYPE_Q4_K), type_of<Q5_K>(GGML_TYPE_Q5_K),
     type_of<Q6_K>(GGML_TYPE_Q6_K),
 #ifdef PAIRS
-    type_of<InPairs<Q5_0>>(GGML_TYPE_Q5_0), type_of<InPairs<Q8_0>>(GGML_TYPE_Q8_0),
+    type_of<IQ4_XS>(GGML_TYPE_IQ4_XS), type_of<InPairs<Q5_0>>(GGML_TYPE_Q5_0), type_of<InPairs<Q8_0>>(GGML_TYPE_Q8_0),
 #endif
     type_of<Q5_0>(GGML_TYPE_Q5_0), type_of<Q8_0>(GGML_TYPE_Q8_0), type_of<Q4_0>(GGML_TYPE_Q4_0),
     type_of<IQ4_NL>(GGML_TYPE_IQ4_NL),
@@ -247,6 +248,9 @@ const Type TYPES[] = {
 const Kernel KERNELS[] = {
     Kernel("matmul-q3_k"), Kernel("matmul-q4_k"), Kernel("matmul-q5_k"), Kernel("matmul-q6_k"),
     Kernel("matmul-q5_0"), Kernel("matmul-q8_0"), Kernel("matmul-q4_0"), Kernel("matmul-iq4_nl"),
+#ifdef PAIRS
+    Kernel("matmul-iq4_xs"),
+#endif
 };
 
 const Type *ours(const ggml_tensor *op) {

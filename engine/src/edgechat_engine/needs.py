@@ -9,12 +9,14 @@ from collections.abc import Set
 from pathlib import Path
 
 _AVX2 = frozenset({"avx2", "f16c", "fma"})
+_AVX512 = _AVX2 | {"avx512bw", "avx512vl", "avx512_vnni"}
 
 # A kernel, as its row in engine/kernels/ has it, and the instructions that it needs, as Linux names them.
 NEEDS = {
     "attention": _AVX2,
     "delta-net": _AVX2,
     "matmul-iq4_nl": _AVX2,
+    "matmul-iq4_xs": _AVX512,
     "matmul-q3_k": _AVX2,
     "matmul-q4_0": _AVX2,
     "matmul-q4_k": _AVX2,
