@@ -82,8 +82,8 @@ def unpacked(name: str, raw: Bytes) -> Doubles:
         meant = half(raw, 0)[:, 0] * (four - 8.0 if name == "q4_0" else UNEVEN[four])
         return meant
     if name == "iq4_xs":
-        two = raw[:, 2:4].copy().view(np.uint16) >> np.arange(0, 16, 2, dtype=np.uint16) & 3
-        scales = (np.stack([raw[:, 4:8] & 15, raw[:, 4:8] >> 4], axis=2).reshape(count, 8) | two << 4) - 32.0
+        twos = raw[:, 2:4].copy().view(np.uint16) >> np.arange(0, 16, 2, dtype=np.uint16) & 3
+        scales = (np.stack([raw[:, 4:8] & 15, raw[:, 4:8] >> 4], axis=2).reshape(count, 8) | twos << 4) - 32.0
         four = raw[:, 8:].reshape(count, 8, 16)
         meant = half(raw, 0) * scales[:, :, None] * UNEVEN[np.concatenate([four & 15, four >> 4], axis=2)]
         return meant.reshape(count, SUPER)
