@@ -56,6 +56,9 @@ Room = Annotated[StrictInt, Field(ge=256, lt=1 << 31), WHOLE]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[Many[Stop], Field(max_length=32)]
 User = Annotated[str, Field(max_length=512)]
+TokenId = Annotated[StrictInt, Field(ge=0, lt=1 << 31)]
+Text = Annotated[str, Field(min_length=1)]
+Tokens = Annotated[Many[TokenId], Field(min_length=1)]
 Schema = dict[str, Any]
 
 CHOICES = 8  # answers of one request, at most
@@ -181,6 +184,15 @@ class Drawn(Draw, Body):
     def stops(self) -> tuple[str, ...]:
         """The stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+def texts_of(given: str | list[int] | list[str] | list[list[int]]) -> tuple[str | tuple[int, ...], ...]:
+    """Every text, or its tokens, of a body that takes one or several."""
+    if isinstance(given, str):
+        return (given,)
+    numbers = tuple(one for one in given if isinstance(one, int))
+    listed = (one for one in given if not isinstance(one, int))
+    return (numbers,) if numbers else tuple(one if isinstance(one, str) else tuple(one) for one in listed)
 
 
 def json_text(value: Any) -> str:

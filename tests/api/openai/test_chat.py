@@ -8,7 +8,11 @@ import httpx
 import openai
 import pytest
 
+from edgechat.api.examples import SERVED
+from edgechat.api.openai import choices
+from edgechat.api.openai.chat import ChatReply
 from edgechat.scheduler.loop import RUNNING
+from edgechat.types import Media
 from tests.api.conftest import serving
 from tests.conftest import FakeModel, rambling
 
@@ -328,3 +332,8 @@ def test_every_chunk_has_a_choice_but_the_usage_that_was_asked_for(
     *chunks, last, _ = events(client.post(path, json=asked | {"stream_options": {"include_usage": True}}))
     assert all(chunk["choices"] for chunk in chunks)
     assert (last["choices"], "edgechat" in last, last["usage"]["total_tokens"] > 0) == ([], True, True)
+
+
+def test_of_several_answers_too_it_is_told_how_far_their_pictures_are() -> None:
+    said = choices._Said(ChatReply(SERVED), 2)
+    assert list(said((0, Media("92ae", "encode", 50, 200)))) == [b": encode 50 of 200\n\n"]

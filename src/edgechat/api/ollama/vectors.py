@@ -8,12 +8,12 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from edgechat.api.examples import QUESTION, Example
-from edgechat.api.fields import Many
+from edgechat.api.fields import Many, Text
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.ollama.errors import OLLAMA
 from edgechat.api.ollama.routes import stay
 from edgechat.api.ollama.wire import Kept
-from edgechat.api.openai.embeddings import MOST_TEXTS, Dimensions, Text, check_vectors, numbers
+from edgechat.api.openai.embeddings import MOST_TEXTS, Dimensions, check_vectors, numbers
 from edgechat.api.requests import TheCaller, TheRuntime, until_gone
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
 from edgechat.types import Embed, Model

@@ -20,7 +20,20 @@ from edgechat.api.reply import Accepted, Part, Progress, Whole, accepted, whole
 from edgechat.api.requests import until_gone
 from edgechat.api.streaming import Streamed
 from edgechat.errors import error_of
-from edgechat.types import AnyEvent, Called, Delta, Done, Failed, GenRequest, Loading, Model, Prefill, Queued, Reasoning
+from edgechat.types import (
+    AnyEvent,
+    Called,
+    Delta,
+    Done,
+    Failed,
+    GenRequest,
+    Loading,
+    Media,
+    Model,
+    Prefill,
+    Queued,
+    Reasoning,
+)
 
 Indexed = tuple[int, AnyEvent]
 
@@ -125,7 +138,7 @@ class _Said:
                 yield from self._replies.finish(index, event, all_)
             case Failed():
                 yield from self._replies.failed(Problem.of(error_of(event)))
-            case Queued() | Prefill() | Loading():
+            case Queued() | Media() | Prefill() | Loading():
                 yield from self._replies.aside(event)
 
 

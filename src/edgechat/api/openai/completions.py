@@ -14,7 +14,19 @@ from pydantic import Field, StrictBool, StrictInt
 from edgechat.api import errors, sse
 from edgechat.api.errors import Problem
 from edgechat.api.examples import SERVED, Example
-from edgechat.api.fields import CHOICES, FORMAT, WHOLE, Choices, Drawn, Many, MaxTokens, User
+from edgechat.api.fields import (
+    CHOICES,
+    FORMAT,
+    WHOLE,
+    Choices,
+    Drawn,
+    Many,
+    MaxTokens,
+    Text,
+    Tokens,
+    User,
+    texts_of,
+)
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.openai import choices
 from edgechat.api.openai.chat import fingerprint, usage_of
@@ -26,9 +38,6 @@ from edgechat.errors import InvalidRequest
 from edgechat.types import Delta, Detokenize, Done, GenRequest, Model, Sampling, Scored, Served
 
 DEFAULT_TOKENS = 16  # as OpenAI's
-
-Text = Annotated[str, Field(min_length=1)]
-Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
 
 router = Router("/v1")
 
@@ -48,17 +57,9 @@ class CompletionRequest(Drawn):
     logprobs: Annotated[StrictInt, Field(ge=0, le=5), WHOLE] | None = None
     user: User | None = None
 
-    def prompts(self) -> list[str | tuple[int, ...]]:
-        """Every prompt, or its tokens."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
-        numbers = tuple(one for one in self.prompt if isinstance(one, int))
-        listed = [one for one in self.prompt if not isinstance(one, int)]
-        return [numbers] if numbers else [one if isinstance(one, str) else tuple(one) for one in listed]
-
     def generations(self, defaults: Sampling) -> list[GenRequest]:
         """What the engine is asked for: every prompt, one after the other, `n` times each."""
-        count, prompts = self.n or 1, self.prompts()
+        count, prompts = self.n or 1, texts_of(self.prompt)
         if count * len(prompts) > CHOICES:
             raise InvalidRequest(f"{len(prompts)} prompts {count} times are more than {CHOICES} answers.", "n")
         if self.echo and self.logprobs is not None:

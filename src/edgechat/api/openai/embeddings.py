@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field, StrictInt
 
 from edgechat.api.examples import QUESTION, Example
-from edgechat.api.fields import Body, Many, User
+from edgechat.api.fields import Body, Many, Text, Tokens, User, texts_of
 from edgechat.api.ignored import beginning, ignored_by
 from edgechat.api.requests import TheCaller, TheRuntime, check_vocabulary, until_gone
 from edgechat.api.routes import ANY, Asks, Facts, Need, Router
@@ -18,8 +18,6 @@ from edgechat.types import Embed, Served
 
 MOST_TEXTS = 2048  # as OpenAI's
 
-Text = Annotated[str, Field(min_length=1)]
-Tokens = Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
 Dimensions = Annotated[StrictInt, Field(ge=1, lt=1 << 31)]
 
 router = Router("/v1")
@@ -33,16 +31,6 @@ class EmbeddingRequest(Body):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Dimensions | None = None  # the model's own: no vector is cut
     user: User | None = None
-
-    def texts(self) -> tuple[str | tuple[int, ...], ...]:
-        """Every text, or its tokens."""
-        if isinstance(self.input, str):
-            return (self.input,)
-        numbers = tuple(one for one in self.input if isinstance(one, int))
-        return (numbers,) if numbers else tuple(one if isinstance(one, str) else tuple(one) for one in self._listed())
-
-    def _listed(self) -> list[str | list[int]]:
-        return [one for one in self.input if not isinstance(one, int)]
 
 
 EMBEDDED = {
@@ -65,7 +53,7 @@ async def embeddings(body: EmbeddingRequest, request: Request, runtime: TheRunti
     served = model.served
     check_vectors(served, body.dimensions)
     ignored = ignored_by(body, request, served.info)
-    texts = body.texts()
+    texts = texts_of(body.input)
     for text in texts:
         check_vocabulary(served, text if isinstance(text, tuple) else (), "input")
 

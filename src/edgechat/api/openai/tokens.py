@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt
+from pydantic import Field
 
 from edgechat.api.examples import Example
-from edgechat.api.fields import Many, Strict
+from edgechat.api.fields import Many, Strict, TokenId
 from edgechat.api.requests import TheCaller, TheRuntime
 from edgechat.api.routes import Facts, Need, Router
 from edgechat.types import Detokenize, Tokenize
@@ -26,7 +26,7 @@ class Text(Strict):
 class Tokens(Strict):
     """Body of POST /detokenize."""
 
-    tokens: Annotated[Many[Annotated[StrictInt, Field(ge=0, lt=1 << 31)]], Field(max_length=1 << 20)]
+    tokens: Annotated[Many[TokenId], Field(max_length=1 << 20)]
     model: str | None = None
 
 
