@@ -50,16 +50,18 @@ public:
     // Rows of one group or of several, whose sums begin.
     void take(const Attention &of, const Rows *rows, int groups) {
         blocks.clear();
-        for (int i = 0; i < groups; i++)
-            for (int start = 0; start < rows[i].count(); start += TOGETHER)
-                blocks.push_back({rows[i], start, std::min(TOGETHER, rows[i].count() - start)});
-        queries.resize(blocks.size() * TOGETHER * of.depth);
+        for (int i = 0; i < groups; i++) {
+            const int count = rows[i].count(), parts = (count + TOGETHER - 1) / TOGETHER, most = (count + parts - 1) / parts;
+            for (int start = 0; start < count; start += most) blocks.push_back({rows[i], start, std::min(most, count - start)});
+        }
+        queries.resize(blocks.size() * TOGETHER * 2 * of.depth);
         sums.resize(blocks.size() * TOGETHER * Sum::size(of));
         whole.resize(sums.size());
         each([&](const Block &block, int row, int at) {
             const float *from = of.query(block.rows.token(row), block.rows.head(row));
             const Vec scale = all(of.scale * (float)M_LOG2E);  // weights are powers of two
-            for (int d = 0; d < of.depth; d += LANES) store(&queries[at * of.depth + d], mul(load(from + d), scale));
+            float *into = &queries[at / TOGETHER * TOGETHER * 2 * of.depth + at % TOGETHER * LANES];
+            for (int d = 0; d < of.depth; d += LANES / 2, into += TOGETHER * LANES) store(into, mul(twice(from + d), scale));
             Sum::clear(of, &whole[at * Sum::size(of)]);
         });
     }
@@ -103,7 +105,8 @@ private:
         int start, count;
     };
     std::vector<Block> blocks;
-    std::vector<float> queries, sums, whole;
+    std::vector<float> queries;  // [depth / half a register][TOGETHER] of each block: half a register's numbers, twice
+    std::vector<float> sums, whole;
     float scores[TOGETHER * SPAN], less[TOGETHER];
     size_t keyed[SPAN], valued[SPAN], coming[SPAN];  // where cells are, of a group: this span's, and the next one's keys
     int count, next;                                 // cells of this span, of the next
@@ -125,7 +128,7 @@ private:
 
     void attend(const Attention &of, const Sight &sight, int tile, const Block &block, int at) {
         const char *keys = of.cell(of.k, block.rows.group, 0), *values = of.cell(of.v, block.rows.group, 0);
-        const float *query = &queries[at * of.depth];
+        const float *query = &queries[at * 2 * of.depth];
         float *sum = &sums[at * Sum::size(of)];
         with(block.count, [&](auto many) { score<many>(of, query, keys, values); });
         for (int row = 0; row < block.count; row++) {
@@ -166,12 +169,13 @@ private:
                     Vec a[COUNT], b[COUNT];
 #pragma GCC unroll 8
                     for (int row = 0; row < COUNT; row++) a[row] = b[row] = zero();
-                    for (int d = 0; d < depth; d += LANES / 2) {
+                    const float *query = queries;
+                    for (int d = 0; d < depth; d += LANES / 2, query += TOGETHER * LANES) {
                         const Vec x = Cell::load(keys + at[0], keys + at[4], d), y = Cell::load(keys + at[1], keys + at[5], d);
 #pragma GCC unroll 8
                         for (int row = 0; row < COUNT; row++) {
-                            const Vec query = held(twice(queries + row * depth + d));
-                            a[row] = fma(query, x, a[row]), b[row] = fma(query, y, b[row]);
+                            const Vec one = held(load(query + row * LANES));
+                            a[row] = fma(one, x, a[row]), b[row] = fma(one, y, b[row]);
                         }
                     }
 #pragma GCC unroll 8
@@ -217,38 +221,47 @@ private:
 
     template <int COUNT>
     void value(const Attention &of, const char *keys, const char *values, float *sum) {
-        for (int d = 0; d < of.width; d += 2 * LANES) {
-            if (d + LANES < of.width)
+        constexpr int WIDEST = 4 * (COUNT + 1) <= ROOM ? 4 : 2;  // the sums and a cell's numbers stay in registers
+        for (int d = 0; d < of.width;) {
+            const int left = (of.width - d) / LANES, width = left >= WIDEST ? WIDEST : left >= 2 ? 2 : 1;
+            if (width == WIDEST)
+                value<COUNT, WIDEST>(of, keys, values, d, sum);
+            else if (width == 2)
                 value<COUNT, 2>(of, keys, values, d, sum);
             else
                 value<COUNT, 1>(of, keys, values, d, sum);
+            d += width * LANES;
         }
     }
 
     template <int COUNT, int WIDTH>
     void value(const Attention &of, const char *keys, const char *values, int d, float *into) {
-        const size_t size = Sum::size(of), coming_size = of.key_size();
-        const int fetched = d == 0 ? next : 0;
+        // The next keys are fetched by the way, some bytes of each with each piece of the values, where that takes little time
+        // with the first half of them.
+        constexpr int SOON = LANES / 8;
+        const size_t size = Sum::size(of), bytes = of.key_size();
+        const size_t begin = (SOON * bytes * d / of.width + 63) / 64 * 64;
+        const size_t end = std::min(bytes, SOON * bytes * (d + WIDTH * LANES) / of.width);
         Vec sums[COUNT][WIDTH];
 #pragma GCC unroll 8
         for (int row = 0; row < COUNT; row++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int w = 0; w < WIDTH; w++) sums[row][w] = mul(load(into + row * size + d + w * LANES), all(less[row]));
         for (int key = 0; key < count; key++) {
-            if (key < fetched) prefetch(keys + coming[key], coming_size);
+            if (key < next && begin < end) prefetch(keys + coming[key] + begin, end - begin);
             Vec x[WIDTH];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int w = 0; w < WIDTH; w++) x[w] = Cell::load(values + valued[key], d + w * LANES);
 #pragma GCC unroll 8
             for (int row = 0; row < COUNT; row++) {
-                const Vec one = all(scores[row * SPAN + key]);
-#pragma GCC unroll 2
+                const Every one(scores + row * SPAN + key);
+#pragma GCC unroll 4
                 for (int w = 0; w < WIDTH; w++) sums[row][w] = fma(one, x[w], sums[row][w]);
             }
         }
 #pragma GCC unroll 8
         for (int row = 0; row < COUNT; row++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int w = 0; w < WIDTH; w++) store(into + row * size + d + w * LANES, sums[row][w]);
     }
 };

@@ -16,6 +16,7 @@ using Vec = __m512;
 using Ints = __m512i;                          // of 32 bits, or pairs of 16
 constexpr int LANES = 16, HIGH = 6, WIDE = 4;  // a block of sums: 6 rows of 4 registers, which leaves 8 of 32
 constexpr int TOGETHER = 8;                    // query rows whose sums for two keys stay in registers
+constexpr int ROOM = 32;                       // registers for sums, and for what is multiplied with a number of all lanes
 
 inline Vec zero() { return _mm512_setzero_ps(); }
 inline Vec all(float x) { return _mm512_set1_ps(x); }
@@ -38,6 +39,17 @@ inline Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 inline Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 inline Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vec fms(Vec a, Vec b, Vec c) { return _mm512_fmsub_ps(a, b, c); }
+
+// A number of all lanes, which the instruction takes from memory. Compilers would spend a register on it.
+struct Every {
+    const float *at;
+    explicit Every(const float *at) : at(at) {}
+};
+inline Vec fma(Every a, Vec b, Vec c) {
+    asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*a.at));
+    return c;
+}
+
 inline Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 inline float sum(Vec x) { return _mm512_reduce_add_ps(x); }
@@ -93,7 +105,8 @@ inline Vec eighths(const Vec *fours) {
 using Vec = __m256;
 using Ints = __m256i;
 constexpr int LANES = 8, HIGH = 6, WIDE = 2;  // 6 rows of 2 registers, which leaves 4 of 16
-constexpr int TOGETHER = 4;
+constexpr int TOGETHER = 6;
+constexpr int ROOM = 15;  // one holds that number
 
 inline Vec zero() { return _mm256_setzero_ps(); }
 inline Vec all(float x) { return _mm256_set1_ps(x); }
@@ -117,6 +130,13 @@ inline Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 inline Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vec fms(Vec a, Vec b, Vec c) { return _mm256_fmsub_ps(a, b, c); }
+
+struct Every {
+    Vec x;
+    explicit Every(const float *at) : x(all(*at)) {}
+};
+inline Vec fma(Every a, Vec b, Vec c) { return fma(a.x, b, c); }
+
 inline Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 inline Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 
