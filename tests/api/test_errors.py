@@ -131,6 +131,14 @@ def test_the_wrong_way_is_told_from_the_right_one(client: httpx.Client) -> None:
     lost = client.post("/v1/nothing", json={})
     assert lost.status_code == 404
     assert lost.json()["error"]["message"] == "There is no /v1/nothing here; /openapi.json lists the routes."
+    for path, meant in {
+        "/chat/completions": "/v1/chat/completions",  # a base URL without /v1
+        "/v1/v1/chat/completions": "/v1/chat/completions",  # one with it, for a client that adds it
+        "/v1/api/chat": "/api/chat",
+        "/messages": "/v1/messages",
+    }.items():
+        said = f"There is no {path} here, but {meant} is: look at the client's base URL."
+        assert said in client.post(path, json={}).text
     wrong = client.get("/v1/chat/completions")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
     assert wrong.json()["error"]["message"] == "/v1/chat/completions does not take GET: use POST."

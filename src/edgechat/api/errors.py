@@ -177,6 +177,8 @@ def _said(request: Request, error: HTTPException) -> str:
     if error.detail != HTTPStatus(error.status_code).phrase:
         return f"{error.detail}."
     match error.status_code:
+        case 404 if meant := request.app.state.table.meant(request.url.path):
+            return f"There is no {request.url.path} here, but {meant} is: look at the client's base URL."
         case 404:
             return f"There is no {request.url.path} here; /openapi.json lists the routes."
         case 405:

@@ -223,6 +223,12 @@ class Table:
             path = next((head for head in heads if head in self._dialects), "")
         return self._dialects.get(path, OPENAI)
 
+    def meant(self, path: str) -> str | None:
+        """The route that a client means by `path` whose base address has a part too few or too many."""
+        known = [there for _, there in self._known if there.count("/") > 1]
+        near = [there for there in known if path.endswith(there) or (there.endswith(path) and len(path) > 1)]
+        return min(near, key=lambda there: (not there.startswith("/v1/"), there), default=None)
+
     def _match(self, method: str, path: str) -> Facts:
         """By the routes' own patterns, in their order, as the framework will go: no spelling leads round a need."""
         here = [row for row in self._rows if row.pattern.match(path)]

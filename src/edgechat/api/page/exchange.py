@@ -41,7 +41,12 @@ class Presets(Strict):
     presets: Annotated[list[Preset], Field(max_length=500)]
 
 
-@router.get("/export", Facts(Need.KEY), "One conversation, or all, as a file")
+@router.get(
+    "/export",
+    Facts(Need.KEY),
+    "One conversation, or all, as a file",
+    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}},
+)
 async def export(runs: TheRuns, owner: Owner, form: Form = "json", conversation_id: str | None = None) -> Response:
     if form == "json":
         data = await asyncio.to_thread(exchange.as_json, runs.history, owner, conversation_id)
