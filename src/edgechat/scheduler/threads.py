@@ -9,8 +9,9 @@ stand idle are a sign that the neighbour has left. Without a sign a look is very
 
 Prompts are another matter: their steps are long, compute-bound, and all different. There the processor time alone
 decides, of a few steps, for one that was disturbed tells nothing of the next: as many threads as got a whole core, and
-all of them again when a core stands idle, for beside whoever has it still a step may take seconds. A step with hardly a token of a prompt (its last one, where the rest was kept) is none:
-much of it is choosing the next token, which takes one thread.
+all of them again when a core stands idle, for beside whoever has it still a step may take seconds. A step with hardly a
+token of a prompt (its last one, where the rest was kept) is none: much of it is choosing the next token, which takes
+one thread.
 """
 
 EVERY = 512  # steps between two looks at another count without a sign
