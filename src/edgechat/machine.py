@@ -7,6 +7,7 @@ cores, two threads are several times slower than one.
 import math
 import os
 import platform
+import resource
 import sys
 import threading
 import time
@@ -114,6 +115,12 @@ def _of_files(group: Path) -> int:
     lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
     found = {name: int(value) for name, value in lines}
     return found.get("total_inactive_file", found.get("inactive_file", 0))
+
+
+def limit_memory(more: int) -> None:
+    """Let this process's address space grow by `more` bytes at most: what asks for more gets a MemoryError."""
+    most = psutil.Process().memory_info().vms + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def network_filesystem(place: Path) -> str | None:

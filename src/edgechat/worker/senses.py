@@ -7,13 +7,12 @@ It is a little nicer than the worker: whoever is being answered goes first.
 """
 
 import os
-import resource
 import time
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
-from edgechat import registry
+from edgechat import machine, registry
 from edgechat.engine.base import Eyes, digest_of
 from edgechat.errors import EdgechatError, EngineFailed
 from edgechat.media.picture import Cap, decode
@@ -87,16 +86,9 @@ def main() -> None:
 def _eyes(opening: Open) -> Eyes:
     make = registry.load(registry.EYES, opening.engine, "engine")
     eyes: Eyes = make(Path(opening.model), Path(opening.projector), opening.digest)
-    _limit(ROOM)
+    with suppress(OSError, ValueError):  # a system may know no such limit
+        machine.limit_memory(ROOM)
     return eyes
-
-
-def _limit(room: int) -> None:
-    """Hold the address space to what it is now, and `room`."""
-    with suppress(OSError, ValueError, FileNotFoundError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + room
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

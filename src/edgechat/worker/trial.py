@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import psutil
 
+from edgechat import machine
 from edgechat.errors import EdgechatError, RequestError, TemplateInvalid
 from edgechat.process import frames
 from edgechat.process.parent import Parent
@@ -93,8 +93,7 @@ def main() -> None:
         return
     seconds = math.ceil(time.process_time()) + SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    room = psutil.Process().memory_info().vms + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    machine.limit_memory(MEMORY)
     parent.send(Verdict(_tried(candidate)))
 
 
