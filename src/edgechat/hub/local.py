@@ -34,7 +34,7 @@ def survey(place: Path, hashes: Hashes, stop: Event | None = None) -> tuple[Mani
         rows = list(_rows(folder)) if place.is_dir() or place.name.lower().endswith(SUFFIX) else []
         asked = Repo("here", folder.name or "root", file=None if place.is_dir() else place.name)
         whole = rows or place.is_dir()
-        chosen = choose(rows, asked) if whole else (_Row(place.name, place.stat().st_size),)
+        chosen = _choose(rows, asked, place) if whole else (_Row(place.name, place.stat().st_size),)
         if not place.is_dir():  # a projector that lies about is not meant
             chosen = tuple(row for row in chosen if "mmproj" not in row.path or row.path == place.name)
         made = manifest_of(chosen, asked, "")
@@ -48,6 +48,22 @@ def survey(place: Path, hashes: Hashes, stop: Event | None = None) -> tuple[Mani
         raise ConfigError(f"{place} cannot be read: {error.strerror}.") from error
     name = made.name if whole else name_from(place.name)  # a single file is itself, whatever lies beside it
     return Manifest(name, str(place), "", files), folder
+
+
+def _choose(rows: list[_Row], asked: Repo, place: Path) -> tuple[_Row, ...]:
+    """As of a hub's listing; why a folder's model cannot be told is said in its own words."""
+    models = sorted(row.path for row in rows if row.path.lower().endswith(SUFFIX))
+    try:
+        return choose(rows, asked)
+    except ConfigError as error:
+        if not place.is_dir():
+            raise
+        raise ConfigError(f"{place} holds several models: name one of them, such as {place / models[0]}.") from error
+    except HubError as error:
+        if models or not place.is_dir():
+            raise
+        what = f"no {SUFFIX} file, and no snapshot in safetensors"
+        raise ConfigError(f"there is no model in the folder {place}: {what}.") from error
 
 
 def copy(manifest: Manifest, folder: Path, staging: Path, stop: Event) -> None:
