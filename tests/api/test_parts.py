@@ -1,6 +1,7 @@
 """Four dialects, one reader of parts: what no model takes is refused in one way, what is text is read in one way."""
 
 import hashlib
+import json
 import textwrap
 from base64 import b64encode
 from collections.abc import Iterator
@@ -385,3 +386,20 @@ def test_a_choice_has_its_tool(shape: type[Body], any_one: Any, other: Any, para
         asked(shape, body | {"tools": TOOLS[shape], "tool_choice": other})
     assert refused.value.param == param
     assert asked(shape, body | {"tools": TOOLS[shape], "tool_choice": any_one}).tool_choice == "required"
+
+
+@pytest.mark.parametrize("kind", [[], {}, {"a": 1}, 7, True, ["text"]], ids=json.dumps)
+def test_a_type_that_is_no_name_is_refused_in_every_place(client: httpx.Client, kind: Any) -> None:
+    odd = {"type": kind}
+    for path, body in (
+        ("/v1/responses", {"input": [odd]}),
+        ("/v1/responses", {"input": [{"role": "user", "content": [odd]}]}),
+        ("/v1/responses", {"input": "x", "tools": [odd]}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": [odd]}]}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "x"}], "tools": [odd]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [odd]}]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "tools": [odd]}),
+        ("/api/chat", {"messages": [{"role": "user", "content": "x"}], "tools": [odd]}),
+    ):
+        refused = client.post(path, json=body)
+        assert refused.status_code == 400, (path, body, refused.text)

@@ -93,9 +93,10 @@ def _sent(value: Any) -> Iterator[Sent]:
             yield from _sent(inner)
 
 
-def type_of(part: Any) -> Any:
-    """What a part calls itself, raw or validated."""
-    return part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
+def type_of(part: Any) -> str | None:
+    """What a part calls itself, raw or validated; None where that is no name."""
+    kind = part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
+    return kind if isinstance(kind, str) else None
 
 
 def refuse(what: str, *kinds: Kind) -> PydanticCustomError:
@@ -106,7 +107,7 @@ def refuse(what: str, *kinds: Kind) -> PydanticCustomError:
 def taken(part: Any) -> Any:
     """Refuse a part that no model takes; for a before-validator."""
     kind = type_of(part)
-    if isinstance(kind, str) and kind in KINDS:
+    if kind in KINDS:
         raise refuse(f"a part of type {kind!r}", KINDS[kind])
     return part
 
