@@ -6,11 +6,16 @@ python3 scripts/setup.py --dev    and what tests and checks need
 
 import subprocess
 import sys
-import venv
+from importlib.util import find_spec
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this very line is for older ones
     sys.exit("edgechat needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11")
+
+if find_spec("venv") is None or find_spec("ensurepip") is None:  # Debian has them in a package of its own
+    sys.exit("edgechat: this Python makes no environments: sudo apt install python3-venv, then run make again.")
+
+import venv
 
 from engine import ensure_wheel
 
@@ -42,7 +47,7 @@ def install_engine(wheel: Path) -> None:
 
 def main() -> None:
     dev = "--dev" in sys.argv[1:]
-    if not (VENV / "bin" / "python").exists():
+    if not (VENV / "bin" / "pip").exists():  # it comes last: a half environment is made whole
         print("edgechat: making .venv", file=sys.stderr)
         venv.create(VENV, with_pip=True)
     wheel = ensure_wheel()
