@@ -140,10 +140,19 @@ def main() -> None:
         server.send(LoadFailed(code=error.code, message=str(error)))
         return
     except Exception as error:  # the file is foreign: whatever it broke is told, not thrown
-        server.send(LoadFailed(code=EngineFailed.code, message=f"the model could not be loaded: {error!r}"))
+        server.send(LoadFailed(code=EngineFailed.code, message=_unforeseen(error)))
         return
     serve()
     os._exit(0)
+
+
+def _unforeseen(error: Exception) -> str:
+    """Why nothing was loaded. After an update by git alone, the engine that is installed is still the one before."""
+    if isinstance(error, AttributeError | ImportError) and "edgechat_engine" in str(error):
+        return (
+            "the engine that is installed is not this edgechat's: run `make setup` in its folder, and start it again."
+        )
+    return f"the model could not be loaded: {error!r}"
 
 
 def _fetch(server: Server, mail: "SimpleQueue[AnyToWorker | None]") -> None:
