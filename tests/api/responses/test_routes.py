@@ -161,6 +161,20 @@ def test_items_become_messages() -> None:
     assert (asked.schema, asked.thinking, asked.truncation) == ('{"type":"object"}', False, "disabled")
 
 
+def test_calls_of_tools_that_take_free_text_stay_in_the_conversation() -> None:
+    """Codex tells of its patches so, also where it goes on with a model that is offered no such tool."""
+    items = [
+        {"role": "user", "content": "mend it"},
+        {"type": "custom_tool_call", "id": "ctc", "call_id": "c1", "name": "apply_patch", "input": "*** Begin"},
+        {"type": "custom_tool_call_output", "call_id": "c1", "output": "done"},
+        {"role": "user", "content": "go on"},
+    ]  # fmt: skip
+    request = ResponsesRequest.model_validate({"input": items})
+    asked = request.generation(Sampling(), Past().conversation(request)).messages
+    assert asked[1].tool_calls == (ToolCall("c1", "apply_patch", '{"input":"*** Begin"}'),)
+    assert (asked[2].text, asked[2].tool_call_id, asked[2].name) == ("done", "c1", "apply_patch")
+
+
 def test_thoughts_and_calls_are_items_of_their_own_streamed_or_not() -> None:
     parts: list[Part] = [
         Reasoning("h"),

@@ -119,12 +119,28 @@ class Call(Echoed):
     arguments: Arguments = ""
 
 
+class FreeCall(Echoed):
+    """A call of a tool that takes free text: no such tool is offered here, but a conversation may tell of one."""
+
+    neutral: ClassVar = {"namespace": ()}
+    inert: ClassVar = (*ECHOED, "caller")
+
+    type: Literal["custom_tool_call"]
+    call_id: str
+    name: ToolName
+    input: str
+
+    def call(self) -> Call:
+        """The same as of a function, whose argument the text is."""
+        return Call(type="function_call", call_id=self.call_id, name=self.name, arguments={"input": self.input})
+
+
 class CallOutput(Echoed):
     """What the tool said."""
 
-    inert: ClassVar = ECHOED
+    inert: ClassVar = (*ECHOED, "name")
 
-    type: Literal["function_call_output"]
+    type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: str
     output: Parts = Field(default_factory=list)
 
@@ -166,6 +182,8 @@ def item_kind(item: Any) -> str:
     """`tag_of`, but an item without a type is a message, or a reference where it has nothing but an id."""
     if type_of(item) in HOSTED:
         return "hosted block"
+    if type_of(item) == "custom_tool_call_output":
+        return "function_call_output block"
     if not isinstance(item, dict) or item.get("type") is not None:
         return tag_of(item)
     return "item_reference block" if set(item) - {"type"} == {"id"} else "message block"
@@ -174,6 +192,7 @@ def item_kind(item: Any) -> str:
 Item = Annotated[
     Annotated[Turn, Tag("message block")]
     | Annotated[Call, Tag("function_call block")]
+    | Annotated[FreeCall, Tag("custom_tool_call block")]
     | Annotated[CallOutput, Tag("function_call_output block")]
     | Annotated[Thought, Tag("reasoning block")]
     | Annotated[Hosted, Tag("hosted block")]
@@ -184,7 +203,7 @@ Item = Annotated[
         custom_error_message="an item of this type cannot be read here: only text is read, and no tools run here",
     ),
 ]
-Known = Turn | Call | CallOutput | Thought | Hosted
+Known = Turn | Call | FreeCall | CallOutput | Thought | Hosted
 AnyItem = Known | Reference
 
 
@@ -198,7 +217,7 @@ def turns_of(instructions: str | None, items: Iterable[Known]) -> list[Message]:
     turns: list[Message] = [Message.of("system", instructions)] if instructions else []
     thought = ""
     for item in items:
-        match item:
+        match item.call() if isinstance(item, FreeCall) else item:
             case Thought(content=content):
                 thought += "".join(part.text for part in content or ())
             case Call(call_id=id, name=name, arguments=arguments):
