@@ -82,6 +82,12 @@ class Words(Bytes):
         return [id for part in found for id in ([259 + self.words.index(part)] if part in self.words else part)]
 
 
+def test_what_plain_letters_never_close_stays_cut_off() -> None:
+    made = grammar(schema='{"type": "string", "pattern": "x"}')
+    assert allows(made, '"')
+    assert made.closing() == []
+
+
 def test_closing_spells_as_the_tokeniser_does() -> None:
     tokenizer = Words()
     for text in ("", "{", '{"', '{"n', '{"name": "x', '{"name": "x", "a'):

@@ -100,7 +100,10 @@ class Grammar:
         return len(known) == len(tokens) == matcher.try_consume_tokens(known) and matcher.is_accepting()
 
     def closing(self) -> list[int]:
-        """Tokens that make of a JSON text that was cut off a legal one: as few and plain ones as the schema allows."""
+        """Tokens that make of a JSON text that was cut off a legal one: as few and plain ones as the schema allows.
+
+        No token where plain ones never do, as with a pattern that wants a letter: there were blanks to the limit.
+        """
         tokens: list[int] = []
         while len(tokens) < CLOSING and not self._matcher.is_accepting() and not self._matcher.is_stopped():
             allowed = self._matcher.compute_bitmask()
@@ -111,7 +114,7 @@ class Grammar:
                 break
             tokens.append(token)
             self.accept(token)
-        return tokens
+        return tokens if self._matcher.is_accepting() or self._matcher.is_stopped() else []
 
     def _preferred(self) -> Iterator[int]:
         """Bytes in the order in which they lead to the end: within a string its quote first, else brackets."""
