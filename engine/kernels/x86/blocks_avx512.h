@@ -216,20 +216,29 @@ void strip(int blocks, const char *columns, size_t stride, const ForBlock *row, 
     }
 }
 
+struct Rounded {
+    __m256i values;
+    float scale;
+};
+
 // 32 numbers in eight bits. Their scale is no number if one of them is none.
-inline void quantise(const float *from, ForBlock *into) {
+inline Rounded rounded(const float *from) {
     const __m512 lower = _mm512_loadu_ps(from), upper = _mm512_loadu_ps(from + 16);
-    const __m512i sign = _mm512_set1_epi32(0x7FFFFFFF);
-    const __m512i most = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(lower), sign),
-                                          _mm512_and_si512(_mm512_castps_si512(upper), sign));
-    const float inverse = inverse_of(_mm512_reduce_max_epi32(most));
-    const auto whole = [=](__m512 x) { return _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse))); };
-    const __m512i one = whole(lower), two = whole(upper);
-    _mm_storeu_si128((__m128i *)into->values, _mm512_cvtsepi32_epi8(one));
-    _mm_storeu_si128((__m128i *)(into->values + 16), _mm512_cvtsepi32_epi8(two));
-    const int sum = _mm512_reduce_add_epi32(_mm512_add_epi32(one, two));
+    const auto positive = [](__m512 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF)); };
+    const float inverse = inverse_of(_mm512_reduce_max_epi32(_mm512_max_epi32(positive(lower), positive(upper))));
+    const auto whole = [=](__m512 x) {
+        return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse))));
+    };
+    return {_mm256_set_m128i(whole(upper), whole(lower)), 1 / inverse};
+}
+
+inline void quantise(const float *from, ForBlock *into) {
+    const Rounded all = rounded(from);
+    _mm256_storeu_si256((__m256i *)into->values, all.values);
+    const __m256i fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), all.values);
+    const int sum = _mm512_reduce_add_epi32(_mm512_zextsi256_si512(fours));
     into->starts[0] = -16 * sum, into->starts[1] = -128 * sum;
-    into->scale = 1 / inverse;
+    into->scale = all.scale;
 }
 
 }  // namespace

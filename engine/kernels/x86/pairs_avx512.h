@@ -76,20 +76,14 @@ void strip(int pairs, const char *columns, size_t stride, const Pair *row, float
     _mm512_storeu_ps(into, sums_of(sums));
 }
 
-// 64 numbers in eight bits. A block's scale is no number if one of them is none.
+// 64 numbers in eight bits.
 inline void quantise(const float *from, Pair *into) {
-    for (int block = 0; block < 2; block++, from += 32) {
-        const __m512 lower = _mm512_loadu_ps(from), upper = _mm512_loadu_ps(from + 16);
-        const __m512i sign = _mm512_set1_epi32(0x7FFFFFFF);
-        const __m512i most = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(lower), sign),
-                                              _mm512_and_si512(_mm512_castps_si512(upper), sign));
-        const float inverse = inverse_of(_mm512_reduce_max_epi32(most));
-        const auto whole = [=](__m512 x) { return _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse))); };
-        _mm_storeu_si128((__m128i *)(into->values + 32 * block), _mm512_cvtsepi32_epi8(whole(lower)));
-        _mm_storeu_si128((__m128i *)(into->values + 32 * block + 16), _mm512_cvtsepi32_epi8(whole(upper)));
-        _mm256_storeu_ps(into->scales + 8 * block, _mm256_set1_ps(1 / inverse));
-    }
-    const __m512i zero = _mm512_setzero_si512(), all = _mm512_loadu_si512(into->values);
+    const Rounded first = rounded(from), second = rounded(from + BLOCK);
+    const __m512i all = _mm512_inserti64x4(_mm512_castsi256_si512(first.values), second.values, 1);
+    _mm512_storeu_si512(into->values, all);
+    _mm256_storeu_ps(into->scales, _mm256_set1_ps(first.scale));
+    _mm256_storeu_ps(into->scales + 8, _mm256_set1_ps(second.scale));
+    const __m512i zero = _mm512_setzero_si512();
     const __m512i start = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(16), all));
     _mm512_storeu_si512(into->starts[0], start);
     _mm512_storeu_si512(into->starts[1], _mm512_slli_epi32(start, 3));
