@@ -59,6 +59,14 @@ def test_every_command_in_the_readme_exists_and_helps(capsys: pytest.CaptureFixt
         assert "Usage: " in capsys.readouterr().out
 
 
+def test_nobody_is_told_to_install_edgechat_by_name() -> None:
+    """No index has it: whoever took the name there would be installed in its place."""
+    pages = [ENGLISH, CHINESE, *(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))]
+    commands = re.findall(r"pip install [^`\n]*", "\n".join(pages))
+    assert "pip install dist/*.whl" in commands
+    assert not [command for command in commands if re.search(r"(?<![/.\w-])edgechat\b", command)]
+
+
 def test_every_link_in_the_repository_leads_somewhere() -> None:
     pages = [ROOT / page for page in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     for page in (*pages, *(ROOT / "docs").rglob("*.md")):
