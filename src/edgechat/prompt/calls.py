@@ -272,6 +272,8 @@ def typed(text: str, allowed: frozenset[str]) -> Any:
     """The value that `text` stands for, of one of the JSON types `allowed`; the text itself where it is of none."""
     word = text.strip()
     value = _WORDS[word.lower()] if word.lower() in _WORDS else mend.value(word, bool(allowed & {"object", "array"}))
+    if isinstance(value, str) and "string" not in allowed:  # "3" for a number: small models put quotes around all
+        value = typed(value, allowed)
     return value if _types_of(value) & allowed and (value is not None or word.lower() in _WORDS) else text
 
 
