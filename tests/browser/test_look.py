@@ -1,6 +1,7 @@
 """How the page looks and moves: scrolling, languages, sizes, weight, screenshots."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -310,3 +311,28 @@ def test_words_that_are_longer_fit_too(new_chat: Open, script: Script, size: str
         found[inside] = chat.page.evaluate(CLIPPED)
         chat.page.keyboard.press("Escape")
     assert {where: what for where, what in found.items() if what} == {}
+
+
+# On paper
+
+
+def test_a_conversation_is_printed_whole_and_alone(new_chat: Open, script: Script) -> None:
+    id = script.records.add("Plan", *[PARAGRAPH * 8 if number % 2 else "line\n" * 40 for number in range(12)])
+    chat = new_chat(color_scheme="dark").open(f"?lang=en&c={id}")
+    expect(chat.answers).to_have_count(6)
+    chat.page.evaluate(
+        "localStorage.setItem('edgechat.theme', '\"dark\"'); document.documentElement.dataset.theme = 'dark'"
+    )
+    chat.page.emulate_media(media="print", color_scheme="light")
+    for screen_only in (".sidebar", ".bar", ".foot", ".own", ".tools"):
+        expect(chat.page.locator(screen_only).first).to_be_hidden()
+    expect(chat.answers).to_have_count(6)
+    assert chat.page.locator("#list").evaluate("list => list.scrollHeight - list.clientHeight") <= 1
+    assert chat.questions.first.locator(".text").evaluate("text => text.scrollHeight - text.clientHeight") <= 1
+    sheets = len(re.findall(rb"/Type /Page\b", chat.page.pdf(format="A4")))
+    assert sheets > 2
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = chat.page.evaluate(colour)
+    light = chat.page.evaluate(f"dispatchEvent(new Event('beforeprint')), {colour}")
+    assert light == "rgb(251, 250, 247)" != dark
+    assert chat.page.evaluate(f"dispatchEvent(new Event('afterprint')), {colour}") == dark

@@ -275,6 +275,8 @@ function connect() {
   news.addEventListener("news", showTitle);
   readiness.addEventListener("change", showExamples);
   door.addEventListener("locked", login);
+  addEventListener("beforeprint", () => (document.documentElement.dataset.theme = "light")); // paper is
+  addEventListener("afterprint", preferences.applyLooks);
   addEventListener("popstate", () => open(asked(), { push: false }));
   wide.addEventListener("change", placeSidebar);
   const walk = (by) => () => chat?.walk(by);
