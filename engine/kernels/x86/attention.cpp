@@ -129,11 +129,12 @@ private:
                 take(of, *reader);
             }
             if (cut) {
-                few.attend(of, sight, piece - reader->piece, summed[piece] = room);
+                const int part = piece - reader->piece, after = part + params->nth;  // threads take turns, most of the time
+                few.attend(of, sight, part, after, summed[piece] = room);
                 room += step;
                 return;
             }
-            for (int part = 0; part < reader->stretches; part++) few.attend(of, sight, part, nullptr);
+            for (int part = 0; part < reader->stretches; part++) few.attend(of, sight, part, part + 1, nullptr);
             few.give(of);
         });
         if (!cut) return true;
@@ -178,7 +179,7 @@ private:
                     many.attend(of, sight, rows);
                 } else {
                     few.take(of, &rows, 1);
-                    for (int i = 0; i < stretches(of, (int)sight.cells.size()); i++) few.attend(of, sight, i, nullptr);
+                    for (int i = 0; i < stretches(of, (int)sight.cells.size()); i++) few.attend(of, sight, i, i + 1, nullptr);
                     few.give(of);
                 }
             }

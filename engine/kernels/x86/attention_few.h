@@ -66,13 +66,15 @@ public:
         });
     }
 
-    // Cells of one stretch. `into` has room for the sums of all rows; without it they are added to those before.
-    void attend(const Attention &of, const Sight &sight, int part, float *into) {
+    // Cells of one stretch. `into` has room for the sums of all rows; without it they are added to those before. The first
+    // keys of the stretch `after`, which this thread comes to next, are fetched.
+    void attend(const Attention &of, const Sight &sight, int part, int after, float *into) {
         each([&](const Block &, int, int at) { Sum::clear(of, &sums[at * Sum::size(of)]); });
         const int cells = (int)sight.cells.size(), length = stretch(of, cells), last = std::min(cells, (part + 1) * length);
         const int span = of.depth > 64 ? KEYS : SPAN;  // keys that leave room in the nearest cache
         for (int cell = part * length; cell < last; cell += span) {
-            point(of, &sight.cells[cell], span, cells - cell);
+            const int following = cell + span < last ? cell + span : std::min(cells, after * length);
+            point(of, sight.cells.data(), cell, std::min(span, cells - cell), following, std::min(span, cells - following));
             for (size_t b = 0; b < blocks.size(); b++) attend(of, sight, cell / KEYS, blocks[b], (int)b * TOGETHER);
         }
         each([&](const Block &, int, int at) {
@@ -117,13 +119,13 @@ private:
             for (int i = 0; i < blocks[b].count; i++) work(blocks[b], blocks[b].start + i, (int)b * TOGETHER + i);
     }
 
-    void point(const Attention &of, const int *cells, int span, int left) {
-        count = std::min(span, left), next = std::min(span, left - count);
+    void point(const Attention &of, const int *cells, int first, int these, int following, int those) {
+        count = these, next = those;
         for (int key = 0; key < (count + LANES - 1) / LANES * LANES; key++) {  // those beyond the end count for nothing
-            const size_t cell = cells[key < count ? key : 0];
+            const size_t cell = cells[first + (key < count ? key : 0)];
             keyed[key] = cell * of.k->nb[1], valued[key] = cell * of.v->nb[1];
         }
-        for (int key = 0; key < next; key++) coming[key] = cells[count + key] * of.k->nb[1];
+        for (int key = 0; key < next; key++) coming[key] = cells[following + key] * of.k->nb[1];
     }
 
     void attend(const Attention &of, const Sight &sight, int tile, const Block &block, int at) {
