@@ -115,8 +115,8 @@ template <class Kind>
 }
 [[gnu::always_inline]] inline void unpack(const Columns &from, Unpacked<Q8_0> &into) { unpack_block<block_q8_0>(from, into); }
 
-// Columns that are unpacked on the way, where there is but one tile of rows. They wait for the memory: so the next strip is
-// asked for meanwhile.
+// Columns that are unpacked on the way, for each tile of rows anew: what that takes is free while products are computed. They
+// wait for the memory: so the next strip is asked for meanwhile.
 template <class Kind>
 struct Straight {
     using Block = typename Kind::Block;

@@ -191,9 +191,14 @@ private:
         const size_t stride = plan.weights->nb[1];
         std::fill_n(sums, count * COLUMNS, 0.0f);
 #ifdef PAIRS
-        if constexpr (Kind::TOGETHER > 1)
-            if (tiles(count) == 1)
-                return rows_of<MOST>(count, plan.supers, Straight<Kind>{weights, stride}, tile_at(begin, 0, count), sums);
+        if constexpr (Kind::TOGETHER > 1) {  // unpacked beside the products, which take another unit
+            for (int tile = 0; tile < tiles(count); tile++) {
+                const int first = start(tile, count), high = start(tile + 1, count) - first;
+                const Straight<Kind> columns{weights, stride};
+                rows_of<MOST>(high, plan.supers, columns, tile_at(begin + first, 0, high), sums + first * COLUMNS);
+            }
+            return;
+        }
 #endif
         for (int super = 0; super < plan.supers; super += SOME) {
             const int supers = std::min(SOME, plan.supers - super);
