@@ -47,7 +47,7 @@ extern "C" {
 GGML_API void engine_clear(ggml_backend_buffer_t buffer, uint8_t value);
 GGML_API void engine_clear_cells(ggml_backend_buffer_t buffer, uint8_t value);
 GGML_API size_t engine_cells(size_t (*areas)[2], size_t most);
-GGML_API size_t engine_ahead(char *start, size_t size, const volatile int *stop);
+GGML_API size_t engine_ahead(char *start, size_t size);
 GGML_API size_t engine_enlarge(char *start, size_t size, const volatile int *stop);
 }
 
@@ -110,19 +110,18 @@ size_t engine_cells(size_t (*areas)[2], size_t most) {
     return count;
 }
 
-// Touches the pages that are next, while others write there, until *stop is not 0. Returns how many bytes it touched.
-size_t engine_ahead(char *start, size_t size, const volatile int *stop) {
+// Touches one page that is next, while others write there: a few at once would take a step's core from it. Returns its
+// bytes, 0 where all that are next are there.
+size_t engine_ahead(char *start, size_t size) {
     const size_t page = sysconf(_SC_PAGESIZE);
     char *const end = start + size;
-    size_t touched = 0;
-    for (char *at = start, *next = up(start + 1); next < end && !*stop; at = next, next += HUGE_PAGE) {
+    for (char *at = start, *next = up(start + 1); next < end; at = next, next += HUGE_PAGE) {
         if (resident(next, page) || !holds(at, next, page)) continue;
-        for (char *each = next; each < std::min(next + HUGE_PAGE, end); each += page) {
-            __atomic_fetch_or(each, 0, __ATOMIC_RELAXED);
-        }
-        touched += std::min(next + HUGE_PAGE, end) - next;
+        char *const last = std::min(next + HUGE_PAGE, end);
+        for (char *each = next; each < last; each += page) __atomic_fetch_or(each, 0, __ATOMIC_RELAXED);
+        return last - next;
     }
-    return touched;
+    return 0;
 }
 
 // Moves what can be of `size` mapped bytes, until *stop is not 0 or memory is short. Returns how many bytes were moved.

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgechat.scheduler.pace import ALONE, BATCH, BESIDE, FEWEST, LEAST, OVERHEAD, ROWS, STALL, TILE, Pace
+from edgechat.scheduler.pace import ALONE, BATCH, BESIDE, LEAST, OVERHEAD, ROWS, STALL, TILE, Pace
 
 
 @pytest.mark.parametrize("per_token", [0.0005, 0.002, 0.01])
@@ -43,7 +43,7 @@ def test_a_slice_never_stops_and_never_overflows() -> None:
     assert fast.slice(3) == 61
 
 
-@pytest.mark.parametrize(("decode", "per_token", "rows"), [(20, 3.4, 16), (20, 4.1, 12), (50, 24, 8)])
+@pytest.mark.parametrize(("decode", "per_token", "rows"), [(20, 2.9, 16), (20, 3.4, 12), (50, 24, 8)])
 def test_where_a_block_takes_too_long_there_are_as_many_rows_as_are_no_stall(
     decode: int, per_token: float, rows: int
 ) -> None:
@@ -54,11 +54,11 @@ def test_where_a_block_takes_too_long_there_are_as_many_rows_as_are_no_stall(
 
 
 def test_a_slice_that_goes_on_beside_a_writers_token_does_not_swing_into_a_stall() -> None:
-    """A 1.5B's steps on two cores: 20 ms and 5 for each row, but 40 for a writer alone, who waits for the memory."""
+    """A 1.5B's steps on two cores: 17 ms and 5 for each row, but 40 for a writer alone, who waits for the memory."""
     pace, dice = Pace(512), random.Random(1)
 
     def step(writers: int, tokens: int, load: float = 1) -> float:
-        seconds = max(0.040, 0.020 + 0.005 * (writers + tokens)) * load * dice.uniform(0.98, 1.02)
+        seconds = max(0.040, 0.017 + 0.005 * (writers + tokens)) * load * dice.uniform(0.98, 1.02)
         pace.measured(writers, tokens, seconds)
         return seconds
 
@@ -78,34 +78,21 @@ def test_a_small_slice_tells_of_larger_ones() -> None:
     pace = Pace(512)
     pace.measured(1, 0, 0.020)
     for _ in range(20):
-        pace.measured(1, 7, 0.020 + (7 + OVERHEAD) * 0.0034)
+        pace.measured(1, 7, 0.020 + (7 + OVERHEAD) * 0.0029)
     assert pace.slice(1) == ROWS - 1
 
 
 def test_of_one_disturbed_step_little_is_believed() -> None:
-    """A hybrid's steps: 17 ms for a token, 75 with 15 of a prompt; the first one waits for somebody else."""
+    """A hybrid's steps: 17 ms for a token, 70 with 15 of a prompt; the first one waits for somebody else."""
     pace = Pace(512)
     pace.measured(0, 128, 0.3)
     pace.measured(1, 0, 0.017)
-    for seconds in (0.200, 0.075, 0.075, 0.200, 0.075):
+    for seconds in (0.200, 0.070, 0.070, 0.200, 0.070):
         pace.measured(1, ROWS - 1, seconds)
     assert pace.slice(1) == ROWS - 1
     for _ in range(10):  # a neighbour who stays
-        pace.measured(1, pace.slice(1), 0.075 * 1.5)
+        pace.measured(1, pace.slice(1), 0.070 * 1.5)
     assert pace.slice(1) < ROWS - 1
-
-
-def test_where_seven_tokens_are_a_stall_and_three_are_none_it_is_three() -> None:
-    pace = Pace(512)
-    pace.measured(1, 0, 0.028)
-    for _ in range(8):
-        pace.measured(1, LEAST, 0.110)
-    assert pace.slice(1) == FEWEST
-    pace.measured(1, FEWEST, 0.080)
-    assert pace.slice(1) == FEWEST
-    for _ in range(8):
-        pace.measured(1, FEWEST, 0.050)  # the neighbour leaves
-    assert pace.slice(1) >= LEAST
 
 
 def test_beyond_a_batch_there_are_whole_ones() -> None:

@@ -123,5 +123,5 @@ gguf_free = function("gguf_free", None, _header)
 
 # engine/memory.cpp, which is for Linux
 engine_enlarge = function("engine_enlarge", c_size_t, c_void_p, c_size_t, POINTER(c_int)) if clears_lazily else None
-engine_ahead = function("engine_ahead", c_size_t, c_void_p, c_size_t, POINTER(c_int)) if clears_lazily else None
+engine_ahead = function("engine_ahead", c_size_t, c_void_p, c_size_t) if clears_lazily else None
 engine_cells = function("engine_cells", c_size_t, POINTER(c_size_t * 2), c_size_t) if clears_lazily else None

@@ -16,10 +16,9 @@ noticed.
 import math
 
 BESIDE = 0.060
-STALL = 0.090
+STALL = 0.080  # a reader notices a tenth of a second, and a step may take a fifth longer than the ones before
 ALONE = 0.800
 LEAST = 7  # prompt tokens per step: the newcomer goes on whatever the others cost
-FEWEST = 3  # where a step of so many is no stall, and one of more is
 UNTRIED = 0.5  # of its proportional cost is what a writer more than ever tried is believed to cost: so it gets tried
 OVERHEAD = 5  # tokens' time that a slice takes beside that of its own: measured 3 to 7, by depth
 ROWS = 16  # a step has a multiple of this many rows: the matrix kernels' blocks, one row more costs as much as three
@@ -49,7 +48,7 @@ class Pace:
         least = -(-(writers + LEAST) // TILE) * TILE
         if rows >= ROWS:
             return max(rows, least) - writers
-        tiles = (count for count in range(ROWS, 0, -TILE) if count >= writers + FEWEST)
+        tiles = range(ROWS, least, -TILE)
         return next((count for count in tiles if self._seconds(writers, count) <= STALL), least) - writers
 
     def seconds(self, tokens: int) -> float:
@@ -74,9 +73,9 @@ class Pace:
         if tokens == 0:
             self._decode[writers] = _blend(self._decode.get(writers), seconds)
             return
-        if writers and tokens >= FEWEST and writers + tokens <= ROWS:
-            self._remember(writers, writers + tokens, seconds)
         if tokens >= LEAST:
+            if writers and writers + tokens <= ROWS:
+                self._remember(writers, writers + tokens, seconds)
             rest = max(seconds - self._expected(writers), seconds / 10)
             self._per_token = _blend(self._per_token, rest / (tokens + OVERHEAD))
 

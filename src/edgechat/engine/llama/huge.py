@@ -18,9 +18,9 @@ from edgechat_engine import lib
 
 NEAR = 1 << 12  # bytes between two stretches that are one
 LOOK = 64  # tokens from one look for pages to take to the next; one holds thousands of them
+PAUSE_S = 0.03  # from one page to the next: a virtual machine's host may take 5 ms for one, of a core that a step uses
 MOST_CACHES = 8  # of one context: one, or two where some layers attend to a sliding window
 _LAST = 19  # nice
-_SOON = 10  # nice: before the tokens come that need it
 
 
 class Enlarging:
@@ -57,7 +57,7 @@ class Ahead:
         self.taken = 0  # bytes
         self._areas = areas
         self._tokens = 0  # since the last look
-        self._stop = ctypes.c_int(0)
+        self._ended = threading.Event()
         self._grown = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pages ahead", daemon=True)
         self._thread.start()
@@ -72,16 +72,17 @@ class Ahead:
     def _run(self) -> None:
         if not self._areas or lib.engine_ahead is None:
             return
-        machine.give_way(_SOON)
-        while not self._stop.value:
+        machine.give_way(_LAST)
+        while not self._ended.is_set():
             self._grown.wait()
             self._grown.clear()
             for address, size in self._areas:
-                self.taken += lib.engine_ahead(address, size, ctypes.byref(self._stop))
+                while not self._ended.wait(PAUSE_S) and (taken := lib.engine_ahead(address, size)):
+                    self.taken += taken
 
     def end(self) -> None:
         """Afterwards the memory may be taken away."""
-        self._stop.value = 1
+        self._ended.set()
         self._grown.set()
         self._thread.join()
 

@@ -11,6 +11,7 @@ the library's word for it.
 """
 
 import ctypes
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from edgechat import machine
 from edgechat.engine.base import Scorer, Slice
+from edgechat.engine.llama.huge import PAUSE_S
 from edgechat.errors import EngineFailed
 from edgechat_engine import lib
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SOON = 10  # nice of the thread that makes room for the next copy
+LAST = 19  # nice of the thread that makes room for the next copy
+PIECE = 1 << 21  # bytes that it takes from the system at once
 WHOLE, PARTIAL_ONLY = 0, 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
 # Of the largest logit. Cells that others have lie between in a branch, so sums come in another order: without flash
 # attention that moved 0.2 % in a random Granite of Q4_K. A foreign state moved 21 to 81 % in seven families.
@@ -47,7 +50,7 @@ class Blanks:
     last as long as a step, and whoever is answered would wait for it."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "blanks", partial(machine.give_way, SOON))
+        self._pool = ThreadPoolExecutor(1, "blanks", partial(machine.give_way, LAST))
         self._next: Future[bytes] | None = None
 
     def take(self, size: int) -> bytes:
@@ -71,7 +74,9 @@ def _touched(size: int) -> bytes:
     """`blank`, or nothing where there is no memory: whoever needs it asks again."""
     with suppress(MemoryError):
         state = blank(size)
-        ctypes.memset(_address(state), 0, size)
+        for start in range(0, size, PIECE):
+            ctypes.memset(_address(state, start), 0, min(PIECE, size - start))
+            time.sleep(PAUSE_S)
         return state
     return b""
 
