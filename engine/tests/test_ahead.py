@@ -3,6 +3,7 @@
 import ctypes
 import sys
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ def cells() -> list[tuple[int, int]]:
     assert engine_cells is not None
     found = (ctypes.c_size_t * 2 * 4)()
     return [(address, size) for address, size in found[: engine_cells(found, 4)]]
+
+
+@pytest.fixture(autouse=True)
+def told() -> Iterator[None]:
+    """What is gone is told to nobody after this test."""
+    yield
+    cells()
 
 
 def ahead(address: int) -> int:
