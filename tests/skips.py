@@ -26,7 +26,6 @@ EXPECTED = {
     "PyTorch is not installed": "which build is right, only the machine's owner knows",
     "matplotlib is not installed": "an extra: pictures of benchmarks",
     # What only some machines can do.
-    "other processors interleave otherwise": "x86 only",
     "the library clears by itself here": "Linux only",
     "what kills a process at a write is compiled": "Linux only",
     "this system does not tell": "Linux only",
