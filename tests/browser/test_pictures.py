@@ -130,6 +130,7 @@ def test_places_alone_are_a_drawing_and_their_json_is_folded(seeing: Chat, scrip
     places = '```json\n[{"bbox_2d": [500, 0, 1000, 1000], "label": "red"}]\n```'
     script.will_say(places, reason="length")
     choose(seeing, file("flag.png"))
+    expect(cards(seeing)).to_have_count(1)
     seeing.ask("Where is it red?")
     expect(seeing.answers.get_by_role("img", name="red").locator("rect")).to_be_attached()
     json = seeing.answers.locator("pre")
