@@ -91,17 +91,13 @@ class Pace:
         self._short[rows] = new
 
     def _seconds(self, writers: int, rows: int) -> float:
-        """Seconds of a short step: measured, on the line through the two nearest that were, or by the sum above.
-
-        Where one was, a longer step takes at most as much more as it has more rows.
-        """
+        """Seconds of a short step: measured, on the line through the two nearest that were, or by the sum above."""
         assert self._per_token is not None
         if rows in self._short:
             return self._short[rows]
         near = sorted(self._short, key=lambda count: abs(count - rows))[:2]
         if len(near) < 2:
-            most = [known * rows / count for count, known in self._short.items() if count < rows]
-            return min(self._expected(writers) + (rows - writers + OVERHEAD) * self._per_token, *most, math.inf)
+            return self._expected(writers) + (rows - writers + OVERHEAD) * self._per_token
         one, two = near
         slope = (self._short[two] - self._short[one]) / (two - one)
         return self._short[one] + max(slope, 0.0) * (rows - one)
