@@ -9,17 +9,18 @@ import pytest
 
 from edgechat.engine.fake import TEMPLATE, Bytes
 from edgechat.letters import Ask, Cancel, Generate
+from edgechat.prompt.budget import SHORT
 from edgechat.prompt.sight import Sight
 from edgechat.prompt.template import Template
 from edgechat.prompt.tokens import Prepared, Prompter
 from edgechat.scheduler.constrain import Constrainer
 from edgechat.scheduler.loop import Loop, Submit
 from edgechat.types import Answered, AnyQuestion, Failed, GenRequest, Message, Tokenize
-from edgechat.worker.intake import LONG, Intake
+from edgechat.worker.intake import Intake
 
 WAIT_S = 20  # for a thread's turn on a busy machine
 HELD = GenRequest((Message.of("user", "x"),), schema='{"type":"object"}')
-LONG_ONE = GenRequest((Message.of("user", "x" * (LONG + 1)),))
+LONG_ONE = GenRequest((Message.of("user", "x" * (SHORT + 1)),))
 
 
 class Slow(Prompter):
@@ -81,7 +82,7 @@ def test_a_long_prompt_holds_up_nobody_whether_it_fits_or_not(door: Door) -> Non
 
 
 def test_who_leaves_while_a_long_prompt_is_read_never_reaches_the_loop() -> None:
-    door = Door(context=LONG * 2)
+    door = Door(context=SHORT * 2)
     door.intake.take(Generate(1, LONG_ONE))
     door.intake.cancel(Cancel(1))
     door.prompter.go.set()

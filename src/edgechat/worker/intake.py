@@ -20,6 +20,7 @@ import msgspec
 
 from edgechat.errors import EdgechatError, failed_of
 from edgechat.letters import Ask, Cancel, Forget, Generate
+from edgechat.prompt.budget import SHORT
 from edgechat.prompt.sight import Sight, tokens_of
 from edgechat.prompt.tokens import Prompter
 from edgechat.scheduler.constrain import Constrainer, constrained
@@ -29,7 +30,6 @@ from edgechat.worker.album import Album, Key
 from edgechat.worker.looking import Looker, pictures_of
 
 MOST_CLIENTS = 1024  # whose time is remembered when they are away
-LONG = 1 << 16  # characters of a request; fewer are tokens in a moment
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class Intake:
 
     def take(self, letter: Generate) -> None:
         """Bring a request to the loop, or tell why not."""
-        looks, long = self._looker is not None and bool(pictures_of(letter.request)), _length(letter.request) > LONG
+        looks, long = self._looker is not None and bool(pictures_of(letter.request)), _length(letter.request) > SHORT
         if not (looks or long or constrained(letter.request)):
             self._loop_or_refuse(letter)
             return

@@ -20,7 +20,7 @@ NEAR = 1 << 12  # bytes between two stretches that are one
 LOOK = 64  # tokens from one look for pages to take to the next; one holds thousands of them
 PAUSE_S = 0.03  # from one page to the next: a virtual machine's host may take 5 ms for one, of a core that a step uses
 MOST_CACHES = 8  # of one context: one, or two where some layers attend to a sliding window
-_LAST = 19  # nice
+LAST = 19  # nice of a thread that works beside the steps
 
 
 class Enlarging:
@@ -36,7 +36,7 @@ class Enlarging:
     def _run(self) -> None:
         if not self._areas or lib.engine_enlarge is None:
             return
-        machine.give_way(_LAST)
+        machine.give_way(LAST)
         for address, size in self._areas:
             self.moved += lib.engine_enlarge(address, size, ctypes.byref(self._stop))
 
@@ -72,7 +72,7 @@ class Ahead:
     def _run(self) -> None:
         if not self._areas or lib.engine_ahead is None:
             return
-        machine.give_way(_LAST)
+        machine.give_way(LAST)
         while not self._ended.is_set():
             self._grown.wait()
             self._grown.clear()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from edgechat import machine
 from edgechat.engine.base import Scorer, Slice
-from edgechat.engine.llama.huge import PAUSE_S
+from edgechat.engine.llama.huge import LAST, PAUSE_S
 from edgechat.errors import EngineFailed
 from edgechat_engine import lib
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LAST = 19  # nice of the thread that makes room for the next copy
-PIECE = 1 << 21  # bytes that it takes from the system at once
+PIECE = 1 << 21  # bytes that room for the next copy takes from the system at once
 WHOLE, PARTIAL_ONLY = 0, 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: without the cells of attention
 # Of the largest logit. Cells that others have lie between in a branch, so sums come in another order: without flash
 # attention that moved 0.2 % in a random Granite of Q4_K. A foreign state moved 21 to 81 % in seven families.
