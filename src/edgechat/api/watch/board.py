@@ -109,11 +109,13 @@ class Board:
     async def run(self) -> None:
         """Take a sample every second, until cancelled."""
         psutil.cpu_percent()  # the first call has nothing to compare with
+        free = machine.memory_free()
         while True:
-            self.samples.append(self._sample())
+            self.samples.append(self._sample(free))
             async with self._news:
                 self._news.notify_all()
             await asyncio.sleep(EVERY_S)
+            free = await asyncio.to_thread(machine.memory_free)  # files of every control group
 
     def last(self) -> Sample:
         """The newest sample: there is one from the start."""
@@ -124,7 +126,7 @@ class Board:
         failed = sum(live.codes.values()) - live.refusals
         return Totals(live.written, live.prefilled, live.refusals, failed, answered["4"], answered["5"])
 
-    def _sample(self) -> Sample:
+    def _sample(self, free: int) -> Sample:
         live, monotonic = self.live, time.monotonic()
         now, before = self._totals(), self._before
         self._before = now
@@ -142,7 +144,7 @@ class Board:
             slow=ranked(spoke, 0.95),
             queued=ranked(stood, 0.5),
             rss=self._rss(),
-            free=machine.memory_free(),
+            free=free,
             swap=psutil.swap_memory().used,
             cpu=psutil.cpu_percent(),
             celsius=temperature(),
